@@ -1,0 +1,53 @@
+"""A candidate: one point of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hybrid_ray.digests import digest_json
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Extractors, a feature fusion, an estimator, and their parameters.
+
+    Attributes
+    ----------
+    blocks : tuple of str
+        Ids of the extractors whose features it uses, sorted.
+    fusion, estimator : str
+        Registered names.
+    fusion_params, params : mapping
+        Parameters, as fields of the plugins' ``Params``; fields left out have their defaults.
+    """
+
+    blocks: tuple[str, ...]
+    fusion: str
+    estimator: str
+    fusion_params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(sorted(self.blocks)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able form; ``Candidate(**form)`` gives the candidate back."""
+        return {
+            "blocks": list(self.blocks),
+            "fusion": self.fusion,
+            "estimator": self.estimator,
+            "fusion_params": dict(self.fusion_params),
+            "params": dict(self.params),
+        }
+
+    @property
+    def key(self) -> str:
+        """Digest of all that it is."""
+        return digest_json(self.to_json())
+
+    @property
+    def label(self) -> str:
+        """Short name for people: ``logistic(cnn+pixels)#1f3a``."""
+        return f"{self.estimator}({'+'.join(self.blocks)})#{self.key[:4]}"

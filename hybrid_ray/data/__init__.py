@@ -1,0 +1,1 @@
+"""Rows in: reading, column kinds, cleaning, splitting."""

@@ -1,0 +1,167 @@
+"""Rows made to a schema, learnable from every column: what smoke forms run on where no data may be at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+import pyarrow as pa
+
+from hybrid_ray.data.images import encode_png
+from hybrid_ray.errors import DataError
+from hybrid_ray.spec import DataSpec
+from hybrid_ray.types import AnyArray, Kind, Task
+
+GENERATED = "generated://"
+MAX_ROWS = 1_000_000
+LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
+IMAGE_SIZE = 16
+NOISE = 0.35
+FIRST_DAY = np.datetime64("2020-01-01", "ms")
+DAY_MS = 86_400_000
+FILLER = ("the", "a", "of", "and", "with", "for", "on", "new")
+
+
+def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int, seed: int, label: str) -> pa.Table:
+    """Synthetic rows of a schema.
+
+    Each row has a hidden level in 0..1 that decides its label. What shows of it is blurred once a row, so that no model
+    can be perfect, and once more in every column, so that each is of some use and all together are better.
+
+    Parameters
+    ----------
+    columns : mapping of str to Kind
+    task : {"binary", "multiclass", "regression"}
+    n : int
+        Rows.
+    classes : int
+        Number of classes; ignored for regression, 2 for binary.
+    seed : int
+    label : str
+        Name of the label's column: whole numbers from 0 for classes, floats for regression.
+
+    Returns
+    -------
+    pa.Table (n, columns and label)
+    """
+    rng = np.random.default_rng(seed)
+    if task == "regression":
+        level = rng.uniform(size=n)
+        spread = 0.1
+        y = pa.array(10 + 90 * level)
+    else:
+        count = 2 if task == "binary" else max(classes, 2)
+        codes = rng.permutation(np.arange(n) % count)
+        level = (codes + 0.5) / count
+        spread = 0.25 / count
+        y = pa.array(codes.astype(np.int64))
+    shown = level + rng.normal(0, spread, n)
+    made = {
+        name: _MAKE[kind](np.clip(shown + rng.normal(0, NOISE / 4, n), 0, 1), rng) for name, kind in columns.items()
+    }
+    return pa.table({**made, label: y})
+
+
+def generated(uri: str, data: DataSpec) -> pa.Table:
+    """The rows of ``generated://rows?rows=120&task=binary&classes=2&seed=0`` with the columns of a spec.
+
+    Columns that the spec's split needs, or that it drops or redacts, are made as well.
+
+    Raises
+    ------
+    DataError
+        The URL is no such URL, or the spec names no columns.
+    """
+    if not data.columns:
+        raise DataError("data.columns: must be given where rows are generated; got none")
+    split = data.split
+    column = split.column or ("split" if split.kind == "column" else None)
+    others = [(name, "id") for name in (*data.drop, *data.redact)]
+    extra = [(column, split.kind), *others] if column is not None else others
+    return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, tuple(extra))
+
+
+@lru_cache(maxsize=2)
+def _generated(
+    columns: tuple[tuple[str, Kind], ...], query: str, label: str, extra: tuple[tuple[str, str], ...]
+) -> pa.Table:
+    n, classes, seed, task = _asked(query)
+    table = generate_rows(dict(columns), task, n, classes, seed, label)
+    for name, kind in extra:
+        if name not in table.column_names:
+            table = table.append_column(name, _extra_column(kind, n, seed))
+    return table
+
+
+def _asked(query: str) -> tuple[int, int, int, Task]:
+    """Rows, classes, seed and task of a query."""
+    asked = dict(parse_qsl(query))
+    try:
+        n, classes, seed = (
+            int(asked.get(key, default)) for key, default in (("rows", 120), ("classes", 2), ("seed", 0))
+        )
+    except ValueError:
+        raise DataError(f"data.path: rows, classes and seed must be whole numbers; got {query!r}") from None
+    task = next((known for known in LEARNED if known == asked.get("task", "binary")), None)
+    if task is None or not 1 <= n <= MAX_ROWS:
+        raise DataError(
+            f"data.path: generated rows must be 1 to {MAX_ROWS}, of a task of {list(LEARNED)}; got {query!r}"
+        )
+    return n, classes, seed, task
+
+
+def _extra_column(kind: str, n: int, seed: int) -> pa.Array:
+    """A column that tells nothing of the label: the split's, by its kind, or names of the rows."""
+    rng = np.random.default_rng(seed + 1)
+    if kind == "id":
+        return pa.array([f"row {i}" for i in range(n)])
+    if kind == "grouped":
+        return pa.array([f"group {i}" for i in rng.integers(0, max(n // 4, 1), n)])
+    if kind == "temporal":
+        return pa.array(FIRST_DAY + np.arange(n) * np.timedelta64(DAY_MS, "ms"))
+    return pa.array(np.where(rng.uniform(size=n) < 0.2, "test", "train").astype(object), pa.string())
+
+
+def _numeric(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    return pa.array(100 * level + rng.normal(0, 100 * NOISE / 4, len(level)))
+
+
+def _categorical(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    shown = np.clip(level + rng.normal(0, NOISE / 3, len(level)), 0, 0.999)
+    return pa.array([f"c{int(5 * v)}" for v in shown])
+
+
+def _date(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    days = np.rint(365 * level + rng.normal(0, 365 * NOISE / 4, len(level))).astype(np.int64)
+    return pa.array(FIRST_DAY + days * np.timedelta64(DAY_MS, "ms"))
+
+
+def _text(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    texts = []
+    for v in level:
+        telling = [f"word{int(np.clip(8 * (v + rng.normal(0, NOISE / 4)), 0, 7.99))}" for _ in range(4)]
+        words = [*telling, *rng.choice(FILLER, 4)]
+        texts.append(" ".join(rng.permutation(words)))
+    return pa.array(texts)
+
+
+def _image(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    """A bright bar on a dark ground, at a height and in a shade that follow the level."""
+    images = []
+    for v in level:
+        pixels = rng.integers(0, 60, (IMAGE_SIZE, IMAGE_SIZE, 3))
+        top = int(v * (IMAGE_SIZE - 4))
+        pixels[top : top + 4] += (np.array([v, 0.5, 1 - v]) * 180).astype(pixels.dtype)
+        images.append(encode_png(pixels.astype(np.uint8)))
+    return pa.array(images, pa.binary())
+
+
+_MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
+    "numeric": _numeric,
+    "categorical": _categorical,
+    "date": _date,
+    "text": _text,
+    "image": _image,
+}

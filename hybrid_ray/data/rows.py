@@ -1,0 +1,118 @@
+"""What a run must know of all rows: labels, the split, and which rows count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from hybrid_ray.data.source import Source, read_piece
+from hybrid_ray.data.split import Split, make_split
+from hybrid_ray.data.target import Target, encode_target
+from hybrid_ray.errors import DataError
+from hybrid_ray.spec import DataSpec, TargetSpec
+from hybrid_ray.types import AnyArray, Task
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labels and split of the rows of a source.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the source, those without a label included.
+    target : Target
+        ``y`` is (n_rows,).
+    split : Split
+        ``test`` (n_rows,) and ``fold`` (n_rows,); both leave out rows without a label.
+    unlabelled : int
+        Rows without a label: in no fold and not in the test rows.
+    transform : {"none", "log"}
+        What is done to a numeric label before it is learned.
+    """
+
+    n_rows: int
+    target: Target
+    split: Split
+    unlabelled: int
+    transform: Literal["none", "log"]
+
+    @property
+    def test_rows(self) -> AnyArray:
+        """Row numbers of the test rows."""
+        return np.flatnonzero(self.split.test)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, or 1."""
+        return len(self.target.classes) if self.target.classes is not None else 1
+
+
+def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_536) -> pa.Table:
+    """Some columns of every row, in row order. Holds those columns only: O(rows) for labels and split columns."""
+    tables = [table for piece in source.pieces for table in read_piece(source, piece, list(columns), batch_rows)]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, folds: int, seed: int) -> Rows:
+    """Read the label and the split column, and divide the rows.
+
+    Raises
+    ------
+    DataError
+        The label cannot serve the task, or there are too few labelled rows for the folds.
+    """
+    split_column = data.split.column
+    wanted = [data.label, *([split_column] if split_column is not None and split_column != data.label else [])]
+    table = read_columns(source, wanted)
+    encoded = encode_target(table[data.label], task)
+    labelled = np.flatnonzero(~encoded.missing)
+    if len(labelled) < 2 * folds:
+        raise DataError(
+            f"data.label: {folds} folds need at least {2 * folds} labelled rows; got {len(labelled)} of {len(table)}. "
+            "Lower search.folds or give more rows"
+        )
+    inner = make_split(
+        data.split,
+        task=encoded.task,
+        y=encoded.y[labelled],
+        folds=folds,
+        seed=data.split.seed if data.split.seed is not None else seed,
+        column=table[split_column].take(pa.array(labelled)) if split_column is not None else None,
+    )
+    test = np.zeros(len(table), bool)
+    fold = np.full(len(table), -1, np.int16)
+    test[labelled] = inner.test
+    fold[labelled] = inner.fold
+    split = Split(kind=inner.kind, test=test, fold=fold, forward=inner.forward, note=inner.note)
+    return Rows(
+        n_rows=len(table),
+        target=encoded,
+        split=split,
+        unlabelled=len(table) - len(labelled),
+        transform=choose_transform(target, encoded, fold >= 0),
+    )
+
+
+def choose_transform(spec: TargetSpec, target: Target, training: AnyArray) -> Literal["none", "log"]:
+    """The label transform: as asked, or by the skewness (third standardised moment) of the training labels.
+
+    Raises
+    ------
+    DataError
+        ``log`` was asked for labels at or below -1.
+    """
+    if target.classes is not None:
+        return "none"
+    y = target.y[training].astype(np.float64)
+    if spec.transform == "log" and y.min() <= -1:
+        raise DataError(f"target.transform: log needs labels above -1; got {y.min():g}. Use none")
+    if spec.transform != "auto":
+        return spec.transform
+    spread = y.std()
+    skewness = float((((y - y.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
+    return "log" if y.min() >= 0 and skewness > 1 else "none"

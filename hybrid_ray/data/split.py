@@ -1,0 +1,322 @@
+"""Splits: test rows are set aside first, training rows are divided into folds; nothing stands on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hybrid_ray.data.coerce import canonical_category, clean_text, is_text, one_array, parse_numbers
+from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.pieces import plain_type
+from hybrid_ray.digests import digest_arrays
+from hybrid_ray.errors import DataError
+from hybrid_ray.spec import SplitSpec
+from hybrid_ray.types import AnyArray, BoolArray, Task
+
+ROLES = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "testing": "test",
+}
+"""Values of a split column, and what they mean."""
+
+MANY_GROUPS = 20_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows train, in which fold, and which test.
+
+    Attributes
+    ----------
+    kind : {"random", "stratified", "grouped", "temporal", "column"}
+    test : ndarray of bool (n,)
+    fold : ndarray of int16 (n,)
+        0..k-1 for training rows, -1 for the others.
+    forward : bool
+        True when folds are consecutive in time: a fold then trains on earlier folds only.
+    note : str
+        What a reader of the report must know; may be empty.
+    """
+
+    kind: str
+    test: BoolArray
+    fold: AnyArray
+    forward: bool
+    note: str
+
+    def record(self) -> dict[str, Any]:
+        """What a run keeps: kind, sizes, and a digest that tells two splits apart. JSON-able."""
+        folds = self.fold[self.fold >= 0]
+        return {
+            "kind": self.kind,
+            "train": len(folds),
+            "test": int(self.test.sum()),
+            "folds": np.bincount(folds).tolist() if len(folds) else [],
+            "forward": self.forward,
+            "note": self.note,
+            "digest": digest_arrays([self.test, self.fold]),
+        }
+
+
+def make_split(
+    split: SplitSpec, *, task: Task, y: AnyArray, folds: int, seed: int, column: pa.ChunkedArray | None
+) -> Split:
+    """Divide rows into training rows, in folds, and test rows.
+
+    Parameters
+    ----------
+    split : SplitSpec
+        ``auto`` is ``column`` where a column is given, else stratified for classes and random for numbers.
+    task : Task
+    y : ndarray (n,)
+        Class codes (every one at least 0), or floats without NaN.
+    folds : int
+    seed : int
+    column : pa.ChunkedArray or None
+        The split's column, (n,): groups, times, or train / dev / test.
+
+    Raises
+    ------
+    DataError
+        The rows are too few, or a part would hold only one class.
+    """
+    kind = split.kind if split.kind != "auto" else _auto(task, column)
+    values = None if column is None else one_array(column)
+    rng = np.random.default_rng(seed)
+    # Numbers are stratified by tenths of their ranks.
+    strata = y.astype(np.int64) if task != "regression" else _tenths(y)
+    note = ""
+    if kind == "random":
+        test, fold = _shuffled(np.zeros(len(y), np.int64), split.test, folds, rng)
+    elif kind == "stratified":
+        test, fold = _shuffled(strata, split.test, folds, rng)
+    elif values is None:
+        raise DataError(f"data.split: a {kind} split must have its column; got none")
+    elif kind == "grouped":
+        test, fold, note = _grouped(_group_codes(values), strata, split.test, folds, rng)
+    elif kind == "temporal":
+        test, fold, note = _temporal(_times(values), split.test, folds)
+    else:
+        test, fold, note = _by_column(values, strata, folds, rng)
+    forward = kind == "temporal"
+    notes = [note, *_check(test, fold, y if task != "regression" else None, forward, folds)]
+    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n))
+
+
+def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
+    """Whether a column holds nothing but train, dev and test (or words for them), and at least two of them."""
+    if not is_text(plain_type(values.type)):
+        return False
+    found = {v.strip().lower() for v in values.unique().drop_null().to_pylist()[:20]}
+    return found <= set(ROLES) and len({ROLES[v] for v in found}) >= 2
+
+
+def _auto(task: Task, column: pa.ChunkedArray | None) -> str:
+    if column is not None:
+        return "column"
+    return "random" if task == "regression" else "stratified"
+
+
+def _tenths(y: AnyArray) -> AnyArray:
+    ranks = np.empty(len(y), np.int64)
+    ranks[np.argsort(y, kind="stable")] = np.arange(len(y))
+    return ranks * 10 // max(len(y), 1)
+
+
+def _shuffled(strata: AnyArray, share: float, folds: int, rng: np.random.Generator) -> tuple[BoolArray, AnyArray]:
+    """Each stratum divided in the same proportions; the parts' sizes differ by at most one row overall."""
+    n = len(strata)
+    test = np.zeros(n, bool)
+    fold = np.full(n, -1)
+    order = rng.permutation(n)
+    order = order[np.argsort(strata[order], kind="stable")]
+    bounds = np.flatnonzero(np.diff(strata[order], prepend=-1)).tolist()
+    given = wanted = 0.0
+    dealt = 0
+    for start, stop in zip(bounds, [*bounds[1:], n], strict=True):
+        rows = order[start:stop]
+        wanted += share * len(rows)
+        # What rounding took from earlier strata is given by later ones; a stratum keeps a training row.
+        count = int(np.clip(round(wanted - given), 0, len(rows) - 1)) if len(rows) > 1 else 0
+        given += count
+        test[rows[:count]] = True
+        train = rows[count:]
+        fold[train] = (dealt + np.arange(len(train))) % folds
+        dealt += len(train)
+    return test, fold
+
+
+def _group_codes(column: pa.Array) -> AnyArray:
+    """A number for each group; a row without a group is a group of its own."""
+    values = canonical_category(column.cast(pa.large_string()))
+    codes = np.array(pc.fill_null(values.dictionary_encode().indices, -1).to_numpy(zero_copy_only=False), np.int64)
+    alone = codes < 0
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    return codes
+
+
+def _grouped(
+    groups: AnyArray, strata: AnyArray, share: float, folds: int, rng: np.random.Generator
+) -> tuple[BoolArray, AnyArray, str]:
+    """Whole groups to the test part and the folds, large ones first, each to where it is missed most."""
+    n_groups = int(groups.max()) + 1
+    parts = min(folds, n_groups - 1)
+    if parts < 2:
+        raise DataError(f"data.split.column: a grouped split must have 3 groups or more; got {n_groups}")
+    shares = np.array([share, *[(1 - share) / parts] * parts])
+    order = rng.permutation(n_groups)
+    if n_groups > MANY_GROUPS:
+        part_of = _groups_by_size(groups, order, shares)
+    else:
+        part_of = _groups_by_class(groups, strata, order, shares)
+    held = part_of[groups] - 1
+    note = f"{n_groups} groups allow {parts} folds instead of {folds}." if parts < folds else ""
+    return held < 0, held, note
+
+
+def _groups_by_size(groups: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:
+    """Part of each group: groups in random order, cut where the shares of rows are reached."""
+    sizes = np.bincount(groups)[order]
+    middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
+    part_of = np.empty(len(order), np.int64)
+    part_of[order] = np.searchsorted(np.cumsum(shares)[:-1], middle)
+    return part_of
+
+
+def _groups_by_class(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:
+    """Part of each group: large ones first, each to the part that misses its classes most."""
+    n_groups, n_parts = len(order), len(shares)
+    counts = np.zeros((n_groups, int(strata.max()) + 1))
+    np.add.at(counts, (groups, strata), 1)
+    missing = shares[:, None] * counts.sum(axis=0)
+    scale = 1 / np.maximum(missing, 1)
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    part_of = np.empty(n_groups, np.int64)
+    held = np.zeros(n_parts, np.int64)
+    for left, group in zip(range(n_groups, 0, -1), order, strict=True):
+        size = counts[group]
+        gain = ((2 * missing * size - size**2) * scale).sum(axis=1)
+        # The last groups go where there is none yet: no part may be empty.
+        if left <= (held == 0).sum():
+            gain[held > 0] = -np.inf
+        part = int(gain.argmax())
+        part_of[group] = part
+        held[part] += 1
+        missing[part] -= size
+    return part_of
+
+
+def _times(values: pa.Array) -> AnyArray:
+    """Something to sort by, float64; NaN where missing."""
+    kind = values.type
+    if is_text(kind):
+        numbers, no_number = parse_numbers(values)
+        if not no_number.any():
+            return np.array(numbers.to_numpy(zero_copy_only=False), np.float64)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return np.array(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    dates, bad = parse_dates(values)
+    if bad.sum() * 2 > len(bad):
+        raise DataError(
+            f"data.split.column: a temporal split needs dates or numbers; got {int(bad.sum())} of {len(bad)} values "
+            "that are neither"
+        )
+    return np.array(dates.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _temporal(times: AnyArray, share: float, folds: int) -> tuple[BoolArray, AnyArray, str]:
+    """The latest rows test; the others are consecutive blocks. Rows of one moment stay together."""
+    undated = int(np.isnan(times).sum())
+    order = np.argsort(np.where(np.isnan(times), -np.inf, times), kind="stable")
+    moments = np.where(np.isnan(times), -np.inf, times)[order]
+    n = len(times)
+    stop = _moment_start(moments, n - round(share * n))
+    cuts = sorted({_moment_start(moments[:stop], round(i * stop / folds)) for i in range(1, folds)} - {0, stop})
+    if stop in (0, n) or not cuts:
+        raise DataError(
+            "data.split.column: a temporal split needs times that differ between test rows and two folds or more; got "
+            f"{len(np.unique(moments))} different times in {n} rows"
+        )
+    fold = np.full(n, -1)
+    fold[order[:stop]] = np.searchsorted(cuts, np.arange(stop), side="right")
+    notes = [f"{undated} rows without a time count as the earliest."] if undated else []
+    if len(cuts) + 1 < folds:
+        notes.append(f"The times allow {len(cuts) + 1} folds instead of {folds}.")
+    return fold < 0, fold, " ".join(notes)
+
+
+def _moment_start(moments: AnyArray, position: int) -> int:
+    """The boundary nearest to a position that no moment lies across."""
+    if position <= 0 or position >= len(moments):
+        return max(0, min(position, len(moments)))
+    before = int(np.searchsorted(moments, moments[position], side="left"))
+    after = int(np.searchsorted(moments, moments[position], side="right"))
+    return before if position - before <= after - position else after
+
+
+def _by_column(
+    column: pa.Array, strata: AnyArray, folds: int, rng: np.random.Generator
+) -> tuple[BoolArray, AnyArray, str]:
+    """Test rows as the column says; its train and dev rows are divided into folds together."""
+    text = clean_text(column.cast(pa.large_string()))
+    encoded = pc.utf8_lower(text).dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    odd = sorted(word for word in words if word not in ROLES)
+    if odd or text.null_count:
+        raise DataError(
+            f"data.split.column: must hold train, dev or test in every row; got {odd[:5]} and {text.null_count} rows "
+            "with nothing"
+        )
+    roles = np.array([ROLES[word] for word in words])[encoded.indices.to_numpy(zero_copy_only=False)]
+    has = {role: bool((roles == role).any()) for role in ("train", "dev", "test")}
+    test = roles == ("test" if has["test"] else "dev")
+    if not test.any() or test.all():
+        raise DataError(f"data.split.column: must hold train and test rows; got only {sorted(set(roles.tolist()))}")
+    fold = np.full(len(roles), -1)
+    fold[~test] = _shuffled(strata[~test], 0.0, folds, rng)[1]
+    if has["test"] and has["dev"]:
+        return test, fold, f"{int((roles == 'dev').sum())} dev rows train in the folds with the others."
+    return test, fold, "" if has["test"] else "There are no test rows: the dev rows are the test."
+
+
+def _check(test: BoolArray, fold: AnyArray, y: AnyArray | None, forward: bool, folds: int) -> list[str]:
+    """Notes on a split, after refusing one that cannot be learned from."""
+    sizes = np.bincount(fold[fold >= 0], minlength=1)
+    if not test.any() or len(sizes) < 2 or sizes.min() == 0:
+        raise DataError(
+            f"data.split: test rows and {folds} folds must each hold a row; got {int(test.sum())} test rows and folds "
+            f"of {sizes.tolist()}. Lower search.folds or give more rows"
+        )
+    if y is None:
+        return []
+    codes = y.astype(np.int64)
+    counts = np.zeros((len(sizes), int(codes.max()) + 1), np.int64)
+    np.add.at(counts, (fold[fold >= 0], codes[fold >= 0]), 1)
+    trained = np.cumsum(counts, axis=0)[:-1] if forward else counts.sum(axis=0) - counts
+    poor = np.flatnonzero((trained > 0).sum(axis=1) < 2)
+    if len(poor):
+        raise DataError(
+            f"data.split: every fold must be trained on two classes or more; got one class in {len(poor)} of "
+            f"{len(sizes)} folds. Give more rows of the rare classes, lower search.folds, or split otherwise"
+        )
+    total = counts.sum(axis=0)
+    rare = int((total < len(sizes)).sum())
+    notes = []
+    if rare:
+        notes.append(
+            f"{rare} classes have fewer training rows than there are folds (the rarest {int(total.min())}): some folds "
+            "hold none of them."
+        )
+    if len(np.unique(codes[test])) < 2:
+        notes.append("The test rows hold only one class.")
+    return notes

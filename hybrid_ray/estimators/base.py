@@ -1,0 +1,92 @@
+"""The contract of an estimator family: a learner, its search space and its good starts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from hybrid_ray.params import PluginParams
+from hybrid_ray.types import AnyArray, State, Task
+
+
+class Trial(Protocol):
+    """The part of an Optuna trial that a space may use."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...  # noqa: D102
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...  # noqa: D102
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...  # noqa: D102
+
+
+class Model(Protocol):
+    """A scikit-learn estimator: ``predict_proba`` for classifiers, ``predict`` for regressors."""
+
+    def fit(self, X: AnyArray, y: AnyArray) -> Any: ...  # noqa: D102
+    def predict(self, X: AnyArray) -> AnyArray: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class EstimatorTags:
+    """What a family is.
+
+    Attributes
+    ----------
+    tasks : frozenset of Task
+    scaled : bool
+        True when it wants standardised inputs (the feature fusion then scales).
+    copies : float
+        Copies of the training matrix that a fit makes: the memory budget counts them.
+    max_rows : int or None
+        Above this many training rows a fit is too slow to be tried.
+    """
+
+    tasks: frozenset[Task]
+    scaled: bool = False
+    copies: float = 1.0
+    max_rows: int | None = None
+
+
+class EstimatorFamily(ABC):
+    """One family of learners, registered under a name.
+
+    A family is a class that is never instantiated: it builds scikit-learn estimators from ``Params``, proposes
+    parameters to a search, and saves fitted models without pickle.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[EstimatorTags]
+    Params: ClassVar[type[PluginParams]]
+
+    @classmethod
+    def examples(cls, task: Task) -> Iterator[PluginParams]:
+        """Small instances for the contract checks; the best start where that is quick."""
+        yield cls.Params.model_validate(dict(cls.portfolio(task)[0]))
+
+    @classmethod
+    @abstractmethod
+    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
+        """An unfitted scikit-learn estimator. Class codes are 0..C-1 without gaps in what it will be given."""
+
+    @classmethod
+    @abstractmethod
+    def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
+        """Parameters proposed by a trial: names are fields of ``Params``, ``suggest_*`` names are the field names.
+
+        The caller wraps ``trial`` so that names are prefixed; a space only says ``trial.suggest_float("C", …)``.
+        """
+
+    @classmethod
+    @abstractmethod
+    def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
+        """Good starts, best first: complete points of ``space``, tried before anything is sampled."""
+
+    @classmethod
+    @abstractmethod
+    def dump(cls, model: Model) -> State:
+        """The fitted model without pickle."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, state: State) -> Model:
+        """The fitted model back, bit-equal in its predictions."""

@@ -1,0 +1,49 @@
+"""Which families a search tries when the spec names none."""
+
+from __future__ import annotations
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.types import Task
+
+WIDE = 512
+"""Above this many features trees are slow, and linear, kernel and neural learners come first."""
+FEW_ROWS = 100
+"""Below this many rows what holds rows out, or learns many weights, is left out."""
+MANY_ROWS = 100_000
+"""Above this many rows histogram boosting by scikit-learn joins the other two."""
+
+_NARROW = ("lightgbm", "random_forest", "xgboost", "svm", "mlp", "extra_trees", "knn")
+_BROAD = ("svm", "mlp", "lightgbm", "extra_trees", "knn", "xgboost")
+_SMALL = ("svm", "random_forest", "knn")
+
+
+def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -> list[str]:
+    """Names of a good default set for a task, the most promising first.
+
+    Parameters
+    ----------
+    task : Task
+    n_rows : int
+        Training rows.
+    n_features : int, optional
+        Width of all features together, where it is known.
+
+    Raises
+    ------
+    BadInputError
+        No family does the task.
+    """
+    linear = {"binary": "logistic", "multiclass": "logistic", "regression": "ridge"}.get(task)
+    if linear is None:
+        raise BadInputError(f"search.estimators: task must be binary, multiclass or regression; got {task!r}")
+    others: tuple[str, ...]
+    if n_rows < FEW_ROWS:
+        others = _SMALL if task == "regression" else (*_SMALL, "naive_bayes")
+    elif n_features is not None and n_features > WIDE:
+        others = _BROAD
+    else:
+        others = _NARROW
+    if n_rows > MANY_ROWS:
+        others = (*others, "hist_gradient_boosting")
+    return [linear, *(name for name in others if n_rows <= (ESTIMATORS.get(name).tags.max_rows or n_rows))]

@@ -1,0 +1,57 @@
+"""Ridge regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.common import REGRESSION, OwnFamily, is_regression, typed
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.types import Task
+
+if TYPE_CHECKING:
+    from hybrid_ray.estimators.models.base import OwnEstimator
+
+
+class RidgeParams(PluginParams):
+    """Parameters of :class:`RidgeRegression`."""
+
+    alpha: float = Field(10.0, gt=0, le=1e9)
+    """Strength of the L2 penalty."""
+
+
+@ESTIMATORS.register("ridge")
+class RidgeRegression(OwnFamily):
+    """Linear regression with an L2 penalty."""
+
+    tags = EstimatorTags(tasks=REGRESSION, scaled=True, copies=3.0)
+    Params = RidgeParams
+
+    @classmethod
+    def models(cls) -> tuple[type[OwnEstimator], ...]:
+        """The one model."""
+        from hybrid_ray.estimators.models.linear import LinearRegressor
+
+        return (LinearRegressor,)
+
+    @classmethod
+    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
+        """An unfitted regressor; the fit draws nothing, so ``seed`` has no effect."""
+        from hybrid_ray.estimators.models.linear import LinearRegressor
+
+        is_regression(cls.name, cls.tags, task)
+        return LinearRegressor(alpha=typed(params, RidgeParams).alpha)
+
+    @classmethod
+    def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
+        """The penalty."""
+        return {"alpha": trial.suggest_float("alpha", 1e-2, 1e5, log=True)}
+
+    @classmethod
+    def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
+        """From a moderate penalty to one for wide features."""
+        return [{"alpha": alpha} for alpha in (10.0, 300.0, 5000.0)]

@@ -1,0 +1,31 @@
+"""What a model must beat: predictions that look at no input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybrid_ray.types import AnyArray, Task
+
+
+def naive_outputs(y_train: AnyArray, task: Task, n_outputs: int, n: int) -> AnyArray:
+    """The same answer for every row.
+
+    Parameters
+    ----------
+    y_train : ndarray (n_train,)
+        Class codes, or floats, of the training rows.
+    task : Task
+    n_outputs : int
+        Number of classes, or 1.
+    n : int
+        Rows to answer.
+
+    Returns
+    -------
+    ndarray of float64 (n, n_outputs)
+        The class shares of the training rows, so that the majority class is the prediction; for regression the mean.
+    """
+    if task == "regression":
+        return np.full((n, 1), np.asarray(y_train, np.float64).mean())
+    shares = np.bincount(np.asarray(y_train, np.int64), minlength=n_outputs) / len(y_train)
+    return np.tile(shares, (n, 1))

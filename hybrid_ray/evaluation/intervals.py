@@ -1,0 +1,219 @@
+"""How sure a score is: bootstrap intervals, and whether one set of outputs beats another.
+
+All resamples of a metric are scored at once (see :mod:`hybrid_ray.evaluation.statistics`), and all sets of outputs
+that are compared see the same resamples, so their differences are paired.
+
+References
+----------
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16.
+Bickel, Götze and van Zwet, Resampling fewer than n observations, Statistica Sinica 7, 1997.
+Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from hybrid_ray.evaluation.metrics import Metric
+from hybrid_ray.types import AnyArray
+
+LEVEL = 0.95
+"""Confidence of every interval."""
+_Z = 1.959963984540054
+
+MAX_ROWS = 20_000
+"""Rows of a resample; above, resamples of this many rows are drawn and their spread is scaled to all rows."""
+MIN_RESAMPLES = 200
+_PASSES = 60_000_000
+"""Rows times classes times resamples above which fewer resamples are drawn, never fewer than ``MIN_RESAMPLES``."""
+_CHUNK = 1_000_000
+
+
+class Interval(NamedTuple):
+    """Ends of a 95 % interval; NaN where the score is not defined."""
+
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """How much better one set of outputs is than another.
+
+    Attributes
+    ----------
+    mean : float
+        Gain of the first over the second on all rows; positive is better, whatever the metric's direction.
+    low, high : float
+        Ends of its 95 % interval.
+    p_value : float
+        Two-sided, and in step with the interval: below 0.05 where the interval does not hold 0.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def _resamples(n: int, n_resamples: int, rows: int, seed: int) -> Iterator[AnyArray]:
+    """Counts (b, n) of resamples of ``rows`` rows drawn from n with replacement, in chunks of bounded size."""
+    rng = np.random.default_rng(seed)
+    size = max(1, _CHUNK // max(n, rows))
+    for start in range(0, n_resamples, size):
+        b = min(size, n_resamples - start)
+        drawn = rng.integers(0, n, size=(b, rows)) + np.arange(b)[:, None] * n
+        yield np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n).astype(np.float64)
+
+
+def resampled_scores(
+    y: AnyArray, outputs: Mapping[str, AnyArray], metric: Metric, n: int = 1000, seed: int = 0
+) -> dict[str, AnyArray]:
+    """Bootstrap scores of several sets of outputs over the same resamples.
+
+    Parameters
+    ----------
+    y : ndarray (n_rows,)
+    outputs : mapping of str to ndarray (n_rows, n_outputs)
+    metric : Metric
+    n : int, default 1000
+        Resamples; fewer (down to 200) are drawn where the metric costs a pass over many rows for each of many classes.
+    seed : int, default 0
+
+    Returns
+    -------
+    dict of str to ndarray (n,)
+        Scores whose spread about the score of all rows is that of a resample of all rows.
+    """
+    scorers = {name: metric.scorer(y, values) for name, values in outputs.items()}
+    if not scorers:
+        return {}
+    n_rows = len(y)
+    rows = min(n_rows, MAX_ROWS)
+    passes = max(values.shape[1] for values in outputs.values()) if metric.per_class else 1
+    work = rows * passes * max(1.0, len(outputs) / 4)
+    n_resamples = int(np.clip(_PASSES // work, min(MIN_RESAMPLES, n), n))
+    drawn: dict[str, list[AnyArray]] = {name: [] for name in scorers}
+    for counts in _resamples(n_rows, n_resamples, rows, seed):
+        for name, scorer in scorers.items():
+            drawn[name].append(scorer(counts))
+    scores = {name: np.concatenate(parts) for name, parts in drawn.items()}
+    if rows == n_rows:
+        return scores
+    shrink = np.sqrt(rows / n_rows)
+    whole = {name: scorer(np.ones((1, n_rows)))[0] for name, scorer in scorers.items()}
+    return {name: whole[name] + (values - np.nanmean(values)) * shrink for name, values in scores.items()}
+
+
+def percentiles(scores: AnyArray) -> Interval:
+    """The middle 95 % of bootstrap scores, leaving out resamples where the score is not defined."""
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def bootstrap(y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, seed: int = 0) -> Interval:
+    """The 95 % percentile bootstrap interval of a score.
+
+    Parameters
+    ----------
+    y : ndarray (n_rows,)
+        Class codes, or floats.
+    outputs : ndarray (n_rows, n_outputs)
+    metric : Metric
+    n : int, default 1000
+        Resamples.
+    seed : int, default 0
+
+    Returns
+    -------
+    Interval
+    """
+    return percentiles(resampled_scores(y, {"": outputs}, metric, n, seed)[""])
+
+
+def wilson(successes: AnyArray | float, total: AnyArray | float) -> tuple[AnyArray, AnyArray]:
+    """The 95 % Wilson interval of a share: unlike the bootstrap's it has a width where every row is right."""
+    total = np.maximum(np.asarray(total, np.float64), 1e-12)
+    share = np.asarray(successes, np.float64) / total
+    centre = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
+    half = _Z / (1 + _Z**2 / total) * np.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+class Comparison:
+    """Several sets of outputs for the same rows, scored over the same resamples.
+
+    Parameters
+    ----------
+    y : ndarray (n_rows,)
+        Class codes, or floats.
+    outputs : mapping of str to ndarray (n_rows, n_outputs)
+    metric : Metric
+    n : int, default 1000
+        Resamples.
+    seed : int, default 0
+
+    Attributes
+    ----------
+    scores : dict of str to float
+        Score of each set on all rows.
+    """
+
+    def __init__(
+        self, y: AnyArray, outputs: Mapping[str, AnyArray], metric: Metric, n: int = 1000, seed: int = 0
+    ) -> None:
+        self.metric = metric
+        self.n_rows = len(y)
+        self.scores = {name: metric.score(y, values) for name, values in outputs.items()}
+        self._drawn = resampled_scores(y, outputs, metric, n, seed)
+
+    def interval(self, name: str) -> Interval:
+        """The 95 % interval of a set's score.
+
+        Wilson's for accuracy, because a small test set without an error would otherwise get an interval of no width;
+        the percentile bootstrap for everything else.
+        """
+        if self.metric.name != "accuracy":
+            return percentiles(self._drawn[name])
+        low, high = wilson(self.scores[name] * self.n_rows, self.n_rows)
+        return Interval(float(low), float(high))
+
+    def difference(self, name: str, over: str) -> Difference:
+        """How much better one set is than another."""
+        sign = 1.0 if self.metric.direction == "maximize" else -1.0
+        gains = sign * (self._drawn[name] - self._drawn[over])
+        gains = gains[np.isfinite(gains)]
+        mean = self.metric.gain(self.scores[name], self.scores[over])
+        if not len(gains):
+            return Difference(mean, float("nan"), float("nan"), float("nan"))
+        low, high = percentiles(gains)
+        smaller_tail = min(int((gains <= 0).sum()), int((gains >= 0).sum()))
+        return Difference(mean, low, high, min(1.0, 2 * (smaller_tail + 1) / (len(gains) + 1)))
+
+
+def paired_difference(
+    y: AnyArray, a: AnyArray, b: AnyArray, metric: Metric, n: int = 1000, seed: int = 0
+) -> Difference:
+    """How much better outputs ``a`` are than outputs ``b`` on the same rows.
+
+    Parameters
+    ----------
+    y : ndarray (n_rows,)
+    a, b : ndarray (n_rows, n_outputs)
+    metric : Metric
+    n : int, default 1000
+        Resamples.
+    seed : int, default 0
+
+    Returns
+    -------
+    Difference
+        With the two-sided p-value that inverts the bootstrap interval: twice the share of resamples on the other
+        side of zero.
+    """
+    return Comparison(y, {"a": a, "b": b}, metric, n, seed).difference("a", "b")

@@ -1,0 +1,281 @@
+"""Metrics, under scikit-learn's names and with its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.evaluation.statistics import (
+    Ranking,
+    Scorer,
+    Statistic,
+    Tally,
+    divide,
+    mean_scorer,
+    median_scorer,
+    rank_scorer,
+    tally_scorer,
+)
+from hybrid_ray.registry import nearest
+from hybrid_ray.types import AnyArray, Direction, Task
+
+Needs = Literal["labels", "probabilities", "values"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to score outputs against labels.
+
+    Attributes
+    ----------
+    name : str
+        scikit-learn's name of the function.
+    direction : {"maximize", "minimize"}
+    tasks : frozenset of Task
+    needs : {"labels", "probabilities", "values"}
+        What of the outputs it looks at: the most probable class, the probabilities, or predicted numbers.
+    fn : callable
+        Labels (n,) and outputs (n, n_outputs) to a scorer of row weights.
+    per_class : bool
+        True when a score costs a pass over the rows for each class.
+    """
+
+    name: str
+    direction: Direction
+    tasks: frozenset[Task]
+    needs: Needs
+    fn: Statistic
+    per_class: bool = False
+
+    def scorer(self, y: AnyArray, outputs: AnyArray) -> Scorer:
+        """A function from row weights (b, n) to scores (b,).
+
+        Raises
+        ------
+        ValueError
+            Labels and outputs do not belong together, there are no rows, or an output is not finite.
+        """
+        y, outputs = np.asarray(y), np.asarray(outputs, np.float64)
+        if outputs.ndim != 2 or y.shape != (len(outputs),) or len(y) == 0:
+            raise ValueError(
+                f"{self.name}: y must be (n,) and outputs (n, n_outputs) with n > 0; got {y.shape} and {outputs.shape}"
+            )
+        if not np.isfinite(outputs).all():
+            raise ValueError(
+                f"{self.name}: outputs must be finite; got {int((~np.isfinite(outputs)).sum())} that are not"
+            )
+        return self.fn(y.astype(np.float64 if self.needs == "values" else np.int64), outputs)
+
+    def score(self, y: AnyArray, outputs: AnyArray) -> float:
+        """The score of outputs.
+
+        Parameters
+        ----------
+        y : ndarray (n,)
+            Class codes, or floats.
+        outputs : ndarray (n, n_outputs)
+            Class probabilities in code order, or values (n, 1).
+
+        Returns
+        -------
+        float
+            NaN where the metric is not defined (a ROC area of one class only).
+        """
+        return float(self.scorer(y, outputs)(np.ones((1, len(y))))[0])
+
+    def gain(self, score: float, reference: float) -> float:
+        """How much better ``score`` is than ``reference``: positive is better, whatever the direction."""
+        return score - reference if self.direction == "maximize" else reference - score
+
+
+def _mean_over(values: AnyArray, classes: AnyArray) -> AnyArray:
+    return divide((values * classes).sum(axis=1), classes.sum(axis=1))
+
+
+def _matthews(tally: Tally) -> AnyArray:
+    total, hits = tally.true.sum(axis=1), tally.hits.sum(axis=1)
+    together = hits * total - (tally.predicted * tally.true).sum(axis=1)
+    spread = (total**2 - (tally.predicted**2).sum(axis=1)) * (total**2 - (tally.true**2).sum(axis=1))
+    return divide(together, np.sqrt(spread))
+
+
+def _accuracy(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return mean_scorer((outputs.argmax(axis=1) == y)[:, None].astype(np.float64), lambda means: means[:, 0])
+
+
+def _balanced_accuracy(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.recall, tally.true > 0))
+
+
+def _precision(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: tally.precision[:, 1])
+
+
+def _precision_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.precision, tally.seen))
+
+
+def _recall(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: tally.recall[:, 1])
+
+
+def _recall_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.recall, tally.seen))
+
+
+def _f1(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: tally.f1[:, 1])
+
+
+def _f1_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.f1, tally.seen))
+
+
+def _f1_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: divide((tally.f1 * tally.true).sum(axis=1), tally.true.sum(axis=1)))
+
+
+def _matthews_corrcoef(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, _matthews)
+
+
+def _log_loss(y: AnyArray, outputs: AnyArray) -> Scorer:
+    eps = np.finfo(np.float64).eps
+    chosen = np.clip(outputs[np.arange(len(y)), y], eps, 1 - eps)
+    return mean_scorer(-np.log(chosen)[:, None], lambda means: means[:, 0])
+
+
+def _brier(y: AnyArray, outputs: AnyArray) -> Scorer:
+    chosen = outputs[np.arange(len(y)), y]
+    loss = (outputs**2).sum(axis=1) - chosen**2 + (1 - chosen) ** 2
+    halved = 0.5 if outputs.shape[1] == 2 else 1.0
+    return mean_scorer(halved * loss[:, None], lambda means: means[:, 0])
+
+
+def _roc_auc(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return rank_scorer(y, outputs, Ranking.area)
+
+
+def _average_precision(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return rank_scorer(y, outputs, Ranking.precision)
+
+
+def _r2(y: AnyArray, outputs: AnyArray) -> Scorer:
+    centred = y - y.mean()
+    terms = np.stack([(y - outputs[:, 0]) ** 2, centred, centred**2], axis=1)
+
+    def finish(means: AnyArray) -> AnyArray:
+        error, spread = means[:, 0], means[:, 2] - means[:, 1] ** 2
+        constant = spread <= 4 * np.finfo(np.float64).eps * means[:, 2]
+        return np.where(constant, error == 0, 1 - divide(error, spread))
+
+    return mean_scorer(terms, finish)
+
+
+def _root_mean_squared_error(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return mean_scorer(((y - outputs[:, 0]) ** 2)[:, None], lambda means: np.sqrt(means[:, 0]))
+
+
+def _mean_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return mean_scorer(np.abs(y - outputs[:, 0])[:, None], lambda means: means[:, 0])
+
+
+def _mean_absolute_percentage_error(y: AnyArray, outputs: AnyArray) -> Scorer:
+    share = np.abs(y - outputs[:, 0]) / np.maximum(np.abs(y), np.finfo(np.float64).eps)
+    return mean_scorer(share[:, None], lambda means: means[:, 0])
+
+
+def _median_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return median_scorer(np.abs(y - outputs[:, 0]))
+
+
+_BINARY: frozenset[Task] = frozenset({"binary"})
+_MULTICLASS: frozenset[Task] = frozenset({"multiclass"})
+_CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
+_NUMBERS: frozenset[Task] = frozenset({"regression"})
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "maximize", _CLASSES, "labels", _accuracy),
+        Metric("balanced_accuracy", "maximize", _CLASSES, "labels", _balanced_accuracy),
+        Metric("precision", "maximize", _BINARY, "labels", _precision),
+        Metric("precision_macro", "maximize", _CLASSES, "labels", _precision_macro),
+        Metric("recall", "maximize", _BINARY, "labels", _recall),
+        Metric("recall_macro", "maximize", _CLASSES, "labels", _recall_macro),
+        Metric("f1", "maximize", _BINARY, "labels", _f1),
+        Metric("f1_macro", "maximize", _CLASSES, "labels", _f1_macro),
+        Metric("f1_weighted", "maximize", _CLASSES, "labels", _f1_weighted),
+        Metric("matthews_corrcoef", "maximize", _CLASSES, "labels", _matthews_corrcoef),
+        Metric("roc_auc", "maximize", _BINARY, "probabilities", _roc_auc, per_class=True),
+        Metric("roc_auc_ovr", "maximize", _MULTICLASS, "probabilities", _roc_auc, per_class=True),
+        Metric("average_precision", "maximize", _CLASSES, "probabilities", _average_precision, per_class=True),
+        Metric("log_loss", "minimize", _CLASSES, "probabilities", _log_loss),
+        Metric("brier_score_loss", "minimize", _CLASSES, "probabilities", _brier),
+        Metric("r2", "maximize", _NUMBERS, "values", _r2),
+        Metric("root_mean_squared_error", "minimize", _NUMBERS, "values", _root_mean_squared_error),
+        Metric("mean_absolute_error", "minimize", _NUMBERS, "values", _mean_absolute_error),
+        Metric("mean_absolute_percentage_error", "minimize", _NUMBERS, "values", _mean_absolute_percentage_error),
+        Metric("median_absolute_error", "minimize", _NUMBERS, "values", _median_absolute_error),
+    )
+}
+"""Every metric, by name."""
+
+ALIASES: Mapping[str, str] = {
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+}
+
+_DEFAULT: Mapping[Task, str] = {
+    "binary": "log_loss",
+    "multiclass": "log_loss",
+    "regression": "root_mean_squared_error",
+}
+
+
+def metrics_of(task: Task) -> dict[str, Metric]:
+    """The metrics that serve a task, by name."""
+    return {name: metric for name, metric in METRICS.items() if task in metric.tasks}
+
+
+def get_metric(name: str, task: Task) -> Metric:
+    """The metric of a name.
+
+    Parameters
+    ----------
+    name : str
+        scikit-learn's name, an alias (rmse, mae, mape), or ``auto``: log_loss for classes,
+        root_mean_squared_error for numbers.
+    task : Task
+
+    Raises
+    ------
+    BadInputError
+        No such metric, or it does not serve the task; the message names those that do, and the nearest.
+    """
+    known = metrics_of(task)
+    if not known:
+        raise BadInputError(f"task: must be one of {sorted(_DEFAULT)} to be scored; got '{task}'")
+    wanted = _DEFAULT[task] if name == "auto" else ALIASES.get(name, name)
+    if wanted in known:
+        return known[wanted]
+    names = sorted(known)
+    if wanted in METRICS:
+        served = " and ".join(sorted(METRICS[wanted].tasks))
+        raise BadInputError(
+            f"metric: must be one of {names} for a {task} task; got '{name}', which serves {served}."
+            f"{nearest(wanted, names)}"
+        )
+    raise BadInputError(
+        f"metric: must be one of {names} for a {task} task; got '{name}'.{nearest(name, [*names, *ALIASES])}"
+    )
+
+
+def score_all(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, float]:
+    """The score of outputs by every metric of a task, by name."""
+    return {name: metric.score(y, outputs) for name, metric in metrics_of(task).items()}

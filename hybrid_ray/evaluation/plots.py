@@ -1,0 +1,167 @@
+"""Charts of the report as inline SVG.
+
+Charts hold numbers only, never a string from the data, and name their colours as CSS variables of the page, so that
+they follow its light and dark form. The text beside them (legends, captions) is the page's.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybrid_ray.evaluation.formatting import compact
+from hybrid_ray.evaluation.schema import Calibration, ResidualCard, RocCurve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+SERIES = 8
+"""Colours that curves take, in order: ``--series-0`` to ``--series-7``."""
+
+_STAND_INS: dict[str, str] = {
+    "ink": "#010101",
+    "faint": "#020202",
+    "accent": "#030303",
+    "accent-2": "#040404",
+} | {f"series-{i}": f"#0505{i:02x}" for i in range(SERIES)}
+"""Colours that matplotlib is given, and that become ``var(--<name>)`` in the SVG."""
+
+_RC: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.usetex": False,
+    "svg.hashsalt": "hybrid_ray",
+    "font.size": 10,
+    "axes.edgecolor": _STAND_INS["faint"],
+    "axes.labelcolor": _STAND_INS["ink"],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _STAND_INS["faint"],
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.6,
+    "xtick.color": _STAND_INS["faint"],
+    "ytick.color": _STAND_INS["faint"],
+    "xtick.labelcolor": _STAND_INS["ink"],
+    "ytick.labelcolor": _STAND_INS["ink"],
+    "text.color": _STAND_INS["ink"],
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
+    """Draw on a new figure (inches) and give it back as an SVG element without a fixed size."""
+    import matplotlib
+
+    with matplotlib.rc_context(_RC):
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(out.getvalue())
+
+
+def _inline(document: str) -> str:
+    """An SVG document as an element of an HTML page: no prolog, ids, fonts or styles of its own."""
+    _, _, body = document[document.index("<svg") :].partition(">")
+    box = re.search(r'viewBox="[\d. ]+"', document)
+    svg = f'<svg {box[0] if box else ""} aria-hidden="true" focusable="false">{body}'
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg).replace("xlink:href", "href")
+    svg = re.sub(
+        r"font(-size)?: ([\d.]+)px[^\"]*?; (font-family: [^\"]*?; )?(?=text-anchor|fill)", r"font-size: \2px; ", svg
+    )
+    for name, colour in _STAND_INS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg
+
+
+def calibration_chart(calibration: Calibration) -> str:
+    """Reliability diagram with the number of rows below."""
+
+    def draw(figure: Any) -> None:
+        top, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        top.plot([0, 1], [0, 1], color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
+        x = [b.confidence for b in calibration.bins]
+        y = np.array([b.observed.value for b in calibration.bins], float)
+        low = np.array([b.observed.low for b in calibration.bins], float)
+        high = np.array([b.observed.high for b in calibration.bins], float)
+        top.vlines(x, low, high, color=_STAND_INS["accent"], linewidth=1.4, alpha=0.55)
+        top.plot(x, y, color=_STAND_INS["accent"], marker="o", markersize=4.5, linewidth=1.6, clip_on=False)
+        top.set(ylabel="share that came true", xlim=(0, 1), ylim=(0, 1))
+        edges = [b.low for b in calibration.bins]
+        below.bar(edges, [b.rows for b in calibration.bins], width=0.094, align="edge", color=_STAND_INS["accent"])
+        below.set(xlabel="confidence", ylabel="rows")
+        below.locator_params(axis="y", nbins=3)
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def roc_chart(curves: Sequence[RocCurve]) -> str:
+    """ROC curves: the first in the page's series colours, the others faint."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
+        for i, curve in reversed(list(enumerate(curves))):
+            points = np.array(curve.points)
+            named = i < SERIES
+            axes.plot(
+                points[:, 0],
+                points[:, 1],
+                color=_STAND_INS[f"series-{i}" if named else "faint"],
+                linewidth=1.8 if named else 0.8,
+                alpha=1.0 if named else 0.6,
+            )
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01))
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def fit_chart(card: ResidualCard) -> str:
+    """Predicted against true values of a sample of test rows."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        points = np.array(card.points)
+        ends = [points.min(), points.max()]
+        axes.plot(ends, ends, color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
+        axes.scatter(points[:, 0], points[:, 1], s=9, color=_STAND_INS["accent"], alpha=0.6, linewidths=0)
+        axes.set(xlabel="true value", ylabel="predicted value")
+        _short_ticks(axes.xaxis, axes.yaxis)
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def residual_chart(card: ResidualCard) -> str:
+    """Histogram of the residuals of all test rows."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        edges = np.array(card.edges)
+        axes.bar(edges[:-1], card.counts, width=np.diff(edges) * 0.94, align="edge", color=_STAND_INS["accent"])
+        axes.axvline(0, color=_STAND_INS["ink"], linewidth=0.8)
+        axes.set(xlabel="predicted minus true", ylabel="rows")
+        _short_ticks(axes.xaxis)
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def _short_ticks(*axes: Axis) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))

@@ -1,0 +1,98 @@
+"""Permutation importance: how much worse a graph gets when one of its inputs is shuffled.
+
+References
+----------
+Breiman (2001), "Random Forests", Machine Learning 45, section 10.
+Fisher, Rudin, Dominici (2019), "All Models are Wrong, but Many are Useful", JMLR 20(177).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_ray.graph import Graph
+from hybrid_ray.types import MODALITY_OF, AnyArray, Batch
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Loss of score when a group of columns is shuffled together.
+
+    Attributes
+    ----------
+    name : str
+        A column, or ``modality:<name>``.
+    mean : float
+        Score on the rows as they are minus the mean score after shuffling; positive: the columns help.
+    low, high : float
+        2.5 % and 97.5 % quantiles over the repeats.
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
+def column_groups(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Every column alone, and every modality's columns together when the graph reads more than one modality."""
+    groups: dict[str, tuple[str, ...]] = {column: (column,) for column in graph.columns}
+    modalities: dict[str, tuple[str, ...]] = {}
+    for column, kind in graph.columns.items():
+        name = f"modality:{MODALITY_OF[kind]}"
+        modalities[name] = (*modalities.get(name, ()), column)
+    return groups | (modalities if len(modalities) > 1 else {})
+
+
+def permutation_importance(
+    graph: Graph,
+    batch: Batch,
+    y: AnyArray,
+    score: Callable[[AnyArray, AnyArray], float],
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    repeats: int = 5,
+    seed: int = 0,
+) -> list[Importance]:
+    """Importance of each column and each modality to a fitted graph, largest first.
+
+    Only the extractors that read a shuffled column run again, so the cost is (extractors of the group) x ``repeats``
+    passes over the rows, not a whole prediction each.
+
+    Parameters
+    ----------
+    graph : Graph
+        Set up.
+    batch : Batch
+        n rows.
+    y : ndarray (n,)
+        Class codes or floats.
+    score : callable
+        ``score(y, outputs)``, larger is better.
+    groups : mapping of str to sequence of str, optional
+        Columns to shuffle together; default ``column_groups(graph)``.
+    repeats : int, default 5
+    seed : int, default 0
+
+    Returns
+    -------
+    list of Importance
+    """
+    rng = np.random.default_rng(seed)
+    blocks = graph.extract(batch)
+    base = score(y, graph.combine(blocks))
+    found = []
+    for name, columns in (groups or column_groups(graph)).items():
+        touched = {k: e for k, e in graph.extractors.items() if set(e.columns) & set(columns)}
+        losses = []
+        for _ in range(repeats):
+            order = rng.permutation(len(y))
+            shuffled = {c: values[order] if c in columns else values for c, values in batch.items()}
+            changed = {k: e.transform({c: shuffled[c] for c in e.columns}) for k, e in touched.items()}
+            losses.append(base - score(y, graph.combine(blocks | changed)))
+        low, high = np.quantile(losses, [0.025, 0.975])
+        found.append(Importance(name, float(np.mean(losses)), float(low), float(high)))
+    return sorted(found, key=lambda importance: -importance.mean)

@@ -1,0 +1,5 @@
+"""Built-in extractors, registered by import."""
+
+from hybrid_ray.extractors import _cnn, _pixels, _tabular, _tfidf, _torchvision, _transformers
+
+__all__ = ["_cnn", "_pixels", "_tabular", "_tfidf", "_torchvision", "_transformers"]

@@ -1,0 +1,253 @@
+"""The network of ``cnn`` and its training. Imports torch: only ``cnn`` imports this, inside its methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hybrid_ray.extractors.tensors import to_tensor
+from hybrid_ray.types import AnyArray
+
+_FINAL_SIDE = 4
+"""Side of the last feature map: small enough to be flat, large enough to know where things are."""
+_STRIDED_FROM = 24
+"""Side of an image from which the first convolution halves it: a quarter of the work, and no less accurate."""
+_MIN_STEPS = 16
+"""Steps an epoch that few rows are divided into, at least."""
+_HELD_OUT = 0.1
+"""Share of the training rows that says when to stop."""
+_MIN_HELD_OUT = 5
+"""Rows below which nothing is held out."""
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around a shortcut."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outer)
+        self.conv2 = nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outer)
+        same = inner == outer and stride == 1
+        shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+        self.shortcut = nn.Identity() if same else shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(hidden)) + self.shortcut(x))
+
+
+class ResidualNet(nn.Module):
+    """A small residual network over the images of a row, one head over all of them.
+
+    Parameters
+    ----------
+    channels, side : int
+        Of the images.
+    n_columns : int
+        Images of a row; they share the trunk.
+    n_outputs : int
+    width : int
+        Channels of the first stage; they double where the side halves, up to eight times.
+    depth : int
+        Residual blocks of a stage.
+    n_features : int
+        Length of an image's vector.
+    dropout : float
+    jitter : tuple of float
+        Largest shift (share of the side), rotation (degrees) and change of scale while training.
+    flip : bool
+        Left and right may be exchanged while training.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        side: int,
+        n_columns: int,
+        n_outputs: int,
+        *,
+        width: int,
+        depth: int,
+        n_features: int,
+        dropout: float,
+        jitter: tuple[float, float, float],
+        flip: bool,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+        self.jitter = jitter
+        self.flip = flip
+        stride = 2 if side >= _STRIDED_FROM else 1
+        side = -(-side // stride)
+        stem = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        layers: list[nn.Module] = [stem, nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [_Residual(width, width, 1) for _ in range(depth)]
+        inner = width
+        while side > _FINAL_SIDE:
+            outer, side = min(2 * inner, 8 * width), -(-side // 2)
+            layers += [_Residual(inner, outer, 2), *(_Residual(outer, outer, 1) for _ in range(depth - 1))]
+            inner = outer
+        self.trunk = nn.Sequential(*layers)
+        self.neck = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(inner * side * side, n_features, bias=False),
+            nn.BatchNorm1d(n_features),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_columns * n_features, n_outputs))
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, n_features) of uint8 images (k, side, side, channels)."""
+        images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        images = self._augmented(images) if self.training else images
+        vectors: torch.Tensor = self.neck(self.trunk(images))
+        return vectors
+
+    def forward(self, pixels: torch.Tensor, filled: torch.Tensor) -> torch.Tensor:
+        """Outputs (m, n_outputs) of rows: pixels (m, n_columns, side, side, channels), filled (m, n_columns)."""
+        m, n_columns = filled.shape
+        vectors = self.features(pixels.flatten(0, 1)).view(m, n_columns, -1) * filled[:, :, None]
+        outputs: torch.Tensor = self.head(vectors.flatten(1))
+        return outputs
+
+    def _augmented(self, images: torch.Tensor) -> torch.Tensor:
+        """Images shifted, turned and scaled a little, each in its own way."""
+        shift, degrees, scale = self.jitter
+        k = len(images)
+        draw = (torch.rand(k, 4) * 2 - 1).to(images.device)
+        angle, zoom = draw[:, 0] * math.radians(degrees), 1 + draw[:, 1] * scale
+        cos, sin, move = zoom * angle.cos(), zoom * angle.sin(), 2 * shift * draw[:, 2:]
+        mirror = 1 - 2 * (torch.rand(k) < 0.5).float().to(images.device) if self.flip else torch.ones_like(cos)
+        rows = (torch.stack([mirror * cos, -sin, move[:, 0]], 1), torch.stack([mirror * sin, cos, move[:, 1]], 1))
+        grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def train(
+    net: ResidualNet,
+    pixels: AnyArray,
+    filled: AnyArray,
+    y: AnyArray,
+    settings: Mapping[str, Any],
+    device: str,
+    seed: int,
+) -> None:
+    """Fit a network in place on all rows but a hold-out of them, which says which epoch was best.
+
+    Parameters
+    ----------
+    net : ResidualNet
+    pixels : ndarray of uint8 (m, n_columns, side, side, channels)
+    filled : ndarray of bool (m, n_columns)
+    y : ndarray (m,)
+        int64 class codes; or float32, standardised.
+    settings : mapping
+        ``epochs``, ``patience``, ``batch_size``, ``lr``, ``weight_decay``, ``label_smoothing``.
+    device : str
+    seed : int
+        Of the hold-out; torch's generator must be seeded by the caller.
+    """
+    from skorch import NeuralNet
+    from skorch.callbacks import EarlyStopping, LRScheduler
+    from skorch.dataset import Dataset
+    from skorch.helper import predefined_split
+
+    classes = y.dtype == np.int64
+    kept, held = hold_out(y if classes else None, len(y), seed)
+    _standardise(net, pixels[kept][filled[kept]])
+    batch = int(np.clip(len(kept) // _MIN_STEPS, 8, settings["batch_size"]))
+    steps = max(len(kept) // batch, 1)
+    callbacks: list[tuple[str, Any]] = [
+        (
+            "schedule",
+            LRScheduler(
+                torch.optim.lr_scheduler.OneCycleLR,
+                max_lr=settings["lr"],
+                total_steps=settings["epochs"] * steps,
+                pct_start=0.2,
+                step_every="batch",
+            ),
+        )
+    ]
+    target = y if classes else y.astype(np.float32)[:, None]
+    parts = [Dataset(_inputs(pixels[r], filled[r]), torch.from_numpy(target[r])) for r in (kept, held)]
+    if len(held):
+        callbacks.append(("best", EarlyStopping(patience=settings["patience"], load_best=True, sink=_silent)))
+    learner = NeuralNet(
+        net,
+        criterion=nn.CrossEntropyLoss(label_smoothing=settings["label_smoothing"]) if classes else nn.SmoothL1Loss(),
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=settings["weight_decay"],
+        lr=settings["lr"],
+        batch_size=batch,
+        max_epochs=settings["epochs"],
+        iterator_train__shuffle=True,
+        iterator_train__drop_last=len(kept) >= batch,  # a last batch of one row has no variance to normalise by
+        iterator_valid__batch_size=256,
+        train_split=predefined_split(parts[1]) if len(held) else None,
+        callbacks=callbacks,
+        device=device,
+        verbose=0,
+    )
+    learner.fit(parts[0], None)
+    net.eval().requires_grad_(False)
+
+
+def _silent(message: str) -> None:
+    """Where skorch's messages go: the run tells its own progress."""
+
+
+def _inputs(pixels: AnyArray, filled: AnyArray) -> dict[str, torch.Tensor]:
+    return {"pixels": to_tensor(pixels, "cpu"), "filled": to_tensor(filled, "cpu")}
+
+
+def _standardise(net: ResidualNet, images: AnyArray) -> None:
+    """Give the network the mean and deviation of each channel of images (k, side, side, channels)."""
+    flat = images.reshape(-1, images.shape[-1])
+    mean, std = flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
+    net.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
+    net.std.copy_(torch.from_numpy(std).clamp(min=1.0).view(1, -1, 1, 1))
+
+
+def hold_out(codes: AnyArray | None, n: int, seed: int) -> tuple[AnyArray, AnyArray]:
+    """Rows to learn from and rows that say when to stop, both sorted; classes keep their shares where they can."""
+    generator = np.random.default_rng(seed)
+    if codes is None:
+        held = generator.permutation(n)[: int(n * _HELD_OUT)]
+    else:
+        of_class = [generator.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
+        # Each class in turn gives its share, rounded at random: rare classes are held out now and then.
+        held = np.concatenate([rows[: int(len(rows) * _HELD_OUT + generator.random())] for rows in of_class])
+    if len(held) < _MIN_HELD_OUT:
+        held = held[:0]
+    return np.setdiff1d(np.arange(n), held), np.sort(held)
+
+
+@contextmanager
+def reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Seeded generators and a number of threads for a block; both are as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with (
+            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        ):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)

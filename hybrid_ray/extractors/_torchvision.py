@@ -1,0 +1,236 @@
+"""Features of torchvision's pretrained classification networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.extractors import _torchvision_net as nets
+from hybrid_ray.extractors import _torchvision_weights as origins
+from hybrid_ray.extractors._torchvision_names import KNOWN_MODELS
+from hybrid_ray.extractors.base import ExtractorTags
+from hybrid_ray.extractors.imaging import PIXELS, Interpolation, ShortSide, read_images
+from hybrid_ray.extractors.items import Items
+from hybrid_ray.extractors.precision import Precision
+from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.types import AnyArray, FloatArray, Kind, State
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_PASS: Mapping[str, int] = {"cpu": 4 * 224**2, "cuda": 256 * 224**2}
+"""Pixels in one pass: on a CPU what keeps a network's activations in cache, on a GPU what fills it."""
+
+
+class TorchvisionParams(PluginParams):
+    """Parameters of ``torchvision``."""
+
+    model: str = Field("mobilenet_v2", pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    """Any classification model of torchvision.models."""
+    weights: str = Field("DEFAULT", min_length=1)
+    """Member of the model's weights enum (``DEFAULT``, ``IMAGENET1K_V1``), a local file (safetensors, or a state dict
+    of tensors; also found by name under $HYBRID_RAY_WEIGHTS), or ``none``: random, from ``seed``."""
+    image_size: int | None = Field(None, ge=16, le=2048)
+    """Side of the square that the network sees; left out, what the weights were made for."""
+    resize: int | None = Field(None, ge=16, le=4096)
+    """Length of the image's shorter side before the centre is cropped; left out, the weights' share of image_size."""
+    interpolation: Interpolation | None = None
+    """How an image is resized; left out, as the weights were made."""
+    padding: Literal["auto", "torch", "same"] = "auto"
+    """Padding of strided convolutions. same: TensorFlow's, at the bottom and right; auto: same when the weights' file
+    says so (metadata ``padding: same``, or ``tf`` in its name) or shows it (folded batch norm), else torch."""
+    precision: Precision = "auto"
+    """Number format. auto: bf16 or fp16 where the hardware computes it and the features stay within a cosine of 0.999
+    of fp32 on the first rows, else fp32."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of random weights."""
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in KNOWN_MODELS:  # only an unknown name, or one of a newer torchvision, pays for the import
+            nets.require_model(value)
+        return value
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.image_size is not None and self.resize is not None and self.resize < self.image_size:
+            raise ValueError(f"resize must be at least image_size ({self.image_size}); got {self.resize}")
+        return self
+
+
+@EXTRACTORS.register("torchvision")
+class TorchvisionExtractor(PretrainedExtractor):
+    """Pooled penultimate features of an image network: what its last layer would have seen.
+
+    Images are decoded, resized and cropped to uint8 by ``prepare``; they are normalised on the device.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="image", kinds=frozenset({"image"}), gpu=True)
+    Params: ClassVar[type[PluginParams]] = TorchvisionParams
+
+    def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
+        super().__init__(params, columns)
+        self._net: nn.Module | None = None
+        self._device = ""
+        self._item_features = 0
+        self._read_view: nets.View | None = None
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
+        """A small random network, on one column and on two."""
+        params = TorchvisionParams(model="resnet18", weights="none", image_size=32, precision="fp32")
+        yield params, {"image": "image"}
+        yield params, {"front": "image", "back": "image"}
+
+    # ------------------------------------------------------------------ weights and preprocessing
+
+    def _origin(self) -> origins.Origin:
+        if self._state is not None:
+            return origins.StateOrigin(self._state)
+        return origins.find_origin(self.params.model, self.params.weights, self.params.seed)
+
+    def _view(self) -> nets.View:
+        """The weights' preprocessing, with what the parameters say in its place."""
+        p = self.params
+        if self._state is not None:
+            return nets.View.from_json(self._state.meta["view"])
+        origin = self._origin()
+        own = nets.View.of(p.model, origin.member if isinstance(origin, origins.HubOrigin) else "DEFAULT")
+        crop = p.image_size or min(own.crop, p.resize or own.crop)
+        resize = p.resize or max(round(own.resize * crop / own.crop), crop)
+        return nets.View(resize, crop, p.interpolation or own.interpolation, own.mean, own.std)
+
+    def _same_padding(self) -> bool:
+        if self.params.padding != "auto":
+            return bool(self.params.padding == "same")
+        return self._origin().same_padding(self.params.model)
+
+    def weights_digest(self) -> str:
+        """Digest of the weights' content."""
+        return self._origin().digest()
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters without where the weights lie."""
+        return {name: value for name, value in super().identity().items() if name not in ("weights", "seed")}
+
+    def check(self) -> None:
+        """Refuse an unknown model, weights that are not to be had, and weights of another architecture."""
+        origin = self._origin()
+        if isinstance(origin, origins.HubOrigin):
+            origin.require()
+        shapes = origin.shapes()
+        if shapes is not None:
+            origins.check_shapes(self.params.model, shapes, self.params.weights)
+        self._view()
+
+    def settle(self) -> PluginParams:
+        """Parameters with the preprocessing and the padding written out: ``prepare`` then needs no torchvision."""
+        view = self._view()
+        return self.params.model_copy(
+            update={
+                "image_size": view.crop,
+                "resize": view.resize,
+                "interpolation": view.interpolation,
+                "padding": "same" if self._same_padding() else "torch",
+            }
+        )
+
+    # ------------------------------------------------------------------ rows
+
+    def read(self, cells: Sequence[Any]) -> Items:
+        """Decode, resize and crop: uint8 (k, side, side, 3)."""
+        p = self.params
+        if p.image_size and p.resize and p.interpolation:
+            return read_images(cells, ShortSide(p.resize, p.image_size, p.interpolation), "RGB")
+        if self._read_view is None:
+            self._read_view = self._view()
+        view = self._read_view
+        return read_images(cells, ShortSide(view.resize, view.crop, view.interpolation), "RGB")
+
+    def setup(self, device: str = "cpu") -> None:
+        """Load the network, fold its batch norm, and put it on the device in its number format."""
+        if self._net is not None and self._device == device:
+            return
+        import torch
+
+        origin = self._origin()
+        tensors = origin.tensors()
+        if tensors is None:
+            net, self._item_features = nets.random(self.params.model, self.params.seed)
+        else:
+            tensors = origins.modern_keys(tensors)
+            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+            origins.check_shapes(self.params.model, shapes, self.params.weights)
+            net, self._item_features = nets.load(self.params.model, tensors)
+        net = nets.fuse_batch_norm(net)
+        if self._same_padding():
+            net = nets.pad_same(net)
+        net = net.to(memory_format=torch.channels_last)
+        self._dtype = torch_dtype(self.format_on(device))
+        self._net = net.to(device, self._dtype)
+        self._device = device
+        view = self._view()
+        self._shift = torch.tensor(view.mean, device=device).mul(255.0).view(1, 3, 1, 1)
+        self._scale = torch.tensor(view.std, device=device).mul(255.0).reciprocal().view(1, 3, 1, 1)
+        self._try(view.crop)
+
+    def _try(self, side: int) -> None:
+        """One blank image through the network: refuses a size that it was not made for."""
+        try:
+            self.encode({PIXELS: np.zeros((1, side, side, 3), np.uint8)})
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BadInputError(
+                f"torchvision.image_size: must suit {self.params.model}; got {side} ({reason}). Leave it out"
+            ) from error
+
+    @property
+    def item_features(self) -> int:
+        """Width of the network's last hidden layer."""
+        return self._item_features
+
+    def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
+        """Features of images, a few at a time."""
+        import torch
+
+        assert self._net is not None
+        pixels = items[PIXELS]
+        chunk = max(_PASS[self._device] // (pixels.shape[1] * pixels.shape[2]), 1)
+        outputs = []
+        with torch.inference_mode():
+            for start in range(0, len(pixels), chunk):
+                output = self._net(self._normalised(pixels[start : start + chunk]))
+                outputs.append(output.flatten(1) if output.ndim == 2 else output.mean(dim=(2, 3)))
+            return to_features(torch.cat(outputs))
+
+    def _normalised(self, pixels: AnyArray) -> torch.Tensor:
+        """uint8 (k, side, side, 3) as the network wants it: (k, 3, side, side), channels last in memory."""
+        import torch
+
+        images = to_tensor(pixels, self._device).permute(0, 3, 1, 2)
+        return images.to(torch.float32).sub_(self._shift).mul_(self._scale).to(self._dtype)
+
+    # ------------------------------------------------------------------ state
+
+    def get_state(self) -> State:
+        """The body's weights in the format they came in, the preprocessing, and the padding."""
+        import safetensors.torch
+
+        origin = self._origin()
+        body, _ = nets.body_shapes(self.params.model)
+        tensors = origin.tensors()
+        if tensors is None:
+            tensors = dict(nets.random(self.params.model, self.params.seed)[0].state_dict())
+        kept = {name: t.contiguous() for name, t in origins.modern_keys(tensors).items() if name in body}
+        meta = {"weights": origin.digest(), "view": self._view().to_json(), "same_padding": self._same_padding()}
+        return State(meta=meta, blobs={origins.BLOB: safetensors.torch.save(kept)})

@@ -1,0 +1,222 @@
+"""torchvision's classification networks as feature extractors: cut before the classifier, fused, padded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.extractors.imaging import Interpolation
+from hybrid_ray.registry import nearest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_CLASSES = 1000
+
+
+@cache
+def model_names() -> list[str]:
+    """Every classification model of torchvision."""
+    import torchvision
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def require_model(model: str) -> None:
+    """Refuse a name that is no model.
+
+    Raises
+    ------
+    BadInputError
+        The message names the nearest.
+    """
+    if model not in model_names():
+        raise BadInputError(
+            f"must be a classification model of torchvision; got {model!r}.{nearest(model, model_names())}"
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """How a network's weights want their images.
+
+    Attributes
+    ----------
+    resize, crop : int
+        The shorter side is brought to ``resize``, the centre ``crop`` x ``crop`` is kept.
+    interpolation : str
+    mean, std : tuple of float
+        Of each channel, for pixels in [0, 1].
+    """
+
+    resize: int
+    crop: int
+    interpolation: Interpolation
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, model: str, member: str = "DEFAULT") -> View:
+        """The preprocessing that comes with a model's weights."""
+        from torchvision.models import get_model_weights
+
+        preset = get_model_weights(model)[member].transforms()
+        return cls(
+            resize=int(preset.resize_size[0]),
+            crop=int(preset.crop_size[0]),
+            interpolation=preset.interpolation.value,
+            mean=tuple(preset.mean),
+            std=tuple(preset.std),
+        )
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> View:
+        """The view that ``to_json`` described."""
+        return cls(
+            resize=form["resize"],
+            crop=form["crop"],
+            interpolation=form["interpolation"],
+            mean=tuple(form["mean"]),
+            std=tuple(form["std"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able form."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def build(model: str, *, empty: bool) -> tuple[nn.Module, str, int]:
+    """A network without its last layer.
+
+    The layer that gives the classes becomes an identity, so that the network answers what that layer would have seen:
+    the pooled penultimate features, in every family.
+
+    Parameters
+    ----------
+    model : str
+    empty : bool
+        True: parameters have shapes but no memory yet (where the model can be built so), to be assigned.
+
+    Returns
+    -------
+    net : Module
+    head : str
+        Name of the removed layer.
+    n_features : int
+    """
+    import torch
+    from torch import nn
+    from torchvision.models import get_model
+
+    options = {"init_weights": not empty} if model in ("googlenet", "inception_v3") else {}
+    try:
+        with torch.device("meta" if empty else "cpu"):
+            net = get_model(model, weights=None, **options)
+    except NotImplementedError:  # a RegNet computes with tensors while it is built
+        net = get_model(model, weights=None, **options)
+    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    head, layer = [(n, m) for n, m in layers if _width(m) == _CLASSES][-1]
+    net.set_submodule(head, nn.Identity())
+    return net.eval(), f"{head}.", layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def _width(layer: nn.Module) -> int:
+    return int(getattr(layer, "out_features", 0) or getattr(layer, "out_channels", 0))
+
+
+@cache
+def body_shapes(model: str) -> tuple[dict[str, tuple[int, ...]], str]:
+    """Shapes of a network's state dict without its last layer, and the prefix of that layer's keys."""
+    net, head, _ = build(model, empty=True)
+    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, head
+
+
+def load(model: str, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, int]:
+    """A network in fp32 with the weights of a state dict that fits it, and its number of features."""
+    import torch
+
+    net, _, n_features = build(model, empty=True)
+    expected = net.state_dict()
+    kept = {name: tensors[name] if name in tensors else torch.zeros((), dtype=torch.long) for name in expected}
+    net.load_state_dict(kept, assign=True)
+    if hasattr(net, "transform_input"):
+        setattr(net, "transform_input", True)  # noqa: B010 - torchvision's GoogLeNet and Inception weights want it
+    return net.float().requires_grad_(False), n_features
+
+
+def random(model: str, seed: int) -> tuple[nn.Module, int]:
+    """A network with seeded random weights, and its number of features."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net, _, n_features = build(model, empty=False)
+    return net.requires_grad_(False), n_features
+
+
+def fuse_batch_norm(net: nn.Module) -> nn.Module:
+    """The same network with every batch norm that follows a convolution folded into it: fewer passes over memory.
+
+    Only where the traced graph shows that nothing else reads the convolution; a network that cannot be traced is
+    returned as it is.
+    """
+    from torch import fx, nn
+    from torch.fx.proxy import TraceError
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    if not any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
+        return net
+    try:
+        traced = fx.symbolic_trace(net)
+    except TraceError:
+        return net
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        source = node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+            continue
+        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
+            continue
+        conv = modules[str(source.target)]
+        if isinstance(conv, nn.Conv2d):
+            traced.set_submodule(str(source.target), fuse_conv_bn_eval(conv, modules[node.target]))
+            node.replace_all_uses_with(source)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def pad_same(net: nn.Module) -> nn.Module:
+    """The network with TensorFlow's SAME padding in its strided convolutions, in place.
+
+    SAME adds ``max((ceil(n / stride) - 1) * stride + kernel - n, 0)`` rows in all, the odd one at the bottom or right;
+    torch adds the same number on both sides. With stride 1 and odd kernels the two agree.
+    """
+    from torch import nn
+    from torch.nn import functional as F
+
+    class SamePad(nn.Module):
+        """A convolution behind its padding."""
+
+        def __init__(self, conv: nn.Conv2d) -> None:
+            super().__init__()
+            self.conv = conv
+            conv.padding = (0, 0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            (kernel_h, kernel_w), (stride_h, stride_w) = self.conv.kernel_size, self.conv.stride
+            rows = max((-(-x.shape[2] // stride_h) - 1) * stride_h + kernel_h - x.shape[2], 0)
+            columns = max((-(-x.shape[3] // stride_w) - 1) * stride_w + kernel_w - x.shape[3], 0)
+            pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+            padded: torch.Tensor = self.conv(F.pad(x, pads))
+            return padded
+
+    for name, module in list(net.named_modules()):
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and module.padding not in ((0, 0), "valid"):
+            net.set_submodule(name, SamePad(module))
+    return net

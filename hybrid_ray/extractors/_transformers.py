@@ -1,0 +1,281 @@
+"""Sentence vectors of transformers' encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.extractors._transformers_files import PACKAGE, WHERE, Encoder, find_encoder, state_folder
+from hybrid_ray.extractors.base import ExtractorTags
+from hybrid_ray.extractors.items import Items
+from hybrid_ray.extractors.precision import Precision
+from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
+from hybrid_ray.extractors.weights import installed_encoders
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.types import AnyArray, FloatArray, Kind, State
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from torch import nn
+
+IDS, LENGTHS = "ids", "lengths"
+_TOKENIZER = "tokenizer.json"
+_TOKENS: Mapping[str, int] = {"cpu": 1024, "cuda": 65536}
+"""Tokens, padding included, in one pass."""
+
+
+class TransformersParams(PluginParams):
+    """Parameters of ``transformers``."""
+
+    model: str = Field("sentence-transformers/all-MiniLM-L6-v2", min_length=1, max_length=4096)
+    """Hub id, folder (also by its name under $HYBRID_RAY_WEIGHTS), or ``package:<name>`` for an installed package that
+    carries an encoder. Safetensors only; a model's own code is never run."""
+    revision: str | None = Field(None, min_length=1, max_length=256)
+    """Branch, tag or commit on the hub; left out, the main branch."""
+    pooling: Literal["auto", "cls", "mean", "last"] = "auto"
+    """How token vectors become one: the first, the mean without padding, or the last; auto: as the model's files say,
+    else mean."""
+    max_length: int | None = Field(None, ge=2, le=32768)
+    """Tokens of a text that are read; left out, as the model's files say, at most 512."""
+    normalize: bool | None = None
+    """True: vectors have length 1; left out, as the model's files say."""
+    precision: Precision = "auto"
+    """Number format. auto: bf16 or fp16 where the hardware computes it and the features stay within a cosine of 0.999
+    of fp32 on the first rows, else fp32."""
+
+
+@EXTRACTORS.register("transformers")
+class TransformersExtractor(PretrainedExtractor):
+    """Pooled vectors of any AutoModel.
+
+    Texts are tokenised by ``prepare``; ``encode`` sorts them by length and pads each pass to its own longest text.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="text", kinds=frozenset({"text"}), gpu=True)
+    Params: ClassVar[type[PluginParams]] = TransformersParams
+
+    def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
+        super().__init__(params, columns)
+        self._found: Encoder | None = None
+        self._words: Tokenizer | None = None
+        self._net: nn.Module | None = None
+        self._device = ""
+        self._item_features = 0
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
+        """The installed encoder packages, on one column."""
+        for package, _ in installed_encoders():
+            yield TransformersParams(model=f"{PACKAGE}{package}", max_length=32, precision="fp32"), {"text": "text"}
+
+    # ------------------------------------------------------------------ files
+
+    def _encoder(self) -> Encoder:
+        """The encoder's files and use, with what the parameters say in its place."""
+        if self._found is None:
+            p = self.params
+            if self._state is not None:
+                form = self._state.meta["encoder"]
+                own = Encoder(Path(), form["pooling"], form["normalize"], form["max_length"], form["lower_case"])
+            else:
+                own = find_encoder(p.model, p.revision)
+            self._found = Encoder(
+                folder=own.folder,
+                pooling=own.pooling if p.pooling == "auto" else p.pooling,
+                normalize=own.normalize if p.normalize is None else p.normalize,
+                max_length=p.max_length or own.max_length,
+                lower_case=own.lower_case,
+            )
+        return self._found
+
+    def weights_digest(self) -> str:
+        """Digest of weights, configuration and tokenizer."""
+        return str(self._state.meta["weights"]) if self._state is not None else self._encoder().digest()
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters without where the model lies."""
+        return {name: value for name, value in super().identity().items() if name not in ("model", "revision")}
+
+    def check(self) -> None:
+        """Refuse an encoder that is not to be had."""
+        self._encoder()
+
+    def settle(self) -> PluginParams:
+        """Parameters with pooling, length and normalisation written out."""
+        own = self._encoder()
+        return self.params.model_copy(
+            update={"pooling": own.pooling, "max_length": own.max_length, "normalize": own.normalize}
+        )
+
+    # ------------------------------------------------------------------ rows
+
+    def _tokenizer(self) -> Tokenizer:
+        if self._words is None:
+            from tokenizers import Tokenizer
+
+            if self._state is not None:
+                data = self._state.blobs.get(_TOKENIZER)
+                if data is None:
+                    with state_folder(self._state) as folder:
+                        data = (folder / _TOKENIZER).read_bytes()
+                self._words = Tokenizer.from_str(data.decode())
+            else:
+                self._words = Tokenizer.from_str(self._tokenizer_json())
+            self._words.no_padding()
+            self._words.enable_truncation(self._encoder().max_length)
+        return self._words
+
+    def _tokenizer_json(self) -> str:
+        """The tokenizer as transformers builds it from its files: what a config changes is in it."""
+        from transformers import AutoTokenizer
+
+        folder = self._encoder().folder
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            text: str = tokenizer.backend_tokenizer.to_str()
+        except (OSError, ValueError, AttributeError, ImportError) as error:
+            raise BadInputError(f"{WHERE}: must have a fast tokenizer; {folder} has none that can be read") from error
+        return text
+
+    def _pad_id(self) -> int:
+        """Id of the padding token: some encoders count positions by it."""
+        import json
+
+        if self._state is not None:
+            return int(self._state.meta["pad_id"])
+        config = json.loads((self._encoder().folder / "config.json").read_text())
+        return int(config.get("pad_token_id") or 0)
+
+    def read(self, cells: Sequence[Any]) -> Items:
+        """Tokenise: ids int32 (k, max_length), lengths int32 (k,)."""
+        own = self._encoder()
+        ids = np.full((len(cells), own.max_length), self._pad_id(), np.int32)
+        lengths = np.ones(len(cells), np.int32)  # a text without any token is one padding token
+        texts = [cell.lower() for cell in cells] if own.lower_case else list(cells)
+        for row, encoding in enumerate(self._tokenizer().encode_batch_fast(texts)):
+            tokens = encoding.ids
+            ids[row, : len(tokens)] = tokens
+            lengths[row] = max(len(tokens), 1)
+        return Items({IDS: ids, LENGTHS: lengths})
+
+    def setup(self, device: str = "cpu") -> None:
+        """Load the network on the device in its number format; memory-mapped from a folder."""
+        if self._net is not None and self._device == device:
+            return
+        with ExitStack() as stack:
+            folder = self._encoder().folder
+            if self._state is not None:
+                folder = stack.enter_context(state_folder(self._state))
+            net = load_network(folder).to(device, torch_dtype(self.format_on(device)))
+        self._net, self._device = net, device
+        blank = {IDS: np.full((1, 2), self._pad_id(), np.int32), LENGTHS: np.array([2], np.int32)}
+        self._item_features = self.encode(blank).shape[1]
+
+    @property
+    def item_features(self) -> int:
+        """Width of the encoder's hidden layer."""
+        return self._item_features
+
+    def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
+        """Vectors of texts: the longest first, each pass padded to its own longest, answers put back in order."""
+        import torch
+
+        ids, lengths = items[IDS], items[LENGTHS]
+        order = np.argsort(-lengths, kind="stable")
+        outputs = []
+        with torch.inference_mode():
+            for rows in _passes(lengths[order], _TOKENS[self._device]):
+                chosen = order[rows]
+                outputs.append(self._pass(ids[chosen, : lengths[chosen[0]]], lengths[chosen]))
+            sorted_features = to_features(torch.cat(outputs))
+        features = np.empty_like(sorted_features)
+        features[order] = sorted_features
+        return features
+
+    def _pass(self, ids: AnyArray, lengths: AnyArray) -> torch.Tensor:
+        """Pooled vectors (k, d) of texts padded to one length."""
+        import torch
+        from torch.nn.functional import normalize
+
+        assert self._net is not None
+        tokens = to_tensor(ids.astype(np.int64), self._device)
+        sizes = to_tensor(lengths.astype(np.int64), self._device)
+        mask = torch.arange(tokens.shape[1], device=self._device)[None, :] < sizes[:, None]
+        hidden = self._net(input_ids=tokens, attention_mask=mask.to(torch.int64)).last_hidden_state
+        own = self._encoder()
+        if own.pooling == "cls":
+            pooled = hidden[:, 0]
+        elif own.pooling == "last":
+            pooled = hidden[torch.arange(len(sizes), device=self._device), sizes - 1]
+        else:
+            pooled = (hidden * mask[:, :, None]).sum(dim=1, dtype=torch.float32) / sizes[:, None]
+        return normalize(pooled.float(), dim=1) if own.normalize else pooled.float()
+
+    # ------------------------------------------------------------------ state
+
+    def get_state(self) -> State:
+        """Configuration, weights and the tokenizer, as files."""
+        if self._state is not None:
+            return self._state
+        own = self._encoder()
+        blobs = {path.name: path.read_bytes() for path in (own.folder / "config.json", *own.weight_files())}
+        blobs[_TOKENIZER] = self._tokenizer_json().encode()
+        use: dict[str, Any] = {"pooling": own.pooling, "normalize": own.normalize}
+        use |= {"max_length": own.max_length, "lower_case": own.lower_case}
+        meta = {"weights": own.digest(), "encoder": use, "pad_id": self._pad_id(), "files": sorted(blobs)}
+        return State(meta=meta, blobs=blobs)
+
+
+def _passes(lengths: AnyArray, tokens: int) -> Iterator[slice]:
+    """Slices of texts sorted from long to short, each of at most ``tokens`` tokens with its padding (or one text)."""
+    start = 0
+    while start < len(lengths):
+        stop = start + max(tokens // int(lengths[start]), 1)
+        yield slice(start, min(stop, len(lengths)))
+        start = stop
+
+
+def load_network(folder: Path) -> nn.Module:
+    """The encoder of a folder in fp32, in evaluation mode.
+
+    Raises
+    ------
+    BadInputError
+        Its weights are missing, damaged or of another architecture, or it needs code of its own.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, info = AutoModel.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInputError(
+            f"{WHERE}: must be an encoder that transformers can load; got {folder} ({reason})"
+        ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
+    if missing:
+        raise BadInputError(
+            f"{WHERE}: the weights must be those of config.json's architecture; {folder} lacks {len(missing)}, "
+            f"{missing[0]!r} among them"
+        )
+    net: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
+    return net.float().eval().requires_grad_(False)

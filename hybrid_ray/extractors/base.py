@@ -1,0 +1,225 @@
+"""The contract of an extractor: one modality of a row becomes a feature vector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from hybrid_ray.digests import digest_json
+from hybrid_ray.errors import SpecError
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.types import AnyArray, Batch, Block, FloatArray, Kind, Modality, Prepared, State, Task
+
+
+@dataclass(frozen=True)
+class ExtractorTags:
+    """What an extractor is; chooses the checks it must pass and how it is run.
+
+    Attributes
+    ----------
+    modality : Modality
+    kinds : frozenset of Kind
+        Kinds of column that it reads.
+    context : {"row", "window", "graph"}
+        What a row's features may depend on.
+    trained : bool
+        True when ``fit`` must see training rows: its features are then made once a fold, never shared by folds.
+    supervised : bool
+        True when ``fit`` needs labels.
+    costly : bool
+        True when its features are worth keeping in the feature cache.
+    gpu : bool
+        True when it runs faster on a GPU.
+    version : int
+        Raised when the code changes what comes out: part of the fingerprint.
+    """
+
+    modality: Modality
+    kinds: frozenset[Kind]
+    context: Literal["row", "window", "graph"] = "row"
+    trained: bool = False
+    supervised: bool = False
+    costly: bool = True
+    gpu: bool = False
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What ``fit`` may know beside its rows.
+
+    Attributes
+    ----------
+    task : Task
+    n_outputs : int
+        Number of classes, or 1 for regression.
+    seed : int
+    threads : int
+        CPU threads it may use.
+    """
+
+    task: Task
+    n_outputs: int
+    seed: int = 0
+    threads: int = 1
+
+
+class Extractor(ABC):
+    """Turns columns of a row into a float32 vector.
+
+    ``prepare`` runs on CPU tasks (decode, resize), ``setup`` once in each worker, ``extract`` on the worker's
+    device. A trained extractor is also given ``fit`` before ``extract``. All are retry-safe and pure: the same
+    batch gives the same features, whatever batch it stands in.
+
+    Parameters
+    ----------
+    params : Params
+        An instance of the class's own ``Params``.
+    columns : mapping of str to Kind
+        The columns it reads, in order.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[ExtractorTags]
+    Params: ClassVar[type[PluginParams]]
+
+    def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
+        self.params: Any = params
+        self.columns = dict(columns)
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
+        """Tiny instances for the contract checks: (params, columns) that need no network."""
+        yield cls.Params(), {kind: kind for kind in sorted(cls.tags.kinds)}
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> Prepared:
+        """Decode the rows of a batch on a CPU. Never raises for what a row holds: it goes to ``errors``."""
+
+    def setup(self, device: str = "cpu") -> None:  # noqa: B027 - an optional hook
+        """Load what ``extract`` needs, once a worker. ``device`` is ``"cpu"`` or ``"cuda"``; idempotent."""
+
+    @abstractmethod
+    def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
+        """Features float32 (m, d), finite, of the m present rows that ``prepare`` gave; (0, d) for none."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """d; known after ``setup`` (frozen) or ``fit`` (trained)."""
+
+    def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
+        """Learn from training rows: ``y`` is (n,), class codes or floats, one a row, missing rows included."""
+        raise TypeError(f"{self.name}: only a trained extractor has fit; this one is frozen")
+
+    @abstractmethod
+    def get_state(self) -> State:
+        """What ``from_state`` needs to build this extractor again, weights included."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, params: PluginParams, columns: Mapping[str, Kind], state: State) -> Self:
+        """Build the extractor from ``get_state``'s answer; ``setup`` must still be called."""
+
+    def check(self) -> None:  # noqa: B027 - an optional hook
+        """Refuse before a run what would fail in its workers: weights of another architecture, say.
+
+        Raises
+        ------
+        BadInputError
+            The parameters ask for something that cannot be; one clear line.
+        """
+
+    @property
+    def undecided(self) -> bool:
+        """True when ``resolve`` would change the parameters."""
+        return False
+
+    def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
+        """Parameters with every choice made that is left to the machine (``precision: auto``), made on some rows.
+
+        Called once, on the kind of worker that will extract, before anything is hashed; the extractor that is built
+        from the answer is the one whose ``fingerprint`` names cached features, whose ``params`` are written into the
+        run's spec and whose state goes into the graph. An extractor that was never resolved makes the portable choice
+        (fp32) and its fingerprint says so: features of two precisions never share a fingerprint.
+        """
+        return self.params
+
+    def weights_digest(self) -> str:
+        """Digest of weights that are not in ``params`` (a file, a hub revision); empty when there are none."""
+        return ""
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters as the fingerprint has them; a plugin leaves out where its weights lie."""
+        return dict(self.params.model_dump(mode="json"))
+
+    def fingerprint(self) -> str:
+        """Digest of all that decides the features of a row: type, version, parameters, columns, weights."""
+        return digest_json(
+            {
+                "extractor": self.name,
+                "version": self.tags.version,
+                "params": self.identity(),
+                "columns": list(self.columns.items()),
+                "weights": self.weights_digest(),
+            }
+        )
+
+    def block(self, prepared: Prepared) -> Block:
+        """Features of every row of ``prepared``, the missing vector (zeros) where a row is not present."""
+        features = self.extract(prepared.arrays)
+        if prepared.present.all():
+            return Block(features, prepared.present)
+        values = np.zeros((len(prepared.present), features.shape[1]), np.float32)
+        values[prepared.present] = features
+        return Block(values, prepared.present)
+
+    def transform(self, batch: Batch) -> Block:
+        """``prepare`` and ``block`` in one: what in-process prediction calls."""
+        return self.block(self.prepare(batch))
+
+
+def build_extractor(name: str, params: PluginParams | Mapping[str, Any], columns: Mapping[str, Kind]) -> Extractor:
+    """An extractor by its registered name, not yet set up.
+
+    Parameters
+    ----------
+    name : str
+    params : Params or mapping
+        The plugin's own ``Params``, or its fields.
+    columns : mapping of str to Kind
+        The columns it reads, in order.
+
+    Raises
+    ------
+    BadInputError
+        No such plugin.
+    SpecError
+        Every parameter or column that does not fit the plugin.
+    """
+    plugin: type[Extractor] = EXTRACTORS.get(name)
+    faults = [] if columns else [f"{name}.columns: at least one column must be there; got none"]
+    for column, kind in columns.items():
+        if kind not in plugin.tags.kinds:
+            faults.append(
+                f"{name}.columns: must be of kind {sorted(plugin.tags.kinds)}; got {column!r} of kind {kind!r}"
+            )
+    checked = params
+    if not isinstance(params, plugin.Params):
+        fields = params.model_dump() if isinstance(params, PluginParams) else dict(params)
+        try:
+            checked = plugin.Params.model_validate(fields)
+        except ValidationError as error:
+            faults += [
+                f"{name}.params.{'.'.join(map(str, e['loc']))}: {e['msg']}; got {e['input']!r}" for e in error.errors()
+            ]
+    if faults:
+        raise SpecError(faults)
+    assert isinstance(checked, plugin.Params)
+    return plugin(checked, columns)

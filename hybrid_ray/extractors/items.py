@@ -1,0 +1,100 @@
+"""The base of extractors that read one image or one text at a time, from one column or several."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.types import AnyArray, Batch, BoolArray, FloatArray, Prepared
+
+FILLED = "filled"
+"""Name of the array bool (m, n_columns) that says which cells of the present rows hold something."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """Cells that were read.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        First dimension: the k cells that could be read, in order.
+    errors : dict of int to str
+        Position of a cell that could not be read, with the reason.
+    """
+
+    arrays: dict[str, AnyArray]
+    errors: dict[int, str] = field(default_factory=dict)
+
+
+class ItemExtractor(Extractor):
+    """Each present cell is an item with a vector of its own; a row's vector is those of its columns, side by side.
+
+    An absent cell gives zeros; a row is present when any of its cells is. A subclass says how cells are read
+    (``read``) and how items become vectors (``encode``).
+    """
+
+    @abstractmethod
+    def read(self, cells: Sequence[Any]) -> Items:
+        """Decode cells, none of them missing. Every array has the same trailing shape whatever the cells hold."""
+
+    @abstractmethod
+    def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
+        """Vectors float32 (k, item_features) of k > 0 items."""
+
+    @property
+    @abstractmethod
+    def item_features(self) -> int:
+        """Length of one cell's vector."""
+
+    @property
+    def n_features(self) -> int:
+        """Length of a row's vector: one item vector a column."""
+        return len(self.columns) * self.item_features
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Read every present cell; arrays are (m, n_columns, ...), zeros where a cell is absent."""
+        columns = [batch[column] for column in self.columns]
+        filled = np.array([[cell is not None for cell in column] for column in columns], bool).T
+        filled = filled.reshape(len(columns[0]), len(columns))
+        where = np.argwhere(filled)
+        items = self.read([columns[c][r] for r, c in where])
+        errors: dict[int, str] = {}
+        names = list(self.columns)
+        for position, reason in items.errors.items():
+            row, column = (int(v) for v in where[position])
+            filled[row, column] = False
+            errors[row] = "; ".join(filter(None, [errors.get(row), f"{names[column]}: {reason}"]))
+        present: BoolArray = np.asarray(filled.any(axis=1))
+        kept = filled[present]
+        arrays = {name: _scatter(values, kept) for name, values in items.arrays.items()}
+        return Prepared(arrays | {FILLED: kept}, present, errors)
+
+    def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
+        """Vectors of the present rows; only cells that hold something are encoded."""
+        filled = arrays[FILLED]
+        m, n_columns = filled.shape
+        flat = {name: a.reshape(m * n_columns, *a.shape[2:]) for name, a in arrays.items() if name != FILLED}
+        if not filled.any():
+            return np.zeros((m, self.n_features), np.float32)
+        if filled.all():
+            return self.encode(flat).reshape(m, self.n_features)
+        cells = np.flatnonzero(filled)
+        values = np.zeros((m * n_columns, self.item_features), np.float32)
+        values[cells] = self.encode({name: a[cells] for name, a in flat.items()})
+        return values.reshape(m, self.n_features)
+
+
+def _scatter(values: AnyArray, filled: AnyArray) -> AnyArray:
+    """Cells (k, ...) put where ``filled`` (m, n_columns) is True, zeros elsewhere; no copy when it is full."""
+    shape = (*filled.shape, *values.shape[1:])
+    if len(values) == filled.size:
+        return values.reshape(shape)
+    dense = np.zeros(shape, values.dtype)
+    dense[filled] = values
+    return dense

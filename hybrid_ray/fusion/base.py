@@ -1,0 +1,110 @@
+"""The contracts of fusion: several things become one, at feature level or at decision level."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from hybrid_ray.estimators.base import Trial
+from hybrid_ray.params import PluginParams
+from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
+
+
+class Fusion(ABC):
+    """What both levels share: a name, parameters, and a state without pickle."""
+
+    name: ClassVar[str]
+    level: ClassVar[Literal["data", "feature", "decision"]]
+    Params: ClassVar[type[PluginParams]]
+
+    def __init__(self, params: PluginParams) -> None:
+        self.params: Any = params
+
+    @classmethod
+    def examples(cls) -> Iterator[PluginParams]:
+        """Tiny instances for the contract checks."""
+        yield cls.Params()
+
+    @abstractmethod
+    def get_state(self) -> State:
+        """What ``from_state`` needs to build this fusion again."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """Build the fitted fusion from ``get_state``'s answer."""
+
+
+class FeatureFusion(Fusion):
+    """Blocks of features become one matrix. Fitted on the training rows of a fold only.
+
+    Names, not positions, decide: the order of the mapping has no effect. A row whose block is not present is
+    handled as the class declares.
+    """
+
+    level: ClassVar[Literal["data", "feature", "decision"]] = "feature"
+
+    @abstractmethod
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+        """Learn from training rows: ``inputs[name].values`` is (n, d_name), ``y`` is (n,)."""
+
+    @abstractmethod
+    def combine(self, inputs: Mapping[str, Block]) -> FloatArray:
+        """One matrix float32 (n, d) from the same names that ``fit`` saw.
+
+        Raises
+        ------
+        KeyError
+            A name that ``fit`` saw is not there.
+        """
+
+    @classmethod
+    @abstractmethod
+    def space(cls, trial: Trial, dims: Mapping[str, int]) -> dict[str, Any]:
+        """Parameters proposed by a trial for blocks of these widths; names as in ``EstimatorFamily.space``."""
+
+    @classmethod
+    @abstractmethod
+    def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
+        """Good starts, best first: complete points of ``space``."""
+
+
+class DecisionFusion(Fusion):
+    """Predictions of members become one prediction. Fitted on out-of-fold predictions only.
+
+    Inputs are float64 (n, C) class probabilities for classification, (n, 1) values for regression, by member name;
+    member order has no effect.
+
+    Attributes
+    ----------
+    pool : bool
+        True when ``combine`` is a weighted mean: the weights lie on the simplex, and weight 1 on a member gives
+        that member back.
+    """
+
+    level: ClassVar[Literal["data", "feature", "decision"]] = "decision"
+    pool: ClassVar[bool] = False
+
+    @abstractmethod
+    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+        """Learn from oof predictions of all members; ``y`` (n,) holds class codes or floats."""
+
+    @abstractmethod
+    def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
+        """One prediction float64 (n, C) or (n, 1). Extra names are ignored; a missing needed one raises KeyError."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> dict[str, float]:
+        """Weight of each member, for the report; members with weight 0 are not needed by ``combine``."""
+
+    @classmethod
+    @abstractmethod
+    def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
+        """Parameters proposed by a trial of the ensemble search."""
+
+    @classmethod
+    @abstractmethod
+    def portfolio(cls, n_members: int, task: Task) -> Sequence[Mapping[str, Any]]:
+        """Good starts, best first."""

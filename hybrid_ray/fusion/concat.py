@@ -1,0 +1,232 @@
+"""Feature-level fusion by concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.base import FeatureFusion
+from hybrid_ray.fusion.components import principal_axes
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import FUSIONS
+from hybrid_ray.types import AnyArray, Block, FloatArray, State
+
+WIDE = 64
+"""A block wider than this is worth reducing."""
+_CHUNK = 4096
+_TINY = 1e-30
+PCA_CHOICES: tuple[int | None, ...] = (None, 32, 64, 128, 256)
+SCALES: tuple[Literal["column", "block"], ...] = ("column", "block")
+
+
+class ConcatParams(PluginParams):
+    """Parameters of :class:`Concat`."""
+
+    scale: Literal["column", "block"] = "column"
+    """column: every column gets variance 1; block: columns keep their variances relative to each other."""
+    pca: int | None = Field(None, ge=1, le=65_536)
+    """Principal components kept of a block that is wider; left out, blocks stay as they are."""
+
+
+@dataclass(frozen=True)
+class FittedBlock:
+    """What was learned of one block.
+
+    Attributes
+    ----------
+    mean, factor : ndarray float32 (d,)
+        Taken off, and multiplied with; a column that never varied has factor 0.
+    axes : ndarray float32 (k, d) or None
+        Principal axes; None when the block is kept whole.
+    gain : float
+        What the components are multiplied with, so that every block weighs the same.
+    indicator : bool
+        Whether a column says which rows have the block.
+    """
+
+    mean: FloatArray
+    factor: FloatArray
+    axes: FloatArray | None
+    gain: float
+    indicator: bool
+
+    @property
+    def width(self) -> int:
+        """Columns that come out."""
+        return (len(self.factor) if self.axes is None else len(self.axes)) + self.indicator
+
+    def write(self, block: Block, out: FloatArray) -> None:
+        """Fill (n, width) with the features of some rows; a row without the block gets zeros: the mean."""
+        if block.values.shape[1] != len(self.mean):
+            raise ValueError(f"a block must be {len(self.mean)} wide, as in training; got {block.values.shape[1]}")
+        features = out[:, : self.width - self.indicator]
+        if self.axes is None:
+            np.subtract(block.values, self.mean, out=features)
+            features *= self.factor
+        else:
+            np.matmul((block.values - self.mean) * self.factor, self.axes.T, out=features)
+            features *= np.float32(self.gain)
+        if not block.present.all():
+            out[~block.present] = 0.0
+        if self.indicator:
+            out[:, -1] = block.present
+
+
+@FUSIONS.register("concat")
+class Concat(FeatureFusion):
+    """Blocks side by side, each standardised, on request reduced to principal components.
+
+    Everything is learned on the rows that have the block. A row without it gets zeros, which is the mean; where
+    training rows lacked the block, one more column tells rows that have it from rows that have not.
+    """
+
+    Params = ConcatParams
+
+    def __init__(self, params: PluginParams) -> None:
+        super().__init__(params)
+        self._blocks: dict[str, FittedBlock] = {}
+
+    @classmethod
+    def examples(cls) -> Iterator[PluginParams]:
+        """With and without components."""
+        yield ConcatParams()
+        yield ConcatParams(pca=3)
+        yield ConcatParams(scale="block", pca=2)
+
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+        """Learn means, factors and axes of each block from training rows; ``y`` is not looked at."""
+        self._blocks = {name: self._fit_block(inputs[name], seed) for name in sorted(inputs)}
+        return self
+
+    def _fit_block(self, block: Block, seed: int) -> FittedBlock:
+        values = block.values if block.present.all() else block.values[block.present]
+        indicator = len(values) < len(block.values)
+        mean, deviation = _moments(values)
+        factor = _factors(mean, deviation, self.params.scale)
+        if self.params.pca is None or values.shape[1] <= self.params.pca:
+            return FittedBlock(mean, factor, None, 1.0, indicator)
+        scaled = (values - mean) * factor
+        kept = min(self.params.pca, *values.shape)
+        axes = principal_axes(scaled, kept, seed)
+        components = scaled @ axes.T
+        spread = float(np.sqrt(np.square(components, dtype=np.float64).mean())) if components.size else 0.0
+        return FittedBlock(mean, factor, axes, 1.0 / spread if spread > 0 else 0.0, indicator)
+
+    def combine(self, inputs: Mapping[str, Block]) -> FloatArray:
+        """One matrix float32 (n, d), blocks in the order of their names.
+
+        Raises
+        ------
+        KeyError
+            A block that ``fit`` saw is not there.
+        """
+        if not self._blocks:
+            raise NotFittedError("concat: fit must come before combine")
+        missing = sorted(set(self._blocks) - set(inputs))
+        if missing:
+            raise KeyError(f"concat: the blocks {sorted(self._blocks)} must be there; missing {missing}")
+        n = len(inputs[next(iter(self._blocks))].values)
+        matrix = np.empty((n, sum(block.width for block in self._blocks.values())), np.float32)
+        start = 0
+        for name, fitted in self._blocks.items():
+            fitted.write(inputs[name], matrix[:, start : start + fitted.width])
+            start += fitted.width
+        return matrix
+
+    @property
+    def spans(self) -> dict[str, slice]:
+        """Columns of the matrix that come from each block, indicator included: what an explanation adds up over."""
+        ends = np.cumsum([block.width for block in self._blocks.values()])
+        return {
+            name: slice(int(end) - block.width, int(end))
+            for (name, block), end in zip(self._blocks.items(), ends, strict=True)
+        }
+
+    @classmethod
+    def space(cls, trial: Trial, dims: Mapping[str, int]) -> dict[str, Any]:
+        """How columns are scaled and, for wide blocks, how many components are kept.
+
+        The choices never depend on ``dims``: Optuna holds a categorical parameter to the choices it first saw.
+        """
+        point: dict[str, Any] = {"scale": trial.suggest_categorical("scale", SCALES)}
+        widest = max(dims.values())
+        if widest > WIDE:
+            cap = trial.suggest_categorical("pca", PCA_CHOICES)
+            # A cap that reduces nothing is written as none, so that equal candidates have equal keys.
+            point["pca"] = None if cap is None or cap >= widest else cap
+        return point
+
+    @classmethod
+    def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
+        """Everything as it is; for wide blocks also components."""
+        widest = max(dims.values())
+        if widest <= WIDE:
+            return [{"scale": "column"}]
+        reduced = [{"scale": "column", "pca": cap} for cap in (64, 128) if cap < widest]
+        return [{"scale": "column", "pca": None}, *reduced]
+
+    def get_state(self) -> State:
+        """Means, factors and axes by block."""
+        blocks = list(self._blocks.items())
+        meta = {
+            "blocks": [
+                {"name": name, "gain": b.gain, "indicator": b.indicator, "reduced": b.axes is not None}
+                for name, b in blocks
+            ]
+        }
+        tensors: dict[str, AnyArray] = {}
+        for i, (_, block) in enumerate(blocks):
+            tensors[f"mean.{i}"], tensors[f"factor.{i}"] = block.mean, block.factor
+            if block.axes is not None:
+                tensors[f"axes.{i}"] = block.axes
+        return State(meta, tensors)
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The fitted fusion back."""
+        fusion = cls(params)
+        try:
+            for i, entry in enumerate(state.meta["blocks"]):
+                fusion._blocks[entry["name"]] = FittedBlock(
+                    mean=state.tensors[f"mean.{i}"],
+                    factor=state.tensors[f"factor.{i}"],
+                    axes=state.tensors[f"axes.{i}"] if entry["reduced"] else None,
+                    gain=float(entry["gain"]),
+                    indicator=bool(entry["indicator"]),
+                )
+        except KeyError as error:
+            raise ArtifactError(f"concat: a saved fusion must hold all of each block; missing {error}") from error
+        return fusion
+
+
+def _moments(values: FloatArray) -> tuple[FloatArray, AnyArray]:
+    """Mean float32 and deviation float64 (d,) of each column; zeros for no rows.
+
+    Summed in float64, a few rows at a time: a float64 copy of the whole block would be twice its size.
+    """
+    n, d = values.shape
+    total, squares = np.zeros(d), np.zeros(d)
+    if not n:
+        return np.zeros(d, np.float32), squares
+    for start in range(0, n, _CHUNK):
+        total += values[start : start + _CHUNK].sum(axis=0, dtype=np.float64)
+    mean = (total / n).astype(np.float32)
+    for start in range(0, n, _CHUNK):
+        centred = values[start : start + _CHUNK].astype(np.float64) - mean
+        squares += np.einsum("ij,ij->j", centred, centred)
+    return mean, np.sqrt(squares / n)
+
+
+def _factors(mean: FloatArray, deviation: AnyArray, scale: str) -> FloatArray:
+    """What centred columns are multiplied with: 0 for columns that are constant up to float32 rounding."""
+    varies = deviation > np.maximum(1e-6 * np.abs(mean), _TINY)
+    if scale == "block" and varies.any():
+        deviation = np.full_like(deviation, np.sqrt(np.square(deviation[varies]).mean()))
+    factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    return factor.astype(np.float32)

@@ -1,0 +1,249 @@
+"""The composed graph: extractors → feature fusion → estimators → decision fusion, as one plain object.
+
+In-process prediction, batch prediction on Ray Data and the answer of Ray Serve all run this code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import DataError
+from hybrid_ray.estimators.base import Model
+from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
+from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.types import AnyArray, Batch, Block, Kind, Prepared, Task
+
+TargetTransform = Literal["none", "log"]
+
+
+@dataclass
+class Chain:
+    """One fitted way from features to a prediction.
+
+    Attributes
+    ----------
+    inputs : dict of str to str
+        Block name (extractor id) to the key of the extractor in ``Graph.extractors``: a trained extractor has one
+        fitted copy a fold, so several chains may mean different copies by the same name.
+    fusion : FeatureFusion
+        Fitted.
+    family : str
+        Registered name of the estimator.
+    model : Model
+        Fitted.
+    codes : tuple of int
+        Class codes that the training rows held, sorted; empty for regression.
+    n_outputs : int
+        Number of classes, or 1.
+    transform : {"none", "log"}
+        What was done to a numeric label; undone in ``predict``.
+    """
+
+    inputs: dict[str, str]
+    fusion: FeatureFusion
+    family: str
+    model: Model
+    codes: tuple[int, ...]
+    n_outputs: int
+    transform: TargetTransform = "none"
+
+    def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
+        """Outputs float64 (n, n_outputs) from blocks by extractor key: probabilities, or values."""
+        X = self.fusion.combine({name: blocks[key] for name, key in self.inputs.items()})
+        outputs = np.zeros((len(X), self.n_outputs), np.float64)
+        if not len(X):
+            return outputs
+        if not self.codes:
+            values = np.asarray(self.model.predict(X), np.float64).reshape(len(X), 1)
+            return np.expm1(values) if self.transform == "log" else values
+        proba: AnyArray = self.model.predict_proba(X)  # type: ignore[attr-defined]
+        outputs[:, list(self.codes)] = proba
+        return outputs
+
+
+def fit_chain(
+    candidate: Candidate,
+    blocks: Mapping[str, Block],
+    y: AnyArray,
+    *,
+    task: Task,
+    n_outputs: int,
+    seed: int,
+    threads: int = 1,
+    transform: TargetTransform = "none",
+    keys: Mapping[str, str] | None = None,
+) -> Chain:
+    """Fit a candidate on training rows.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    blocks : mapping of str to Block
+        Features of the training rows, by extractor id.
+    y : ndarray (n,)
+        Class codes, or floats.
+    task : Task
+    n_outputs : int
+        Number of classes, or 1.
+    seed : int
+    threads : int, default 1
+        CPU threads that the estimator may use.
+    transform : {"none", "log"}, default "none"
+    keys : mapping of str to str, optional
+        Extractor id to extractor key of the chain; default: the id itself.
+
+    Returns
+    -------
+    Chain
+    """
+    inputs = {name: blocks[name] for name in candidate.blocks}
+    fusion_class = FUSIONS.get(candidate.fusion)
+    fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
+    fusion.fit(inputs, y, seed=seed)
+    X = fusion.combine(inputs)
+    family = ESTIMATORS.get(candidate.estimator)
+    model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
+    codes: tuple[int, ...] = ()
+    if task == "regression":
+        model.fit(X, np.log1p(y) if transform == "log" else y)
+    else:
+        present, dense = np.unique(y, return_inverse=True)
+        codes = tuple(int(c) for c in present)
+        model.fit(X, dense)
+    return Chain(
+        inputs={name: (keys or {}).get(name, name) for name in candidate.blocks},
+        fusion=fusion,
+        family=candidate.estimator,
+        model=model,
+        codes=codes,
+        n_outputs=n_outputs,
+        transform=transform,
+    )
+
+
+@dataclass
+class Member:
+    """One member of the ensemble: a candidate's chain, or the chains of its folds, averaged."""
+
+    name: str
+    candidate: Candidate
+    chains: list[Chain]
+
+    def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
+        """Outputs float64 (n, n_outputs): the mean over chains."""
+        total = self.chains[0].predict(blocks)
+        for chain in self.chains[1:]:
+            total = total + chain.predict(blocks)
+        return total / len(self.chains)
+
+
+@dataclass
+class Graph:
+    """The winner of a search, composed.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model.
+    task : Task
+    label : str
+    columns : dict of str to Kind
+        Input columns.
+    classes : list or None
+        Class labels in code order; None for regression.
+    extractors : dict of str to Extractor
+        By key: ``mobilenet`` for a frozen one, ``cnn@0`` for the copy that fold 0 trained.
+    members : list of Member
+    decision : DecisionFusion
+        Fitted on out-of-fold predictions.
+    info : dict
+        JSON-able facts for the manifest: metric, seed, how members were made.
+    """
+
+    name: str
+    task: Task
+    label: str
+    columns: dict[str, Kind]
+    classes: list[Any] | None
+    extractors: dict[str, Extractor]
+    members: list[Member]
+    decision: DecisionFusion
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, or 1."""
+        return len(self.classes) if self.classes is not None else 1
+
+    def setup(self, device: str = "cpu") -> None:
+        """Load every extractor on a device."""
+        for extractor in self.extractors.values():
+            extractor.setup(device)
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Extractor id to the keys of its copies (``cnn`` to ``cnn@0``, ``cnn@1``): copies share one ``prepare``."""
+        keys: dict[str, list[str]] = {}
+        for key in self.extractors:
+            keys.setdefault(key.partition("@")[0], []).append(key)
+        return {group: tuple(copies) for group, copies in keys.items()}
+
+    def prepare(self, group: str, batch: Batch) -> Prepared:
+        """What the copies of one extractor need of a batch; undecodable rows are in ``errors``."""
+        extractor = self.extractors[self.groups()[group][0]]
+        return extractor.prepare({c: batch[c] for c in extractor.columns})
+
+    def blocks(self, group: str, prepared: Prepared) -> dict[str, Block]:
+        """Blocks of all copies of one extractor, by extractor key."""
+        return {key: self.extractors[key].block(prepared) for key in self.groups()[group]}
+
+    def extract(self, batch: Batch) -> dict[str, Block]:
+        """Blocks of a batch, by extractor key."""
+        return self.examine(batch)[0]
+
+    def examine(self, batch: Batch) -> tuple[dict[str, Block], dict[int, str]]:
+        """Blocks of a batch, and the rows that hold something undecodable with the reasons, each once."""
+        blocks: dict[str, Block] = {}
+        errors: dict[int, dict[str, None]] = {}
+        for group in self.groups():
+            prepared = self.prepare(group, batch)
+            blocks |= self.blocks(group, prepared)
+            for row, reason in prepared.errors.items():
+                errors.setdefault(row, {})[reason] = None
+        return blocks, {row: "; ".join(reasons) for row, reasons in errors.items()}
+
+    def member_outputs(self, blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
+        """Outputs (n, n_outputs) of each member, by name."""
+        return {member.name: member.predict(blocks) for member in self.members}
+
+    def combine(self, blocks: Mapping[str, Block]) -> AnyArray:
+        """Outputs float64 (n, n_outputs) of the whole graph from extracted blocks."""
+        return self.decision.combine(self.member_outputs(blocks))
+
+    def outputs(self, batch: Batch) -> AnyArray:
+        """Outputs float64 (n, n_outputs) of raw rows: class probabilities in ``classes`` order, or values (n, 1)."""
+        missing = sorted(set(self.columns) - set(batch))
+        if missing:
+            raise DataError(f"{self.name}: rows must have the columns {sorted(self.columns)}; missing {missing}")
+        n = len(next(iter(batch.values()))) if batch else 0
+        if n == 0:
+            return np.zeros((0, self.n_outputs), np.float64)
+        return self.combine(self.extract(batch))
+
+    def labels(self, outputs: AnyArray) -> list[Any]:
+        """Predicted labels (class labels, or floats) of outputs, as plain Python values."""
+        if self.classes is None:
+            return [float(v) for v in outputs[:, 0]]
+        return [self.classes[int(c)] for c in outputs.argmax(axis=1)] if len(outputs) else []
+
+    def answer(self, outputs: AnyArray) -> dict[str, Sequence[Any]]:
+        """Columns of the answer for people: ``prediction``, and ``proba_<class>`` for each class."""
+        columns: dict[str, Sequence[Any]] = {"prediction": self.labels(outputs)}
+        for code, label in enumerate(self.classes or []):
+            columns[f"proba_{label}"] = outputs[:, code].tolist()
+        return columns

@@ -1,0 +1,283 @@
+"""From a table to a spec: every choice that is left open is made, and the reason of each is kept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from hybrid_ray.data.columns import SPLIT, Guess, infer_kinds, unreadable
+from hybrid_ray.data.rows import read_columns
+from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.data.split import is_split_column
+from hybrid_ray.data.target import encode_target
+from hybrid_ray.errors import BadInputError, SpecError
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import EXTRACTORS, nearest
+from hybrid_ray.spec import DataSpec, EstimatorSpec, ExtractorSpec, FusionSpec, SearchSpec, Spec, SplitSpec, load_spec
+from hybrid_ray.types import Kind, Modality, Task
+
+LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
+
+WIDTH: Mapping[Modality, int] = {"image": 1000, "text": 400, "tabular": 10}
+"""How many features one column gives, about: enough to tell narrow data from wide before anything is extracted."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec with nothing left open.
+
+    Attributes
+    ----------
+    spec : Spec
+        Task, columns, split, extractors (with ids and columns), estimators, fusions, metric and members are there.
+    reasons : dict of str to str
+        Why each choice was made, by dotted path; a choice of the user has none.
+    warnings : tuple of str
+        What the user should know before the run.
+    """
+
+    spec: Spec
+    reasons: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def infer_spec(
+    path: str | Sequence[str], label: str, task: Task | Literal["auto"] | str | None = None
+) -> tuple[Spec, dict[str, str]]:
+    """A complete spec for a table, and comments by dotted path for :func:`hybrid_ray.spec.dump_yaml`.
+
+    Columns that number, name or divide the rows, and columns that nothing can read, are in ``data.drop``.
+
+    Parameters
+    ----------
+    path : str or sequence of str
+        File, folder, glob or URL; the spec holds its absolute form.
+    label : str
+        Column to predict.
+    task : Task or "auto", optional
+        Default: from the label.
+
+    Raises
+    ------
+    BadInputError
+        The rows cannot be read, or cannot serve the task.
+    """
+    given = path if isinstance(path, str) else list(path)
+    asked = load_spec({"name": _name(path), "task": task or "auto", "data": {"path": given, "label": label}})
+    source = open_source(asked.data)
+    look = _Look(asked, source)
+    dropped = look.useless()
+    data = asked.data.model_copy(update={"drop": tuple(dropped)})
+    resolved = look.resolve(asked.model_copy(update={"data": data}))
+    reasons = dict(resolved.reasons)
+    reasons |= {f"data.drop.{i}": why for i, why in enumerate(dropped.values())}
+    reasons["data.path"] = f"{source.n_rows} rows, {source.format}"
+    reasons.pop("data.columns", None)
+    # The split follows the spec's own seed: one number to change.
+    split = resolved.spec.data.split.model_copy(update={"seed": None})
+    data = resolved.spec.data.model_copy(update={"split": split})
+    return resolved.spec.model_copy(update={"data": data}), reasons
+
+
+def resolve_spec(spec: Spec, source: Source) -> Resolved:
+    """Make every choice that a spec leaves open.
+
+    Parameters
+    ----------
+    spec : Spec
+    source : Source
+        The opened rows of ``spec.data``.
+
+    Raises
+    ------
+    SpecError
+        Extractors or estimators do not fit the columns or the task; every fault is named.
+    BadInputError
+        The label cannot serve the task, the metric does not serve it, or default weights cannot be had.
+    """
+    return _Look(spec, source).resolve(spec)
+
+
+def _name(path: str | Sequence[str]) -> str:
+    first = path if isinstance(path, str) else path[0]
+    stem = first.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_").lstrip("0123456789-_")[:64] or "model"
+
+
+class _Look:
+    """One look at the rows: the sample, and what its columns seem to be. Called by the two functions above."""
+
+    def __init__(self, spec: Spec, source: Source) -> None:
+        self.source = source
+        self.sample: pa.Table = source.sample()
+        set_aside = {spec.data.label, spec.data.split.column}
+        self.guesses = infer_kinds(self.sample, {name for name in set_aside if name is not None}, source.base)
+
+    def useless(self) -> dict[str, str]:
+        """Columns to drop, with the reason."""
+        names = {name: guess.ambiguous for name, guess in self.guesses.items() if guess.id_like}
+        return {**unreadable(self.sample), **names}
+
+    def resolve(self, spec: Spec) -> Resolved:
+        """The spec with every choice made."""
+        load_plugins()
+        reasons: dict[str, str] = {}
+        task = self._task(spec, reasons)
+        columns = self._columns(spec.data, reasons)
+        split = self._split(spec, task, columns, reasons)
+        data = spec.data.model_copy(update={"columns": columns, "split": split})
+        extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
+        search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
+        deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
+        graph = spec.graph
+        if graph.members == "auto":
+            graph = graph.model_copy(update={"members": "bag" if deep else "refit"})
+            why = "an extractor is trained on each fold" if deep else "no extractor is trained on the folds"
+            reasons["graph.members"] = why
+        changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
+        return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
+
+    def _task(self, spec: Spec, reasons: dict[str, str]) -> Task:
+        if spec.task != "auto":
+            if spec.task not in LEARNED:
+                raise SpecError([f"task: must be one of {list(LEARNED)} in this version; got {spec.task!r}"])
+            return spec.task
+        # The whole label decides, not the sample: sorted files show one class at their start.
+        target = encode_target(read_columns(self.source, [spec.data.label])[spec.data.label], "auto")
+        reasons["task"] = target.reason
+        return target.task
+
+    def _columns(self, data: DataSpec, reasons: dict[str, str]) -> dict[str, Kind]:
+        if data.columns is not None:
+            return dict(data.columns)
+        used = {n: g for n, g in self.guesses.items() if not g.id_like and n not in data.drop}
+        if not used:
+            raise BadInputError(
+                f"data: must have a column to learn from beside the label {data.label!r}; got "
+                f"{sorted(self.guesses) or 'none'}. Say data.columns if one of these is an input"
+            )
+        reasons |= {f"data.columns.{name}": _why(guess) for name, guess in used.items()}
+        left_out = [name for name, guess in self.guesses.items() if guess.id_like and name not in data.drop]
+        if left_out:
+            reasons["data.columns"] = f"left out, as they number, name or divide the rows: {', '.join(left_out)}"
+        return {name: guess.kind for name, guess in used.items()}
+
+    def _split(self, spec: Spec, task: Task, columns: Mapping[str, Kind], reasons: dict[str, str]) -> SplitSpec:
+        split = spec.data.split
+        changes: dict[str, Any] = {} if split.seed is not None else {"seed": spec.seed}
+        if split.kind == "auto":
+            held = SPLIT in self.source.schema.names and spec.data.label != SPLIT
+            if split.column is not None or (held and is_split_column(self._whole(SPLIT))):
+                changes |= {"kind": "column", "column": split.column or SPLIT}
+                reasons["data.split.kind"] = f"the column {changes['column']!r} holds train and test"
+            else:
+                changes["kind"] = "random" if task == "regression" else "stratified"
+                how = "numbers are divided at random" if task == "regression" else "classes are divided alike"
+                dates = [name for name, kind in columns.items() if kind == "date"]
+                hint = f"; if the past shall tell the future: temporal, with column {dates[0]}" if dates else ""
+                reasons["data.split.kind"] = f"no column `split` of train, dev and test: {how}{hint}"
+        elif split.kind == "column" and split.column is None:
+            if SPLIT not in self.source.schema.names:
+                raise SpecError(
+                    [f"data.split.column: must be a column; got {SPLIT!r}, the default, which is not there"]
+                )
+            changes["column"] = SPLIT
+        return split.model_copy(update=changes)
+
+    def _whole(self, name: str) -> pa.ChunkedArray:
+        return read_columns(self.source, [name])[name]
+
+
+def _why(guess: Guess) -> str:
+    return f"{guess.reason}; ambiguous: {guess.ambiguous}" if guess.ambiguous else guess.reason
+
+
+def _extractors(
+    spec: Spec, kinds: Mapping[str, Kind], task: Task, n_rows: int, reasons: dict[str, str]
+) -> tuple[tuple[ExtractorSpec, ...], list[str]]:
+    """Extractors with ids that differ and explicit columns; and warnings about the defaults."""
+    from hybrid_ray.extractors.defaults import default_extractors
+
+    entries, warnings = list(spec.extractors), []
+    if not entries:
+        for i, choice in enumerate(default_extractors(kinds, task, n_rows)):
+            entries.append(ExtractorSpec(name=choice.name, params=choice.params, columns=choice.columns))
+            reasons[f"extractors.{i}"] = "; ".join(part for part in (choice.reason, choice.warning) if part)
+            warnings += [choice.warning] if choice.warning else []
+    faults = (
+        [] if entries else [f"extractors: no default reads columns of kind {sorted(set(kinds.values()))}. Name one"]
+    )
+    ids = _ids(entries)
+    placed = []
+    for i, (entry, own_id) in enumerate(zip(entries, ids, strict=True)):
+        columns, found = _columns_of(entry, kinds, f"extractors[{i}]")
+        faults += found
+        placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
+    if faults:
+        raise SpecError(faults)
+    return tuple(placed), warnings
+
+
+def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
+    """The id of each extractor: its own, else its plugin's name, numbered where it stands more than once."""
+    taken = {entry.id for entry in entries if entry.id is not None}
+    often = Counter(entry.name for entry in entries if entry.id is None)
+    ids: list[str] = []
+    for entry in entries:
+        own = entry.id
+        if own is None:
+            own, number = entry.name, 1
+            while own in taken or (number == 1 and often[entry.name] > 1):
+                own, number = f"{entry.name}{number}", number + 1
+        taken.add(own)
+        ids.append(own)
+    return ids
+
+
+def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> tuple[tuple[str, ...], list[str]]:
+    """Columns of an extractor, and what is wrong with them."""
+    takes: frozenset[Kind] = EXTRACTORS.get(entry.name).tags.kinds
+    if entry.columns is None:
+        fitting = tuple(name for name, kind in kinds.items() if kind in takes)
+        shown = dict(kinds) if len(kinds) <= 12 else dict(Counter(kinds.values()))
+        fault = f"{where}: {entry.name} must have a column of kind {sorted(takes)}; got {shown}"
+        return fitting, [] if fitting else [fault]
+    faults = []
+    for i, name in enumerate(entry.columns):
+        at = f"{where}.columns[{i}]"
+        if name not in kinds:
+            faults.append(f"{at}: must be one of data.columns; got {name!r}.{nearest(name, list(kinds))}")
+        elif kinds[name] not in takes:
+            faults.append(f"{at}: {entry.name} reads columns of kind {sorted(takes)}; got {name!r}, a {kinds[name]}")
+    if not entry.columns:
+        faults.append(f"{where}.columns: must name a column; got none")
+    return entry.columns, faults
+
+
+def _width(extractors: Sequence[ExtractorSpec]) -> int:
+    """How many features the extractors give together, about."""
+    tags = ((EXTRACTORS.get(entry.name).tags, entry.columns or ()) for entry in extractors)
+    return sum(WIDTH.get(tag.modality, 0) * len(columns) for tag, columns in tags)
+
+
+def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[str, str]) -> SearchSpec:
+    from hybrid_ray.estimators.defaults import default_estimators
+    from hybrid_ray.evaluation.metrics import get_metric
+
+    search = spec.search
+    changes: dict[str, Any] = {"metric": get_metric(search.metric, task).name}
+    if search.metric == "auto":
+        reasons["search.metric"] = f"the default for {task}"
+    if not search.estimators:
+        names = default_estimators(task, n_rows, n_features)
+        changes["estimators"] = tuple(EstimatorSpec(name=name) for name in names)
+        reasons["search.estimators"] = f"the default for {task}, {n_rows} rows and about {n_features} features"
+    if not search.fusions:
+        changes["fusions"] = (FusionSpec(name="concat"),)
+        reasons["search.fusions"] = "blocks side by side, each reduced by its own PCA where that helps"
+    return search.model_copy(update=changes)

@@ -1,0 +1,1 @@
+"""Whether it still holds: drift tests and windows."""

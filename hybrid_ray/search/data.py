@@ -1,0 +1,87 @@
+"""The training rows of a search, sorted by fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_ray.types import AnyArray, Block, Task
+
+
+@dataclass(frozen=True)
+class FoldedData:
+    """Features and labels of the training rows, sorted by fold so that a fold is a slice.
+
+    Attributes
+    ----------
+    task : Task
+    n_outputs : int
+        Number of classes, or 1.
+    y : ndarray (n,)
+        Class codes (int64) or floats (float64), sorted by fold.
+    bounds : ndarray of int (k + 1,)
+        Fold i holds rows ``bounds[i]:bounds[i + 1]``.
+    forward : bool
+        True for time: fold i trains on the rows before it only, and fold 0 is never held out.
+    frozen : mapping of str to Block
+        Features that no fold had a part in, (n, d).
+    trained : mapping of str to tuple of Block
+        Features of extractors that each fold trained for itself: entry i, (n, d_i), belongs to chain i alone.
+    digests : mapping of str to str
+        What identifies each block's content, part of a fit's key.
+    """
+
+    task: Task
+    n_outputs: int
+    y: AnyArray
+    bounds: AnyArray
+    forward: bool
+    frozen: Mapping[str, Block]
+    trained: Mapping[str, tuple[Block, ...]]
+    digests: Mapping[str, str]
+
+    @property
+    def folds(self) -> range:
+        """Folds that are held out, in order."""
+        return range(1 if self.forward else 0, len(self.bounds) - 1)
+
+    @property
+    def scored(self) -> slice:
+        """Rows that get an out-of-fold prediction."""
+        return slice(int(self.bounds[self.folds.start]), int(self.bounds[-1]))
+
+    def dims(self) -> dict[str, int]:
+        """Width of each block (of the first held-out fold, for trained ones)."""
+        widths = {name: block.values.shape[1] for name, block in self.frozen.items()}
+        first = self.folds.start
+        return widths | {name: blocks[first].values.shape[1] for name, blocks in self.trained.items()}
+
+    def held_out(self, fold: int) -> slice:
+        """Rows of a fold."""
+        return slice(int(self.bounds[fold]), int(self.bounds[fold + 1]))
+
+    def training(self, fold: int) -> list[slice]:
+        """Rows that a fold trains on, as contiguous slices."""
+        before, after = slice(0, int(self.bounds[fold])), slice(int(self.bounds[fold + 1]), len(self.y))
+        return [s for s in ([before] if self.forward else [before, after]) if s.stop > s.start]
+
+    def block(self, name: str, fold: int) -> Block:
+        """The features of all rows that chain ``fold`` may use under ``name``."""
+        return self.frozen[name] if name in self.frozen else self.trained[name][fold]
+
+    def fold(
+        self, names: Iterator[str] | tuple[str, ...], fold: int
+    ) -> tuple[dict[str, Block], AnyArray, dict[str, Block], AnyArray]:
+        """Training blocks and y (copies), held-out blocks and y (views)."""
+        parts, held = self.training(fold), self.held_out(fold)
+        train: dict[str, Block] = {}
+        test: dict[str, Block] = {}
+        for name in names:
+            block = self.block(name, fold)
+            train[name] = Block(
+                np.concatenate([block.values[p] for p in parts]), np.concatenate([block.present[p] for p in parts])
+            )
+            test[name] = block.take(held)
+        return train, np.concatenate([self.y[p] for p in parts]), test, self.y[held]

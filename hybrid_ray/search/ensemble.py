@@ -1,0 +1,340 @@
+"""One trial of the ensemble search: which members, put together how; weights are solved, not sampled.
+
+An ensemble is a procedure: it chooses members and fits a combiner on some rows. It is scored on rows that neither saw,
+part by part, so that neither the choice nor the weights can be fitted to what they are scored on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.registry import FUSIONS
+from hybrid_ray.search.fits import reason
+from hybrid_ray.search.halving import PENALTY, gain
+from hybrid_ray.search.oof import OofLibrary
+from hybrid_ray.search.plan import Choice, SearchPlan
+from hybrid_ray.search.space import Point, PrefixedTrial
+from hybrid_ray.search.trials import LOST, Told
+from hybrid_ray.types import AnyArray, Direction
+
+Strategy = Literal["best", "families", "blocks", "pool"]
+STRATEGIES: tuple[Strategy, ...] = ("pool", "best", "families", "blocks")
+"""How members are ranked before the first k are taken.
+
+pool: by weight in a linear pool of the whole library; best: by score; families, blocks: the best of each estimator
+family, or of each set of extractors, before the second best of any.
+"""
+
+POOL = "linear_pool"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One ensemble, before it has seen rows.
+
+    Attributes
+    ----------
+    strategy : Strategy
+    n_members : int
+        Members at most.
+    combiner : str
+        Registered name of a decision-level fusion.
+    params : mapping
+        Fields of its ``Params``.
+    """
+
+    strategy: Strategy
+    n_members: int
+    combiner: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able form; ``Recipe(**form)`` gives it back."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class EnsembleTrial:
+    """One trial of the ensemble search.
+
+    Attributes
+    ----------
+    number : int
+    recipe : Recipe
+    score : float
+        Mean of the metric over parts that the ensemble had not seen; 1e30 in the bad direction where it failed.
+    seconds : float
+    error : str
+        Why it failed; empty when it did not.
+    """
+
+    number: int
+    recipe: Recipe
+    score: float
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class EnsembleSearch:
+    """The answer of an ensemble search.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        The best one.
+    fusion : DecisionFusion
+        Fitted on all out-of-fold predictions of the members.
+    members : dict of str to Candidate
+        By member name, heaviest first; members without weight are left out.
+    weights : dict of str to float
+    score : float
+        Of the ensemble, on parts that it had not seen.
+    oof : dict of str to float
+        Mean score of each member over the same parts.
+    tried : tuple of EnsembleTrial
+        By number.
+    seconds : float
+        Wall time.
+    """
+
+    recipe: Recipe
+    fusion: DecisionFusion
+    members: dict[str, Candidate]
+    weights: dict[str, float]
+    score: float
+    oof: dict[str, float]
+    tried: tuple[EnsembleTrial, ...]
+    seconds: float
+
+    @property
+    def trials(self) -> int:
+        """How many ensembles were tried."""
+        return len(self.tried)
+
+
+def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recipe:
+    """The ensemble that a trial stands for, from a library of ``n_candidates``."""
+    most = min(plan.max_members, n_candidates)
+    n_members = trial.suggest_int("members", 1, most) if most > 1 else 1
+    strategy: Strategy = trial.suggest_categorical("strategy", list(STRATEGIES)) if n_members > 1 else "best"
+    keys = [choice.key for choice in plan.combiners]
+    key = trial.suggest_categorical("combiner", keys) if len(keys) > 1 else keys[0]
+    combiner = next(choice for choice in plan.combiners if choice.key == key)
+    tried = PrefixedTrial(trial, f"combiner.{key}.", combiner.fixed)
+    params = FUSIONS.get(combiner.name).space(tried, n_members, plan.task)
+    return Recipe(strategy, n_members, combiner.name, {**params, **combiner.fixed})
+
+
+def ensemble_portfolio(plan: SearchPlan, n_candidates: int) -> list[Point]:
+    """Good starts as points of ``propose_ensemble``: the best candidate alone, then each combiner on each ranking.
+
+    The best candidate alone comes first, so that no search answers with an ensemble that scores below it.
+    """
+    most = min(plan.max_members, n_candidates)
+    alone = next((choice for choice in plan.combiners if choice.name == POOL), plan.combiners[0])
+    points = [_point(plan, alone, 1, most, "best", 0)]
+    if most > 1:
+        points += [
+            _point(plan, combiner, most, most, strategy, 0) for strategy in STRATEGIES for combiner in plan.combiners
+        ]
+        points += [
+            _point(plan, combiner, most, most, "pool", rank)
+            for combiner in plan.combiners
+            for rank in range(1, len(_starts(plan, combiner, most)))
+        ]
+    return points
+
+
+def _starts(plan: SearchPlan, combiner: Choice, n_members: int) -> list[Point]:
+    starts: Sequence[Mapping[str, Any]] = FUSIONS.get(combiner.name).portfolio(n_members, plan.task)
+    return [dict(start) for start in starts] or [{}]
+
+
+def _point(plan: SearchPlan, combiner: Choice, n_members: int, most: int, strategy: Strategy, rank: int) -> Point:
+    point: Point = {"members": n_members} if most > 1 else {}
+    if n_members > 1:
+        point["strategy"] = strategy
+    if len(plan.combiners) > 1:
+        point["combiner"] = combiner.key
+    start = _starts(plan, combiner, n_members)[rank]
+    return point | {f"combiner.{combiner.key}.{name}": v for name, v in start.items() if name not in combiner.fixed}
+
+
+class Ensembler:
+    """Fits and scores ensembles over one library.
+
+    Parameters
+    ----------
+    library : OofLibrary
+    seed : int
+    """
+
+    def __init__(self, library: OofLibrary, seed: int) -> None:
+        self.library = library
+        self._seed = seed
+        self._pooled: dict[tuple[int, ...], list[str]] = {}
+
+    def choose(self, recipe: Recipe, parts: Sequence[int]) -> list[str]:
+        """Names of the members that a recipe takes, looking at some parts only."""
+        library = self.library
+        if recipe.strategy == "pool" and len(library.names) > recipe.n_members:
+            return self._by_pool_weight(tuple(parts))[: recipe.n_members]
+        means = library.scores[:, list(parts)].mean(axis=1)
+        gains = [gain(float(mean), library.metric.direction) for mean in means]
+        ranked = [library.names[i] for i in sorted(range(len(gains)), key=lambda i: -gains[i])]
+        if recipe.strategy in ("families", "blocks"):
+            ranked = _one_of_each(ranked, recipe.strategy, library.candidates)
+        return ranked[: recipe.n_members]
+
+    def fit(self, recipe: Recipe, parts: Sequence[int]) -> DecisionFusion:
+        """Choose members and fit the combiner on some parts of the library."""
+        fusion: type[DecisionFusion] = FUSIONS.get(recipe.combiner)
+        combiner = fusion(fusion.Params.model_validate(dict(recipe.params)))
+        return self._fitted(combiner, self.choose(recipe, parts), parts)
+
+    def score(self, recipe: Recipe) -> tuple[float, ...]:
+        """Score of a recipe on each part, fitted on the other parts (for time: on the earlier ones)."""
+        library = self.library
+        scores = []
+        for part in library.scored:
+            combiner = self.fit(recipe, library.learned_from(part))
+            rows = slice(library.bounds[part], library.bounds[part + 1])
+            outputs: AnyArray = combiner.combine(library.members(library.names, rows))
+            scores.append(library.metric.score(library.y[rows], outputs))
+        return tuple(scores)
+
+    def try_recipe(self, number: int, recipe: Recipe) -> EnsembleTrial:
+        """One trial; a combiner that fails is a failed trial, not the end of the search."""
+        started = time.perf_counter()
+        metric = self.library.metric
+        try:
+            scores = self.score(recipe)
+            score = math.fsum(scores) / len(scores)
+            error = "" if math.isfinite(score) else f"{metric.name} must be a finite number; got {score}"
+        except Exception as failure:  # a plugin may raise anything at all: one bad ensemble must not end a search
+            error = reason(failure)
+        if error:
+            score = gain(PENALTY, metric.direction)
+        return EnsembleTrial(number, recipe, score, time.perf_counter() - started, error)
+
+    def _by_pool_weight(self, parts: tuple[int, ...]) -> list[str]:
+        if parts not in self._pooled:
+            fusion: type[DecisionFusion] = FUSIONS.get(POOL)
+            weights = self._fitted(fusion(fusion.Params()), self.library.names, parts).weights
+            heavy = [name for name in self.library.names if weights.get(name, 0.0) > 0]
+            self._pooled[parts] = sorted(heavy, key=lambda name: -weights[name]) or self.library.names
+        return self._pooled[parts]
+
+    def _fitted(self, combiner: DecisionFusion, names: Sequence[str], parts: Sequence[int]) -> DecisionFusion:
+        rows = self.library.rows(parts)
+        inputs = self.library.members(names, rows)
+        return combiner.fit(inputs, self.library.y[rows], self.library.task, self._seed)
+
+
+def _one_of_each(ranked: Sequence[str], strategy: Strategy, candidates: Mapping[str, Candidate]) -> list[str]:
+    """Ranked names, the first of each group before the second of any."""
+    seen: dict[Any, int] = {}
+    turns: list[int] = []
+    for name in ranked:
+        candidate = candidates[name]
+        group = candidate.estimator if strategy == "families" else candidate.blocks
+        seen[group] = seen.get(group, 0) + 1
+        turns.append(seen[group])
+    return [name for _, name in sorted(zip(turns, ranked, strict=True), key=lambda pair: pair[0])]
+
+
+def finish_ensemble(tried: Sequence[EnsembleTrial], ensembler: Ensembler, seconds: float = 0.0) -> EnsembleSearch:
+    """Fit the best recipe on all parts.
+
+    Raises
+    ------
+    RunFailedError
+        Every trial failed.
+    """
+    library = ensembler.library
+    whole = [trial for trial in tried if not trial.error]
+    if not whole:
+        raise RunFailedError(
+            f"search.ensemble: some ensemble must be fitted; all {len(tried)} failed: {tried[0].error}"
+        )
+    for best in sorted(whole, key=lambda t: (-gain(t.score, library.metric.direction), t.number)):
+        fusion = ensembler.fit(best.recipe, library.parts)
+        weights = {name: weight for name, weight in fusion.weights.items() if weight != 0}
+        if weights:  # a combiner may end with an answer that is the same for every row
+            break
+    ordered = sorted(weights, key=lambda name: (-abs(weights[name]), library.names.index(name)))
+    means = dict(zip(library.names, library.scores[:, list(library.scored)].mean(axis=1).tolist(), strict=True))
+    return EnsembleSearch(
+        recipe=best.recipe,
+        fusion=fusion,
+        members={name: library.candidates[name] for name in ordered},
+        weights={name: weights[name] for name in ordered},
+        score=best.score,
+        oof={name: means[name] for name in ordered},
+        tried=tuple(tried),
+        seconds=seconds,
+    )
+
+
+@dataclass
+class EnsembleBook:
+    """Keeps the trials of an ensemble search on the driver; called as ``CandidateBook`` is.
+
+    Parameters
+    ----------
+    direction : {"maximize", "minimize"}
+    """
+
+    direction: Direction
+    trials: dict[int, EnsembleTrial] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._recipes: dict[int, Recipe] = {}
+
+    def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The work of a trial, JSON-able; None for a recipe that was tried already."""
+        self._recipes[number] = Recipe(**values["recipe"])
+        if self._first(number) != number:
+            return None
+        return {"number": number, "recipe": values["recipe"]}
+
+    def ready(self, number: int) -> bool:
+        """Whether the outcome of a trial is there."""
+        return self._first(number) in self.trials
+
+    def finish(self, number: int, answer: Mapping[str, Any] | None) -> None:
+        """Take a worker's answer; None when the worker died on it, again and again."""
+        lost = {"score": gain(PENALTY, self.direction), "seconds": 0.0, "error": LOST}
+        self.trials[number] = EnsembleTrial(number=number, recipe=self._recipes[number], **(answer or lost))
+
+    def told(self, number: int) -> Told:
+        """What the sampler learns of a trial."""
+        if number not in self.trials:
+            first = self.trials[self._first(number)]
+            self.trials[number] = replace(first, number=number, seconds=0.0)
+        return Told(gain(self.trials[number].score, self.direction))
+
+    def turn(self, numbers: Sequence[int]) -> None:
+        """A batch is over: nothing changes for the next."""
+
+    def cost(self, number: int) -> float:
+        """Seconds that a trial will take: all alike."""
+        return 0.0
+
+    def note(self) -> str:
+        """The best so far, for people."""
+        whole = [t for t in self.trials.values() if not t.error]
+        best = max(whole, key=lambda t: (gain(t.score, self.direction), -t.number), default=None)
+        return f"best {best.score:.4g}: {best.recipe.combiner} of {best.recipe.n_members}" if best else ""
+
+    def _first(self, number: int) -> int:
+        return next(n for n, recipe in self._recipes.items() if recipe == self._recipes[number])

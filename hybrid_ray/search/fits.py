@@ -1,0 +1,277 @@
+"""One candidate on its folds: each fit done once, kept in the ledger, stopped early or failed without harm."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hybrid_ray import __version__
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.digests import digest_arrays, digest_json
+from hybrid_ray.errors import HybridRayError
+from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.graph import Chain, TargetTransform, fit_chain
+from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.halving import Thresholds, gain, running_means, stops
+from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.store.ledger import FitRecord, Ledger
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import run_prefix
+from hybrid_ray.types import AnyArray, Task
+
+WRITERS = 4
+"""Records of one worker that are written at the same time: a write waits for the disk, or for the network."""
+
+
+class FitFailedError(HybridRayError, RuntimeError):
+    """A candidate could not be fitted, or does not predict: the candidate's fault, not the search's."""
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in one line of bounded length."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that decides a fit beside its candidate and fold; small, so that the driver may have it too.
+
+    Attributes
+    ----------
+    task : Task
+    n_outputs : int
+    metric : str
+    seed : int
+    transform : {"none", "log"}
+    folds : tuple of int
+        Folds that are held out, in order.
+    digests : mapping of str to str
+        Content of each block.
+    rows : str
+        Digest of labels and fold bounds.
+    """
+
+    task: Task
+    n_outputs: int
+    metric: str
+    seed: int
+    transform: TargetTransform
+    folds: tuple[int, ...]
+    digests: Mapping[str, str]
+    rows: str
+
+    @classmethod
+    def of(cls, plan: SearchPlan, folded: FoldedData) -> Self:
+        """The setting of a search over some rows."""
+        return cls(
+            task=folded.task,
+            n_outputs=folded.n_outputs,
+            metric=plan.metric,
+            seed=plan.seed,
+            transform=plan.transform,
+            folds=tuple(folded.folds),
+            digests=dict(folded.digests),
+            rows=digest_arrays([folded.y, np.asarray(folded.bounds), np.asarray(folded.forward)]),
+        )
+
+    def key(self, candidate: Candidate, fold: int) -> str:
+        """Content key of one fit: equal keys mean equal predictions."""
+        shared = {k: v for k, v in asdict(self).items() if k not in ("folds", "digests")}
+        features = {name: self.digests[name] for name in candidate.blocks}
+        return digest_json(
+            {**shared, "features": features, "candidate": candidate.to_json(), "fold": fold, "code": __version__}
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a candidate.
+
+    Attributes
+    ----------
+    scores : tuple of float
+        The metric's own value on each fold that was done, in order.
+    keys, chains : tuple of str
+        Ledger key of each of those fits; prefix of each fitted chain that was kept.
+    pruned : bool
+        Stopped between folds.
+    error : str
+        Why it failed; empty when it did not.
+    seconds : float
+        Time of its fits, those found in the ledger included.
+    found : int
+        Fits that were in the ledger already.
+    """
+
+    scores: tuple[float, ...] = ()
+    keys: tuple[str, ...] = ()
+    chains: tuple[str, ...] = ()
+    pruned: bool = False
+    error: str = ""
+    seconds: float = 0.0
+    found: int = 0
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, Any]) -> Self:
+        """The outcome that ``dataclasses.asdict`` made JSON-able."""
+        lists = {name: tuple(form[name]) for name in ("scores", "keys", "chains")}
+        return cls(**{**form, **lists})
+
+
+Fitted = tuple[FitRecord, bool]
+"""A record, and whether it was in the ledger already."""
+
+
+def run_folds(setting: Setting, thresholds: Thresholds, fit: Callable[[int], Fitted]) -> Outcome:
+    """Take a candidate through its folds until the last, until it is stopped, or until it fails.
+
+    Parameters
+    ----------
+    setting : Setting
+    thresholds : tuple of (float or None)
+        Bars on the running mean of gains, by folds done.
+    fit : callable
+        Fold number to ``(FitRecord, found)``; raises FitFailedError for a candidate that cannot be fitted.
+    """
+    direction = get_metric(setting.metric, setting.task).direction
+    done: list[Fitted] = []
+    pruned, error = False, ""
+    for fold in setting.folds:
+        try:
+            done.append(fit(fold))
+        except FitFailedError as failure:
+            error = str(failure)
+            break
+        means = running_means([gain(record.score, direction) for record, _ in done])
+        pruned = len(done) < len(setting.folds) and stops(means, thresholds)
+        if pruned:
+            break
+    records = [record for record, _ in done]
+    return Outcome(
+        scores=tuple(record.score for record in records),
+        keys=tuple(record.key for record in records),
+        chains=tuple(record.chain for record in records),
+        pruned=pruned,
+        error=error,
+        seconds=sum(record.seconds for record in records),
+        found=sum(found for _, found in done),
+    )
+
+
+def recall(
+    candidate: Candidate, setting: Setting, thresholds: Thresholds, known: Mapping[str, FitRecord]
+) -> Outcome | None:
+    """The outcome of a candidate whose fits are all known, or None when some fit must still be done."""
+    try:
+        return run_folds(setting, thresholds, lambda fold: (known[setting.key(candidate, fold)], True))
+    except KeyError:
+        return None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A fold's fit: held-out outputs, their score, the time it took, and the fitted chain."""
+
+    outputs: AnyArray
+    score: float
+    seconds: float
+    chain: Chain
+
+
+def fit_fold(candidate: Candidate, folded: FoldedData, fold: int, setting: Setting, threads: int = 1) -> Predicted:
+    """Fit a candidate on a fold's training rows and score its held-out rows.
+
+    Raises
+    ------
+    FitFailedError
+        Anything went wrong in the plugins' code, or the outputs are not finite, or have no score.
+    """
+    started = time.perf_counter()
+    train, y_train, held, y_held = folded.fold(candidate.blocks, fold)
+    keys = {name: name if name in folded.frozen else f"{name}@{fold}" for name in candidate.blocks}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            chain = fit_chain(
+                candidate,
+                train,
+                y_train,
+                task=setting.task,
+                n_outputs=setting.n_outputs,
+                seed=setting.seed,
+                threads=threads,
+                transform=setting.transform,
+                keys=keys,
+            )
+            outputs = chain.predict({keys[name]: block for name, block in held.items()})
+            score = get_metric(setting.metric, setting.task).score(y_held, outputs)
+    except Exception as error:  # a plugin may raise anything at all: one bad candidate must not end a search
+        raise FitFailedError(f"fold {fold}: {reason(error)}") from error
+    if not math.isfinite(score):
+        raise FitFailedError(f"fold {fold}: {setting.metric} must be a finite number; got {score}")
+    return Predicted(outputs, score, time.perf_counter() - started, chain)
+
+
+class Evaluator:
+    """Evaluates candidates in one worker; writing the record of a fold overlaps with fitting the next.
+
+    Parameters
+    ----------
+    plan : SearchPlan
+    folded : FoldedData
+    ledger : Ledger
+    threads : int, default 1
+        CPU threads of a fit.
+    """
+
+    def __init__(self, plan: SearchPlan, folded: FoldedData, ledger: Ledger, threads: int = 1) -> None:
+        self.setting = Setting.of(plan, folded)
+        self._folded = folded
+        self._ledger = ledger
+        self._threads = threads
+        self._keep_chains = plan.keep_chains
+        self._writer = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger")
+
+    def __call__(self, candidate: Candidate, thresholds: Thresholds) -> Outcome:
+        """The outcome of a candidate; every fit of it is in the store when this returns."""
+        written: list[Future[FitRecord]] = []
+
+        def fit(fold: int) -> Fitted:
+            key = self.setting.key(candidate, fold)
+            held = self._ledger.get(key)
+            if held is not None:
+                return held, True
+            done = fit_fold(candidate, self._folded, fold, self.setting, self._threads)
+            record = FitRecord(key, candidate.to_json(), fold, done.score, done.seconds, len(done.outputs))
+            chain = done.chain if self._keep_chains else None
+            written.append(self._writer.submit(self._ledger.put, record, done.outputs, chain))
+            return record, False
+
+        with threadpool_limits(self._threads):
+            outcome = run_folds(self.setting, thresholds, fit)
+        fresh = {record.key: record.chain for record in (future.result() for future in written)}
+        chains = tuple(fresh.get(key, chain) for key, chain in zip(outcome.keys, outcome.chains, strict=True))
+        return replace(outcome, chains=chains)
+
+
+def clear_chains(root: StoreRoot, run_id: str, keep: Collection[str] = ()) -> None:
+    """Delete the fitted chains of a run that is over; the records of their fits stay, an artifact has its own copies.
+
+    Parameters
+    ----------
+    root : StoreRoot
+    run_id : str
+    keep : collection of str, optional
+        Prefixes of chains that stay.
+    """
+    kept = tuple(f"{prefix}/" for prefix in keep)
+    paths = root.list(f"{run_prefix(run_id)}/chains")
+    root.delete_many([path for path in paths if not path.startswith(kept)])

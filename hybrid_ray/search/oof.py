@@ -1,0 +1,138 @@
+"""The library of out-of-fold predictions: made once by the candidates, reused by every ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.evaluation.metrics import Metric
+from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.trials import TrialRecord
+from hybrid_ray.store.ledger import Ledger
+from hybrid_ray.types import AnyArray, Task
+
+MAX_CANDIDATES = 64
+"""Candidates that a library holds at most, the best ones: memory is their number times the rows times the classes."""
+
+
+@dataclass(frozen=True)
+class OofLibrary:
+    """Out-of-fold predictions of complete candidates, rows in fold order.
+
+    Attributes
+    ----------
+    task : Task
+    metric : Metric
+    candidates : dict of str to Candidate
+        By member name, best first.
+    outputs : ndarray (m, n, n_outputs)
+        Out-of-fold predictions of each candidate for the rows that were held out by some fold.
+    y : ndarray (n,)
+    bounds : tuple of int
+        Part i holds the rows ``bounds[i]:bounds[i + 1]``; a part is a fold, or half of the only one.
+    forward : bool
+        True for time: a part may learn from earlier parts only.
+    scores : ndarray (m, n_parts)
+        The metric of each candidate on each part.
+    """
+
+    task: Task
+    metric: Metric
+    candidates: dict[str, Candidate]
+    outputs: AnyArray
+    y: AnyArray
+    bounds: tuple[int, ...]
+    forward: bool
+    scores: AnyArray
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        metric: Metric,
+        candidates: dict[str, Candidate],
+        outputs: AnyArray,
+        y: AnyArray,
+        bounds: Sequence[int],
+        forward: bool = False,
+    ) -> Self:
+        """A library with its scores computed."""
+        if len(bounds) == 2:
+            bounds = (bounds[0], (bounds[0] + bounds[1]) // 2, bounds[1])
+        parts = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
+        scores = np.array([[metric.score(y[part], member[part]) for part in parts] for member in outputs])
+        return cls(task, metric, candidates, outputs, y, tuple(int(b) for b in bounds), forward, scores)
+
+    @property
+    def names(self) -> list[str]:
+        """Member names, best candidate first: the order of ``outputs`` and ``scores``."""
+        return list(self.candidates)
+
+    @property
+    def parts(self) -> range:
+        """Numbers of the parts."""
+        return range(len(self.bounds) - 1)
+
+    @property
+    def scored(self) -> range:
+        """Parts that an ensemble is scored on: all, or for time all but the first, which nothing precedes."""
+        return self.parts[1:] if self.forward else self.parts
+
+    def learned_from(self, part: int) -> list[int]:
+        """Parts that an ensemble scored on ``part`` may learn from."""
+        return [p for p in self.parts if (p < part if self.forward else p != part)]
+
+    def rows(self, parts: Sequence[int]) -> AnyArray:
+        """Row numbers of some parts, in order."""
+        return np.concatenate([np.arange(self.bounds[p], self.bounds[p + 1]) for p in parts])
+
+    def members(self, names: Sequence[str], rows: AnyArray | slice = slice(None)) -> dict[str, AnyArray]:
+        """Outputs of some candidates for some rows, by member name."""
+        index = {name: i for i, name in enumerate(self.candidates)}
+        return {name: self.outputs[index[name]][rows] for name in names}
+
+
+def member_names(candidates: Sequence[Candidate]) -> list[str]:
+    """A short name for each candidate; two that would have the same get more digits of their keys."""
+    labels = [candidate.label for candidate in candidates]
+    return [
+        label if labels.count(label) == 1 else f"{label}{candidate.key[4:12]}"
+        for label, candidate in zip(labels, candidates, strict=True)
+    ]
+
+
+def build_library(
+    trials: Sequence[TrialRecord], folded: FoldedData, metric: Metric, ledger: Ledger, limit: int = MAX_CANDIDATES
+) -> OofLibrary:
+    """Read the out-of-fold predictions of a search's best candidates from the ledger.
+
+    Parameters
+    ----------
+    trials : sequence of TrialRecord
+        With all folds, best first.
+    folded : FoldedData
+    metric : Metric
+    ledger : Ledger
+    limit : int
+        Candidates to keep.
+
+    Returns
+    -------
+    OofLibrary
+    """
+    kept = list(trials)[:limit]
+    names = member_names([trial.candidate for trial in kept])
+    scored = folded.scored
+    outputs = np.empty((len(kept), scored.stop - scored.start, folded.n_outputs), np.float64)
+    for member, trial in zip(outputs, kept, strict=True):
+        for fold, key in zip(folded.folds, trial.keys, strict=True):
+            held = folded.held_out(fold)
+            member[held.start - scored.start : held.stop - scored.start] = ledger.oof(key)
+    bounds = [int(folded.bounds[fold]) - scored.start for fold in (*folded.folds, folded.folds.stop)]
+    candidates = {name: trial.candidate for name, trial in zip(names, kept, strict=True)}
+    return OofLibrary.of(folded.task, metric, candidates, outputs, np.asarray(folded.y)[scored], bounds, folded.forward)

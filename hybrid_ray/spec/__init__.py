@@ -1,0 +1,49 @@
+"""The request: one validated document. Imports neither ray nor torch."""
+
+from hybrid_ray.spec.document import parse_override
+from hybrid_ray.spec.dump import dump_yaml
+from hybrid_ray.spec.load import load_spec
+from hybrid_ray.spec.model import (
+    SPEC_VERSION,
+    DataSpec,
+    EnsembleSpec,
+    EstimatorSpec,
+    ExtractorSpec,
+    FusionSpec,
+    GraphSpec,
+    HalvingSpec,
+    Resources,
+    ScaleSpec,
+    SearchSpec,
+    ServeSpec,
+    SmokeSpec,
+    Spec,
+    SplitSpec,
+    TargetSpec,
+)
+from hybrid_ray.spec.schema import spec_schema
+from hybrid_ray.spec.smoke import smoke_form
+
+__all__ = [
+    "SPEC_VERSION",
+    "DataSpec",
+    "EnsembleSpec",
+    "EstimatorSpec",
+    "ExtractorSpec",
+    "FusionSpec",
+    "GraphSpec",
+    "HalvingSpec",
+    "Resources",
+    "ScaleSpec",
+    "SearchSpec",
+    "ServeSpec",
+    "SmokeSpec",
+    "Spec",
+    "SplitSpec",
+    "TargetSpec",
+    "dump_yaml",
+    "load_spec",
+    "parse_override",
+    "smoke_form",
+    "spec_schema",
+]

@@ -1,0 +1,330 @@
+"""The spec: what the user asked for, as one validated, frozen document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from hybrid_ray.params import PluginParams
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, Registry, nearest
+from hybrid_ray.types import Kind, Task
+
+SPEC_VERSION = 1
+"""The newest spec format that this code reads."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """Base of every part of the spec."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+def _fusion_of_level(name: str, level: str) -> str:
+    """The name again, if it is a registered fusion of that level; else ValueError with the names that are."""
+    load_plugins()
+    known = [n for n, fusion in FUSIONS.items() if fusion.level == level]
+    if name not in known:
+        raise ValueError(f"unknown {level}-level fusion {name!r}; expected one of {known}.{nearest(name, known)}")
+    return name
+
+
+def _decision_level(name: str) -> str:
+    return _fusion_of_level(name, "decision")
+
+
+Combiner = Annotated[str, AfterValidator(_decision_level)]
+
+
+class PluginSpec(Section):
+    """A plugin by name, with its parameters checked by the plugin's own ``Params``."""
+
+    registry: ClassVar[Registry[Any]]
+
+    name: str
+    """Registered name of the plugin."""
+    params: Any = Field(default_factory=dict, validate_default=True)
+    """Parameters of the plugin; left out, the plugin's defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        load_plugins()
+        cls.registry.get(value)
+        return value
+
+    @field_validator("params")
+    @classmethod
+    def _typed(cls, value: Any, info: ValidationInfo) -> Any:
+        if "name" not in info.data:
+            return value
+        model: type[PluginParams] = cls.registry.get(info.data["name"]).Params
+        return value if isinstance(value, model) else model.model_validate(value)
+
+
+class Resources(Section):
+    """What one worker of an extractor's actor pool asks of Ray, and how many there may be."""
+
+    num_cpus: float | None = Field(None, ge=0)
+    """CPUs of one worker; left out, planned from the cluster."""
+    num_gpus: float | None = Field(None, ge=0)
+    """GPUs of one worker, fractions allowed; left out, 1 if the cluster has one and the extractor uses it."""
+    batch_size: int | None = Field(None, ge=1, le=65536)
+    """Rows a batch; left out, planned from the device."""
+    min_workers: int = Field(1, ge=1)
+    """Workers that the pool starts with."""
+    max_workers: int | None = Field(None, ge=1)
+    """Workers that the pool may grow to; left out, what the cluster holds."""
+
+
+class ExtractorSpec(PluginSpec):
+    """One extractor and the columns it reads."""
+
+    registry: ClassVar[Registry[Any]] = EXTRACTORS
+
+    id: Name | None = None
+    """Name of its features; left out, the plugin's name (numbered when it is used twice)."""
+    columns: tuple[str, ...] | None = None
+    """Columns it reads; left out, every column of a kind that it takes."""
+    resources: Resources = Resources()
+
+
+class EstimatorSpec(PluginSpec):
+    """One family of learners in the search."""
+
+    registry: ClassVar[Registry[Any]] = ESTIMATORS
+
+    search: bool = True
+    """False: only ``params`` is tried; True: fields set in ``params`` stay fixed, the others are searched."""
+
+
+class FusionSpec(PluginSpec):
+    """One feature-level fusion in the search."""
+
+    registry: ClassVar[Registry[Any]] = FUSIONS
+
+    search: bool = True
+    """False: only ``params`` is tried; True: fields set in ``params`` stay fixed, the others are searched."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _fusion_of_level(value, "feature")
+
+
+class SplitSpec(Section):
+    """How rows are divided into training rows and test rows, and training rows into folds."""
+
+    kind: Literal["auto", "random", "stratified", "grouped", "temporal", "column"] = "auto"
+    """auto: the column ``split`` if there is one, else stratified for classes, random for numbers."""
+    test: float = Field(0.2, gt=0, lt=1)
+    """Share of rows held out for the final score."""
+    column: str | None = None
+    """grouped: the group; temporal: the time; column: holds train / dev / test."""
+    seed: int | None = None
+    """Seed of the split; left out, the spec's seed."""
+
+    @model_validator(mode="after")
+    def _column_there(self) -> Self:
+        if self.kind in ("grouped", "temporal") and self.column is None:
+            raise ValueError(f"a {self.kind} split must name its column; got none. Add `column: <name>`")
+        return self
+
+
+class DataSpec(Section):
+    """Where the rows are and what their columns mean."""
+
+    path: str | tuple[str, ...]
+    """File, folder, glob or URL (any fsspec protocol), or several; ``bundled://digits`` for bundled rows."""
+    format: Literal["auto", "parquet", "csv", "jsonl", "images"] = "auto"
+    """auto: from the file name; a folder of class folders is ``images``."""
+    label: str
+    """Column to predict; for a folder of images, ``label`` (the folder's name)."""
+    columns: dict[str, Kind] | None = None
+    """Kind of each input column; left out, inferred."""
+    drop: tuple[str, ...] = ()
+    """Columns that nothing may read."""
+    redact: tuple[str, ...] = ()
+    """Columns that models may read, and that no record, reject, golden row or log may show."""
+    source: str | None = None
+    """Where the data comes from, for the data card."""
+    licence: str | None = None
+    """Under which licence, for the data card."""
+    split: SplitSpec = SplitSpec()
+    max_bad_fraction: float = Field(0.05, ge=0, le=1)
+    """Share of rows with something unreadable above which the run is refused."""
+    verify: Literal["stat", "content"] = "stat"
+    """How a file that was seen before is known again: by size and time, or by reading it."""
+    shard_rows: int = Field(1024, ge=1, le=1_000_000)
+    """Rows of a shard of the feature cache."""
+    limit: int | None = Field(None, ge=1)
+    """Rows to read at most, from the start; left out, all."""
+
+    @model_validator(mode="after")
+    def _label_is_no_input(self) -> Self:
+        if self.label in self.drop:
+            raise ValueError(f"`drop` must not name the label; got {self.label!r}. Take it out of `drop`")
+        if self.columns is not None and self.label in self.columns:
+            raise ValueError(f"`columns` must hold inputs only; got the label {self.label!r}. Take it out of `columns`")
+        if self.split.column is not None and self.split.column in self.drop:
+            got = self.split.column
+            raise ValueError(f"`drop` must not name the split's column; got {got!r}. Take it out of `drop`")
+        twice = sorted(set(self.columns or ()) & set(self.drop))
+        if twice:
+            raise ValueError(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
+        return self
+
+
+class TargetSpec(Section):
+    """What is done to a numeric label before it is learned."""
+
+    transform: Literal["auto", "none", "log"] = "auto"
+    """auto: log1p for a positive, right-skewed label (skewness of training rows above 1), else none."""
+
+
+class HalvingSpec(Section):
+    """When a candidate is stopped before its last fold."""
+
+    min_folds: int = Field(1, ge=1)
+    """Folds that every candidate is given."""
+    reduction: float = Field(2.0, ge=1)
+    """After each fold the best 1/reduction of what earlier batches reached goes on; 1 stops nothing."""
+
+
+class EnsembleSpec(Section):
+    """The second layer of the search: which members, put together how."""
+
+    trials: int = Field(24, ge=1)
+    """Points of the ensemble search."""
+    combiners: tuple[Combiner, ...] = ("linear_pool", "stacking")
+    """Decision-level fusions to try."""
+    max_members: int = Field(8, ge=1, le=64)
+    """Members the graph may have: each is paid for at prediction."""
+
+
+class SearchSpec(Section):
+    """The search over candidates and ensembles."""
+
+    trials: int = Field(32, ge=1)
+    """Candidates to try."""
+    time_limit_s: float | None = Field(None, gt=0)
+    """Seconds of search after which no further batch is started; left out, the trials decide."""
+    folds: int = Field(5, ge=2, le=20)
+    """Folds of the training rows."""
+    batch: int = Field(8, ge=1)
+    """Candidates proposed together; part of what is searched, not of how many workers there are."""
+    deterministic: bool = True
+    """Proposals and prunings only between batches, so that any number of workers gives the same trials."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Optuna's sampler."""
+    metric: str = "auto"
+    """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
+    estimators: tuple[EstimatorSpec, ...] = ()
+    """Families in the search; left out, a good default set for the task and the number of rows."""
+    fusions: tuple[FusionSpec, ...] = ()
+    """Feature-level fusions in the search; left out, concat."""
+    halving: HalvingSpec = HalvingSpec()
+    ensemble: EnsembleSpec = EnsembleSpec()
+    max_concurrent: int | None = Field(None, ge=1)
+    """Candidates at the same time; left out, what the cluster holds."""
+    max_matrix: float = Field(0.3, gt=0, le=1)
+    """Share of the smallest node's object store that the matrices may take."""
+
+
+class GraphSpec(Section):
+    """What the winner is made of."""
+
+    members: Literal["auto", "bag", "refit"] = "auto"
+    """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when extractors are
+    trained, else refit."""
+    golden: Literal["rows", "synthetic", "none"] = "rows"
+    """Rows kept in the artifact whose predictions are checked at load."""
+    golden_rows: int = Field(8, ge=1, le=64)
+    promote: Literal["always", "first", "never"] = "always"
+    """When a run's version becomes the champion."""
+
+
+class ScaleSpec(Section):
+    """Autoscaling of one deployment."""
+
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(2, ge=1)
+    target_ongoing_requests: float = Field(8, gt=0)
+
+
+class ServeSpec(Section):
+    """How the graph is served."""
+
+    placement: Literal["auto", "split", "together"] = "auto"
+    """split: a deployment for each extractor; together: everything in the ingress; auto: by measured cost."""
+    max_batch_rows: int = Field(32, ge=1, le=4096)
+    """Rows that an extractor replica takes in one pass."""
+    batch_wait_s: float = Field(0.005, ge=0, le=1)
+    """Longest wait for a batch to fill."""
+    max_rows: int = Field(1024, ge=1)
+    """Rows that one request may hold."""
+    max_body_mb: float = Field(16.0, gt=0)
+    """Size of a request above which the answer is 413."""
+    max_pixels: int = Field(40_000_000, ge=1)
+    """Pixels of an image above which it is refused."""
+    max_queued: int = Field(64, ge=1)
+    """Requests waiting above which the answer is 503."""
+    timeout_s: float = Field(30.0, gt=0)
+    """Time a request may take."""
+    required: tuple[str, ...] = ()
+    """Columns that every row of a request must hold; any other may be left out: its modality is then missing."""
+    ingress: ScaleSpec = ScaleSpec(target_ongoing_requests=16)
+    extractors: ScaleSpec = ScaleSpec()
+
+
+class SmokeSpec(Section):
+    """A form of the spec that runs in seconds: what the tests run."""
+
+    rows: int = Field(120, ge=20, le=200)
+    """Rows: the first of the bundled data, or generated from the schema."""
+    trials: int = Field(2, ge=1)
+    generate: bool = False
+    """True: rows are generated from ``columns``; False: rows come from ``data.path``."""
+    classes: int = Field(2, ge=2)
+    """Number of classes of generated labels."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Other values of the spec, as dotted paths: ``search.folds: 2``."""
+
+
+class Spec(Section):
+    """What the user asked for.
+
+    Read one with :func:`hybrid_ray.spec.load_spec`; it reports every fault at once.
+    """
+
+    version: Literal[1] = 1
+    """Format of this document."""
+    name: Name
+    """Name of the model in the registry."""
+    task: Task | Literal["auto"] = "auto"
+    """auto: from the label: two values binary, up to 50 values (or text) multiclass, else regression."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataSpec
+    target: TargetSpec = TargetSpec()
+    extractors: tuple[ExtractorSpec, ...] = ()
+    """Left out, defaults for each kind of column."""
+    search: SearchSpec = SearchSpec()
+    graph: GraphSpec = GraphSpec()
+    serve: ServeSpec = ServeSpec()
+    smoke: SmokeSpec = SmokeSpec()
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        ids = [e.id for e in self.extractors if e.id is not None]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"extractors must have different ids; got {twice} more than once. Give each its own `id`")
+        return self

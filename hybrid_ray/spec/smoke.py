@@ -1,0 +1,45 @@
+"""The form of a spec that runs in seconds."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from hybrid_ray.errors import SpecError
+from hybrid_ray.spec.document import set_value
+from hybrid_ray.spec.load import load_spec
+from hybrid_ray.spec.model import Spec
+
+GENERATED = "generated://rows"
+
+
+def smoke_form(spec: Spec) -> Spec:
+    """The spec with few rows, few trials and its own ``smoke.overrides``: what tests run.
+
+    Rows are the first of ``data.path``, or, with ``smoke.generate``, made from ``data.columns``: ``data.path`` then is
+    a ``generated://`` URL that says how.
+
+    Raises
+    ------
+    SpecError
+        An override is not valid, or rows shall be generated and the spec does not say for which task and columns.
+    """
+    smoke = spec.smoke
+    document = spec.model_dump(mode="json")
+    document["search"]["trials"] = smoke.trials
+    document["data"]["limit"] = smoke.rows
+    if smoke.generate:
+        if spec.task == "auto" or not spec.data.columns:
+            raise SpecError(
+                ["smoke.generate: the spec must say `task` and `data.columns` when rows are generated; got none of one"]
+            )
+        query = {"rows": smoke.rows, "task": spec.task, "classes": smoke.classes, "seed": spec.seed}
+        document["data"] |= {"path": f"{GENERATED}?{urlencode(query)}", "format": "auto"}
+    faults: list[str] = []
+    for path, value in smoke.overrides.items():
+        try:
+            set_value(document, path, value)
+        except SpecError as error:
+            faults += [f"smoke.overrides: {fault}" for fault in error.faults]
+    if faults:
+        raise SpecError(faults)
+    return load_spec(document)
