@@ -1,0 +1,1 @@
+"""What is kept: feature cache, fit ledger, artifacts, registry."""

@@ -1,0 +1,241 @@
+"""Golden rows: a few rows kept with a graph, whose predictions are checked when it is loaded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hybrid_ray.data.images import DecodeError, decode, encode_png, fetch
+from hybrid_ray.errors import ArtifactError
+from hybrid_ray.graph import Graph
+from hybrid_ray.store.manifest import MAX_TOLERANCE, PARITY
+from hybrid_ray.types import AnyArray, Batch, Kind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Mode = Literal["rows", "synthetic", "none"]
+
+TOLERANCE = 1e-4
+"""How far a golden row's outputs may be off in fp32, on another machine: relative to an output's size above 1."""
+IMAGE_BYTES = 256 * 2**10
+"""Bytes of an encoded image above which a golden row holds a smaller picture of it."""
+IMAGE_SIDE = 256
+"""Longer side of such a smaller picture, pixels."""
+TEXT_CHARACTERS = 4096
+"""Characters of a text that a golden row holds."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Rows and what the graph answers to them.
+
+    Attributes
+    ----------
+    rows : list of dict
+        JSON-able cells by column: images as ``{"base64": …}``, dates as ISO text, None where missing.
+    outputs : list of list of float
+        Expected outputs, (n, n_outputs).
+    tolerance : float
+        How far outputs may be off at load.
+    precision : float
+        How far outputs of a row by itself and in a batch differ, at least ``PARITY``: what reduced precision costs.
+    mode : {"rows", "synthetic"}
+        Whether the rows are real.
+    """
+
+    rows: list[dict[str, Any]]
+    outputs: list[list[float]]
+    tolerance: float = TOLERANCE
+    precision: float = PARITY
+    mode: Literal["rows", "synthetic"] = "rows"
+
+    def to_json(self) -> dict[str, Any]:
+        """The part that is written into the artifact's file."""
+        return {"rows": self.rows, "outputs": self.outputs}
+
+
+def make_golden(
+    graph: Graph,
+    table: pa.Table | None,
+    mode: Mode = "rows",
+    redact: Collection[str] = (),
+    *,
+    rows: int = 8,
+    base: str = "",
+    seed: int = 0,
+) -> Golden | None:
+    """Choose golden rows and let the graph answer them.
+
+    The graph is set up on the CPU, where every artifact must load.
+
+    Parameters
+    ----------
+    graph : Graph
+    table : pa.Table or None
+        Rows to choose from, evenly; not used for ``synthetic``.
+    mode : {"rows", "synthetic", "none"}, default "rows"
+        Real rows, rows generated from the columns' kinds, or none at all.
+    redact : collection of str
+        Columns whose values no golden row may show: they are missing in all of them, for the expected outputs too.
+    rows : int, default 8
+        Number of golden rows.
+    base : str, default ""
+        Folder against which relative image paths are resolved.
+    seed : int, default 0
+        Seed of generated rows.
+
+    Returns
+    -------
+    Golden or None
+        None for the mode ``none``, and when there is no row to choose.
+
+    Raises
+    ------
+    ArtifactError
+        The graph's answers are not finite, or depend on the batch by more than any precision may.
+    """
+    if mode == "none":
+        return None
+    from hybrid_ray.data.columns import coerce
+
+    chosen = _generated(graph, rows, seed) if mode == "synthetic" else _chosen(table, list(graph.columns), rows)
+    if chosen is None or len(chosen) == 0:
+        return None
+    batch = coerce(chosen, graph.columns, base).batch
+    cells = to_cells({c: values for c, values in batch.items() if c not in redact}, graph.columns)
+    graph.setup("cpu")
+    outputs = graph.outputs(to_batch(cells, graph.columns))
+    if not np.isfinite(outputs).all():
+        raise ArtifactError(f"{graph.name}: outputs of golden rows must be finite; got {outputs.tolist()}")
+    precision = max(PARITY, _batch_effect(graph, cells, outputs))
+    if precision > MAX_TOLERANCE:
+        raise ArtifactError(
+            f"{graph.name}: outputs of a row by itself and in a batch must agree within {MAX_TOLERANCE}; got a "
+            f"difference of {precision:.3g}. Use precision: fp32"
+        )
+    tolerance = min(max(TOLERANCE, 2 * precision), MAX_TOLERANCE)
+    return Golden(cells, outputs.tolist(), tolerance, precision, mode)
+
+
+def replay(graph: Graph, golden: Golden, where: str) -> None:
+    """Let a graph that is set up answer the golden rows.
+
+    Raises
+    ------
+    ArtifactError
+        An answer is off: row, expected, got, tolerance.
+    """
+    expected = np.asarray(golden.outputs, np.float64).reshape(len(golden.rows), -1)
+    got = graph.outputs(to_batch(golden.rows, graph.columns))
+    if got.shape != expected.shape:
+        raise ArtifactError(f"{where}: golden rows must give outputs of shape {expected.shape}; got {got.shape}")
+    off = np.flatnonzero(~(_difference(got, expected) <= golden.tolerance).all(axis=1))
+    if len(off):
+        row = int(off[0])
+        raise ArtifactError(
+            f"{where}: golden row {row} must give {_rounded(expected[row])} within {golden.tolerance:g}; got "
+            f"{_rounded(got[row])}. The machine or its packages answer differently than those that saved the graph; "
+            "check=False loads it all the same"
+        )
+
+
+def to_cells(batch: Batch, columns: Mapping[str, Kind]) -> list[dict[str, Any]]:
+    """Rows of a batch as JSON-able cells; columns that are not in the batch are missing."""
+    n = len(next(iter(batch.values()))) if batch else 0
+    return [
+        {name: _cell(batch[name][row], kind) if name in batch else None for name, kind in columns.items()}
+        for row in range(n)
+    ]
+
+
+def to_batch(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Kind]) -> Batch:
+    """A batch of rows of cells.
+
+    Raises
+    ------
+    ArtifactError
+        A cell is not one that ``to_cells`` makes.
+    """
+    batch: dict[str, AnyArray] = {}
+    try:
+        for name, kind in columns.items():
+            values = [row[name] for row in rows]
+            if kind == "numeric":
+                batch[name] = np.array([math.nan if v is None else float(v) for v in values], np.float64)
+            elif kind == "date":
+                batch[name] = np.array(["NaT" if v is None else v for v in values], "datetime64[ms]")
+            else:
+                batch[name] = np.empty(len(rows), object)
+                batch[name][:] = [_image(v) if kind == "image" else _text(v) for v in values]
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise ArtifactError(f"golden rows: must hold a cell of its kind for every column; {error}") from error
+    return batch
+
+
+def _chosen(table: pa.Table | None, columns: list[str], rows: int) -> pa.Table | None:
+    """Rows spread over the table."""
+    if table is None or len(table) == 0:
+        return None
+    some = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).round().astype(np.int64))
+    return table.select([name for name in columns if name in table.column_names]).take(some)
+
+
+def _generated(graph: Graph, rows: int, seed: int) -> pa.Table:
+    from hybrid_ray.data.generate import generate_rows
+
+    return generate_rows(graph.columns, graph.task, rows, max(graph.n_outputs, 2), seed, graph.label)
+
+
+def _batch_effect(graph: Graph, cells: Sequence[Mapping[str, Any]], outputs: AnyArray) -> float:
+    alone = np.concatenate([graph.outputs(to_batch([row], graph.columns)) for row in cells])
+    return float(_difference(alone, outputs).max())
+
+
+def _difference(got: AnyArray, expected: AnyArray) -> AnyArray:
+    """Distance of outputs, in units of an output's size where that is above 1: probabilities and prices alike."""
+    distance: AnyArray = np.abs(got - expected) / np.maximum(1.0, np.abs(expected))
+    return distance
+
+
+def _cell(value: Any, kind: Kind) -> Any:
+    if kind == "numeric":
+        return float(value) if math.isfinite(value) else None
+    if kind == "date":
+        return None if np.isnat(value) else str(np.datetime64(value, "ms"))
+    if value is None:
+        return None
+    return _small_image(value) if kind == "image" else str(value)[:TEXT_CHARACTERS]
+
+
+def _small_image(value: bytes | str) -> dict[str, str] | None:
+    """An image's own bytes, so that the artifact needs no other file; a large one as a smaller picture."""
+    try:
+        data = fetch(value)
+        if len(data) > IMAGE_BYTES:
+            picture = decode(data)
+            picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+            data = encode_png(picture)
+    except DecodeError:
+        return None
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def _image(value: Any) -> bytes | None:
+    return None if value is None else base64.b64decode(value["base64"], validate=True)
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"a text must be a string; got a {type(value).__name__}")
+    return value
+
+
+def _rounded(values: AnyArray) -> list[float]:
+    return [float(f"{v:.6g}") for v in values]
