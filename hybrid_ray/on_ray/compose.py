@@ -1,0 +1,128 @@
+"""From the search's answer to the composed graph: refit or bag, and predict the test rows once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.graph import Chain, Member, TargetTransform, fit_chain
+from hybrid_ray.on_ray.train import FoldFit
+from hybrid_ray.search.data import FoldedData
+from hybrid_ray.store.chain import read_chain
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import AnyArray, Block
+
+
+@dataclass(frozen=True)
+class Material:
+    """What chains are made of; every ref lies in the object store.
+
+    Attributes
+    ----------
+    folded : ObjectRef of FoldedData
+    copies : mapping of str to (mapping of str to FoldFit)
+        Extractor id to its fitted copies by extractor key (``cnn@0``; ``tabular`` for the fit on all training rows).
+    test : mapping of str to ObjectRef of Block
+        Features of the test rows, by extractor key.
+    """
+
+    folded: Any
+    copies: Mapping[str, Mapping[str, FoldFit]]
+    test: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How chains are fitted.
+
+    Attributes
+    ----------
+    seed : int
+    threads : int
+    transform : {"none", "log"}
+    cpus : float
+        CPUs of one task.
+    """
+
+    seed: int
+    threads: int
+    transform: TargetTransform
+    cpus: float
+
+
+@ray.remote(num_returns=2)
+def _refit(
+    name: str, candidate: Candidate, folded: FoldedData, fitting: Fitting, final: dict[str, Any], test: dict[str, Any]
+) -> tuple[Member, AnyArray]:
+    blocks: dict[str, Block] = {b: folded.frozen[b] for b in candidate.blocks if b in folded.frozen}
+    blocks |= {b: ray.get(final[b]) for b in candidate.blocks if b in final}
+    chain = fit_chain(
+        candidate,
+        blocks,
+        folded.y,
+        task=folded.task,
+        n_outputs=folded.n_outputs,
+        seed=fitting.seed,
+        threads=fitting.threads,
+        transform=fitting.transform,
+    )
+    member = Member(name, candidate, [chain])
+    return member, member.predict({key: ray.get(test[key]) for key in chain.inputs.values()})
+
+
+@ray.remote(num_returns=2)
+def _bag(
+    name: str, candidate: Candidate, root: StoreRoot, prefixes: Sequence[str], test: dict[str, Any]
+) -> tuple[Member, AnyArray]:
+    chains: list[Chain] = [read_chain(root, prefix) for prefix in prefixes]
+    member = Member(name, candidate, chains)
+    keys = {key for chain in chains for key in chain.inputs.values()}
+    return member, member.predict({key: ray.get(test[key]) for key in keys})
+
+
+def refit_members(
+    candidates: Mapping[str, Candidate], material: Material, fitting: Fitting
+) -> dict[str, tuple[Any, Any]]:
+    """One chain for each candidate on all training rows: refs of (Member, test outputs), by name."""
+    final = {name: next(iter(fits.values())).block for name, fits in material.copies.items()}
+    return {
+        name: _refit.options(num_cpus=fitting.cpus).remote(
+            name,
+            candidate,
+            material.folded,
+            fitting,
+            {b: final[b] for b in candidate.blocks if b in final},
+            {b: material.test[b] for b in candidate.blocks},
+        )
+        for name, candidate in candidates.items()
+    }
+
+
+def bag_members(
+    candidates: Mapping[str, Candidate],
+    chains: Mapping[str, Sequence[str]],
+    root: StoreRoot,
+    material: Material,
+    fitting: Fitting,
+) -> dict[str, tuple[Any, Any]]:
+    """The fold chains of each candidate, as the search fitted them: refs of (Member, test outputs), by name.
+
+    Parameters
+    ----------
+    candidates : mapping of str to Candidate
+    chains : mapping of str to sequence of str
+        Prefixes of the fold chains in the store, by candidate key.
+    root : StoreRoot
+    material : Material
+    fitting : Fitting
+    """
+    return {
+        name: _bag.options(num_cpus=fitting.cpus).remote(
+            name, candidate, root, list(chains[candidate.key]), dict(material.test)
+        )
+        for name, candidate in candidates.items()
+    }

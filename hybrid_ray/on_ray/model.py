@@ -1,0 +1,84 @@
+"""How a model gets to the workers: they are told where it lies, and each loads the parts that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_ray.graph import Graph
+from hybrid_ray.on_ray.serve.contract import Probe
+from hybrid_ray.store.golden import to_batch
+from hybrid_ray.store.models import ModelStore, ModelVersion
+from hybrid_ray.store.root import StoreRoot
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One version of a model in a store. Calling it loads the graph, or parts of it; every file read is verified.
+
+    Attributes
+    ----------
+    store : StoreRoot
+    found : ModelVersion
+        A fixed version, never an alias: all workers load the same.
+    """
+
+    store: StoreRoot
+    found: ModelVersion
+
+    @classmethod
+    def find(cls, store: str, ref: str) -> StoredModel:
+        """The version that ``ref`` means now.
+
+        Parameters
+        ----------
+        store : str
+            URI of the store.
+        ref : str
+            ``name``, ``name@champion``, ``name:version`` or a folder.
+        """
+        root = StoreRoot(store)
+        return cls(root, ModelStore(root).resolve(ref))
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.found.name
+
+    @property
+    def version(self) -> int | str:
+        """Number of the version, or the folder of an artifact outside the registry."""
+        return self.found.version or self.found.uri
+
+    def __call__(self, keys: Collection[str] | None = None, members: bool = True) -> Graph:
+        """The graph, not set up; see :class:`hybrid_ray.on_ray.serve.contract.Loader`."""
+        artifact = ModelStore(self.store).open(self.found)
+        if keys is None and members:
+            return artifact.graph()
+        manifest = artifact.manifest
+        return Graph(
+            name=manifest.name,
+            task=manifest.task,
+            label=manifest.label,
+            columns=dict(manifest.columns),
+            classes=list(manifest.classes) if manifest.classes is not None else None,
+            extractors={e.key: artifact.extractor(e.key) for e in manifest.extractors if keys is None or e.key in keys},
+            members=artifact.members() if members else [],
+            decision=artifact.decision(),
+            info=dict(manifest.info),
+        )
+
+    def checked(self) -> Graph:
+        """The whole graph, set up on the CPU, after it answered its golden rows as when it was saved."""
+        return ModelStore(self.store).load(self.found.ref)
+
+    def probe(self) -> Probe | None:
+        """The golden rows and their outputs; None where the artifact keeps none."""
+        artifact = ModelStore(self.store).open(self.found)
+        golden = artifact.golden()
+        if golden is None:
+            return None
+        expected = np.asarray(golden.outputs, np.float64).reshape(len(golden.rows), -1)
+        return Probe(to_batch(golden.rows, artifact.manifest.columns), expected, golden.tolerance)

@@ -1,0 +1,227 @@
+"""The record of a run: report.json and report.html."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from hybrid_ray.data.card import data_card
+from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
+from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.report import render
+from hybrid_ray.evaluation.schema import (
+    CandidateRow,
+    DataCard,
+    EnsembleCard,
+    Evaluation,
+    ExtractionRow,
+    GraphCard,
+    MemberRow,
+    Report,
+    SearchCard,
+)
+from hybrid_ray.infer import Resolved
+from hybrid_ray.on_ray.assemble import Composed
+from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.spec import dump_yaml
+from hybrid_ray.store.runs import run_prefix
+from hybrid_ray.types import AnyArray
+
+PACKAGES = (
+    "hybrid-ray",
+    "ray",
+    "torch",
+    "torchvision",
+    "transformers",
+    "scikit-learn",
+    "xgboost",
+    "lightgbm",
+    "optuna",
+)
+
+
+def write_report(
+    job: Job,
+    features: Features,
+    trained: Trained,
+    found: Found,
+    parts: Parts,
+    composed: Composed,
+    resolved: Resolved,
+) -> tuple[Report, dict[str, AnyArray], AnyArray, str]:
+    """Measure the test rows, and put report.json and report.html.
+
+    Returns
+    -------
+    tuple
+        The report, test outputs by level name, test labels, and where report.html lies.
+    """
+    y_test = job.rows.target.y[job.rows.test_rows]
+    training = job.rows.target.y[job.rows.split.fold >= 0]
+    levels = {name: parts.outputs[name] for name in parts.levels}
+    naive = naive_outputs(training, job.rows.target.task, job.rows.n_outputs, len(y_test))
+    outputs = {NAIVE: naive, **levels, ENSEMBLE: composed.outputs}
+    oof = {trial.candidate.key: trial.score for trial in found.candidates.trials}
+    evaluation = evaluate_test(
+        y_test,
+        outputs,
+        task=job.rows.target.task,
+        metric=found.plan.scorer,
+        classes=job.rows.target.classes,
+        members={name: parts.outputs[MEMBER + name] for name in found.ensemble.members},
+        oof={name: oof[c.key] for name, c in parts.levels.items()} | {ENSEMBLE: found.ensemble.score},
+        candidates={name: c.label for name, c in parts.levels.items()},
+        seed=job.spec.seed,
+    )
+    report = Report(
+        name=job.spec.name,
+        task=job.rows.target.task,
+        run_id=job.run_id,
+        version=composed.version.version,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        notes=[note for note in (job.rows.split.note, *resolved.warnings) if note],
+        evaluation=evaluation,
+        data=_data(job, features, resolved.reasons),
+        ensemble=_ensemble(found, oof, evaluation),
+        candidates=_candidates(found),
+        search=_search(job, found),
+        stages=dict(job.progress.seconds),
+        extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
+        graph=GraphCard(
+            members="bag" if job.spec.graph.members == "bag" else "refit",
+            bytes=composed.n_bytes,
+            latency_ms=composed.latency_ms,
+            chains=composed.chains,
+            extractors=sorted(job.modality_of()),
+        ),
+        spec=dump_yaml(job.spec, resolved.reasons),
+        versions=_versions(),
+    )
+    prefix = run_prefix(job.run_id)
+    job.root.write(f"{prefix}/report.json", json.dumps(report.to_json(), indent=1).encode())
+    job.root.write(f"{prefix}/report.html", render(report).encode())
+    local = job.root.local_path(f"{prefix}/report.html")
+    return report, outputs, y_test, str(local) if local else f"{job.root.uri}/{prefix}/report.html"
+
+
+def extraction_rows(job: Job, features: Features, trained: Trained | None) -> list[dict[str, Any]]:
+    """Counts of each extractor that keeps its features: frozen ones by row, trained ones by row and fold.
+
+    What is made anew in every run because that is quicker than reading it (a table's encoding) is not extraction.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, frozen in features.frozen.items():
+        stats = frozen.stats
+        rows.append(
+            {
+                "extractor": name,
+                "rows": stats.rows,
+                "cached": stats.cached,
+                "computed": stats.computed,
+                "seconds": stats.seconds,
+                "features": frozen.n_features,
+            }
+        )
+    for name in trained.folds if trained is not None else ():
+        assert trained is not None
+        if trained.trainers[name].root is None:
+            continue
+        n, hits, fits = len(trained.trainers[name].order), trained.cached(name), len(trained.folds[name])
+        rows.append(
+            {
+                "extractor": name,
+                "rows": n * fits,
+                "cached": n * hits,
+                "computed": n * (fits - hits),
+                "seconds": job.progress.seconds.get("train", 0.0),
+                "note": f"trained on each of {fits} folds; {hits} fits from the store",
+            }
+        )
+    return rows
+
+
+def _data(job: Job, features: Features, reasons: Mapping[str, str]) -> DataCard:
+    counts = Counter((column, reason) for _, column, reason in features.rejects)
+    redacted = set(job.spec.data.redact)
+    return DataCard.model_validate(
+        data_card(
+            job.spec.data,
+            job.source,
+            job.rows,
+            reasons=reasons,
+            rejected_rows=features.bad_rows,
+            reject_counts={key: n for key, n in counts.items() if key[0] not in redacted},
+            rejects_path=f"{run_prefix(job.run_id)}/rejects.jsonl" if features.rejects else "",
+            folds=job.spec.search.folds,
+        )
+    )
+
+
+def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) -> EnsembleCard:
+    ensemble = found.ensemble
+    weights = ensemble.weights
+    members = [
+        MemberRow(
+            name=name,
+            weight=weights.get(name, 0.0),
+            oof=oof[ensemble.members[name].key],
+            test=evaluation.members.get(name),
+        )
+        for name in sorted(ensemble.members, key=lambda n: -weights.get(n, 0.0))
+    ]
+    params = dict(ensemble.fusion.params.model_dump(mode="json"))
+    return EnsembleCard(
+        combiner=ensemble.fusion.name,
+        solver=str(params.pop("solver", "")),
+        params=params,
+        members=members,
+        oof=ensemble.score,
+        test=evaluation.headline.score.value,
+    )
+
+
+def _candidates(found: Found) -> list[CandidateRow]:
+    members = {candidate.key for candidate in found.ensemble.members.values()}
+    ranked = list(found.candidates.ranked_trials())
+    stopped = [trial for trial in found.candidates.trials if trial not in ranked]
+    return [
+        CandidateRow(
+            label=trial.candidate.label,
+            blocks=list(trial.candidate.blocks),
+            estimator=trial.candidate.estimator,
+            params={**trial.candidate.params, **{f"fusion.{k}": v for k, v in trial.candidate.fusion_params.items()}},
+            oof=trial.score,
+            folds=trial.folds_done,
+            pruned=trial.pruned,
+            seconds=trial.seconds,
+            member=trial.candidate.key in members,
+        )
+        for trial in [*ranked, *stopped]
+    ]
+
+
+def _search(job: Job, found: Found) -> SearchCard:
+    trials: Sequence[Any] = found.candidates.trials
+    return SearchCard(
+        trials=len(trials),
+        fits=sum(trial.folds_done for trial in trials),
+        resumed=found.candidates.resumed,
+        pruned=sum(trial.pruned for trial in trials),
+        folds=job.spec.search.folds,
+        seconds=found.candidates.seconds + found.ensemble.seconds,
+        seed=job.spec.seed,
+        note=f"{found.ensemble.trials} ensembles tried",
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "numpy": np.__version__} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }

@@ -1,0 +1,185 @@
+"""The run: one spec goes from rows to a registered, composed graph, one stage after another.
+
+Every stage keeps what it finished in the store, so the same call goes on where a run stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+from ray.exceptions import RayTaskError
+
+from hybrid_ray import __version__
+from hybrid_ray.data.rejects import rejects_lines
+from hybrid_ray.data.rows import Rows, read_rows
+from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.errors import HybridRayError, RunFailedError
+from hybrid_ray.infer import Resolved, resolve_spec
+from hybrid_ray.on_ray.assemble import assemble
+from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.matrices import FoldOrder
+from hybrid_ray.on_ray.record import extraction_rows, write_report
+from hybrid_ray.on_ray.stages import (
+    Features,
+    Job,
+    check_extractors,
+    check_resources,
+    extract_stage,
+    fold_stage,
+    parts_stage,
+    search_stage,
+    train_stage,
+)
+from hybrid_ray.progress import Progress
+from hybrid_ray.results import extraction_answer, run_answer
+from hybrid_ray.search.fits import clear_chains
+from hybrid_ray.spec import Spec, load_spec
+from hybrid_ray.store.models import ModelStore
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore, run_prefix
+
+StopAfter = Literal["extract", "search", "report"]
+
+
+def run_spec(
+    spec: Spec,
+    store: str,
+    *,
+    cluster: Callable[[], AbstractContextManager[Cluster]],
+    progress: Progress,
+    fresh: bool = False,
+    stop_after: StopAfter = "report",
+) -> dict[str, Any]:
+    """Run a spec, or go on with it, or give the result that it already has.
+
+    Parameters
+    ----------
+    spec : Spec
+    store : str
+        Root of the store.
+    cluster : callable
+        Gives the cluster as a context manager; called once the input has been found good, and not at all for a run that
+        is finished.
+    progress : Progress
+    fresh : bool, default False
+        Start another run of the same request.
+    stop_after : {"extract", "search", "report"}, default "report"
+
+    Returns
+    -------
+    dict
+        JSON-able; see the command line contract.
+
+    Raises
+    ------
+    BadInputError
+        The spec, the data, the store or the cluster cannot do it.
+    RunFailedError
+        It stopped for another reason; the message says how to go on.
+    """
+    with progress.stage("read") as stage:
+        root = StoreRoot(store)
+        root.check_writable()
+        source = open_source(spec.data)
+        resolved = resolve_spec(spec, source)
+        check_extractors(resolved.spec)
+        rows = _read(resolved.spec, source)
+        stage.note("; ".join([f"{rows.n_rows} rows, {rows.split.kind} split", *resolved.warnings]))
+    runs = RunStore(root)
+    asked = resolved.spec.model_dump(mode="json")
+    run_id = runs.run_id(asked, source.digest, resolved.spec.seed, __version__)
+    if fresh and runs.begun(run_id):
+        run_id = runs.fresh_id(run_id)
+    done = runs.result(run_id)
+    if done is not None and stop_after == "report":
+        return done
+    record = {"name": spec.name, "spec": asked, "data": source.digest, "code": __version__}
+    try:
+        with cluster() as live:
+            live.check_store(root)
+            job = Job(resolved.spec, root, run_id, source, rows, live, progress)
+            check_resources(job)
+            runs.begin(run_id, record)
+            return _carry_out(job, runs, resolved, stop_after)
+    except RayTaskError as error:
+        if isinstance(error.cause, HybridRayError):
+            raise error.cause from None
+        raise _failed(run_id, store, error.cause) from error
+    except HybridRayError:
+        raise
+    except Exception as error:
+        raise _failed(run_id, store, error) from error
+
+
+def _failed(run_id: str, store: str, error: Exception) -> RunFailedError:
+    said = (str(error).strip().splitlines() or [""])[-1]
+    return RunFailedError(
+        f"run {run_id}: stopped by {type(error).__name__}: {said}. What it finished is kept; "
+        f"`hybrid-ray runs resume {run_id} --store {store}` goes on"
+    )
+
+
+def _read(spec: Spec, source: Source) -> Rows:
+    assert spec.task != "auto"
+    return read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
+
+
+def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAfter) -> dict[str, Any]:
+    features = extract_stage(job)
+    runs.use(job.run_id, features=[f.fingerprint for f in features.frozen.values()])
+    _keep_rejects(job, features)
+    if stop_after == "extract":
+        counts = extraction_answer(extraction_rows(job, features, None))
+        return {"run_id": job.run_id, "extraction": counts, "rows": job.rows.n_rows, "seconds": _seconds(job)}
+    order = FoldOrder.of(job.rows.split)
+    trained = train_stage(job, features, order)
+    runs.use(job.run_id, trained=trained.keys())
+    folded = fold_stage(job, features, trained, order)
+    found = search_stage(job, folded)
+    if stop_after == "search":
+        return _search_answer(job, found)
+    parts = parts_stage(job, features, trained, folded, found)
+    composed = assemble(job, features, found, parts)
+    with job.progress.stage("report"):
+        report, outputs, y_test, path = write_report(job, features, trained, found, parts, composed, resolved)
+    answer = run_answer(report, y_test, outputs, report_path=path, artifact=composed.artifact)
+    runs.finish(job.run_id, answer)
+    clear_chains(job.root, job.run_id)
+    return answer
+
+
+def _seconds(job: Job) -> float:
+    return sum(job.progress.seconds.values())
+
+
+def _search_answer(job: Job, found: Any) -> dict[str, Any]:
+    trials = found.candidates.trials
+    return {
+        "run_id": job.run_id,
+        "metric": found.plan.metric,
+        "search": {"trials": len(trials), "resumed": found.candidates.resumed, "seconds": found.candidates.seconds},
+        "candidates": [{"label": t.candidate.label, "oof": t.score} for t in found.candidates.ranked_trials()],
+        "ensemble": {"oof": found.ensemble.score, "weights": found.ensemble.weights},
+        "seconds": _seconds(job),
+    }
+
+
+def _keep_rejects(job: Job, features: Features) -> None:
+    if features.rejects:
+        path = f"{run_prefix(job.run_id)}/rejects.jsonl"
+        job.root.write(path, rejects_lines(features.rejects, job.spec.data.redact))
+
+
+def spec_of_run(store: str, run_id: str) -> Spec:
+    """The spec of a run in the store, to go on with it."""
+    return load_spec(RunStore(StoreRoot(store)).get(run_id)["record"]["spec"])
+
+
+def spec_of_model(store: str, ref: str, data: str, overrides: Mapping[str, Any]) -> Spec:
+    """The spec that made a model, on other rows."""
+    root = StoreRoot(store)
+    run_id = ModelStore(root).resolve(ref).info["run_id"]
+    asked = RunStore(root).get(run_id)["record"]["spec"]
+    return load_spec(asked, {"data.path": data, "data.limit": None, **overrides})

@@ -1,0 +1,269 @@
+"""Both layers of the search on Ray Tune and Optuna: candidates, then ensembles of their out-of-fold predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.matrices import Folded
+from hybrid_ray.on_ray.resources import SearchResources, plan_search
+from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.progress import Progress
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.ensemble import (
+    EnsembleBook,
+    Ensembler,
+    EnsembleSearch,
+    EnsembleTrial,
+    Recipe,
+    ensemble_portfolio,
+    finish_ensemble,
+    propose_ensemble,
+)
+from hybrid_ray.search.fits import Evaluator, Setting
+from hybrid_ray.search.oof import MAX_CANDIDATES, OofLibrary, build_library
+from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.space import n_comparisons, portfolio, propose
+from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
+from hybrid_ray.store.ledger import Ledger
+from hybrid_ray.store.root import StoreRoot
+
+__all__ = ["CandidateSearch", "EnsembleSearch", "TrialRecord", "search_candidates", "search_ensembles"]
+
+LIBRARY_SHARE = 0.25
+"""Part of the smallest node's object store that the library of out-of-fold predictions may take."""
+
+FUSION_COPIES = 2.0
+"""Copies of the library that fitting an ensemble makes: the rows it learns from, and what the combiner makes of it."""
+
+LANE_BYTES = 4 * 2**20
+"""Bytes of a library that are worth another actor: below, starting it takes longer than the trials that it takes."""
+
+
+@dataclass(frozen=True)
+class CandidateSpace:
+    """The space of candidates as OptunaSearch calls it."""
+
+    plan: SearchPlan
+    dims: Mapping[str, int]
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        """The candidate of a trial, JSON-able."""
+        return {"candidate": propose(trial, self.plan, self.dims).to_json()}
+
+
+@dataclass(frozen=True)
+class EnsembleSpace:
+    """The space of ensembles as OptunaSearch calls it."""
+
+    plan: SearchPlan
+    n_candidates: int
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        """The recipe of a trial, JSON-able."""
+        return {"recipe": propose_ensemble(trial, self.plan, self.n_candidates).to_json()}
+
+
+@dataclass(frozen=True)
+class CandidateWork:
+    """What a worker needs to evaluate candidates; ``folded`` is a reference, read in place by all workers of a node."""
+
+    plan: SearchPlan
+    folded: Any
+    root: StoreRoot
+    run_id: str
+    threads: int
+
+    def open(self) -> Work:
+        """A function from a candidate and its bars to an outcome."""
+        load_plugins()
+        for choice in self.plan.estimators:
+            # Imports what the family needs now, so that no fit is charged for it.
+            family = ESTIMATORS.get(choice.name)
+            family.build(family.Params(), self.plan.task, 0)
+        folded: FoldedData = ray.get(self.folded)
+        evaluate = Evaluator(self.plan, folded, Ledger(self.root, self.run_id), self.threads)
+
+        def work(item: dict[str, Any]) -> dict[str, Any]:
+            return asdict(evaluate(Candidate(**item["candidate"]), tuple(item["thresholds"])))
+
+        return work
+
+
+@dataclass(frozen=True)
+class EnsembleWork:
+    """What a worker needs to try ensembles; ``library`` is a reference."""
+
+    library: Any
+    seed: int
+
+    def open(self) -> Work:
+        """A function from a recipe to its score."""
+        load_plugins()
+        ensembler = Ensembler(ray.get(self.library), self.seed)
+
+        def work(item: dict[str, Any]) -> dict[str, Any]:
+            trial = ensembler.try_recipe(item["number"], Recipe(**item["recipe"]))
+            return {"score": trial.score, "seconds": trial.seconds, "error": trial.error}
+
+        return work
+
+
+@ray.remote(num_cpus=0)
+def _facts(plan: SearchPlan, folded: FoldedData) -> tuple[Setting, int, int]:
+    return Setting.of(plan, folded), len(folded.y), folded.scored.stop - folded.scored.start
+
+
+@ray.remote(num_cpus=0)
+def _library(
+    plan: SearchPlan, folded: FoldedData, trials: Sequence[TrialRecord], ledger: Ledger, limit: int
+) -> OofLibrary:
+    load_plugins()
+    return build_library(trials, folded, plan.scorer, ledger, limit)
+
+
+@ray.remote(num_cpus=0)
+def _finish(tried: Sequence[EnsembleTrial], library: OofLibrary, seed: int) -> EnsembleSearch:
+    load_plugins()
+    return finish_ensemble(tried, Ensembler(library, seed))
+
+
+def search_candidates(
+    cluster: Cluster, plan: SearchPlan, folded: Folded, root: StoreRoot, run_id: str, progress: Progress
+) -> CandidateSearch:
+    """Search the space of candidates.
+
+    The search is replayed from its seed: a trial whose fits are in the run's ledger costs nothing, so that a search
+    that was stopped goes on where it stopped.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    plan : SearchPlan
+    folded : Folded
+        Reference to the training rows, sorted by fold.
+    root : StoreRoot
+    run_id : str
+        Whose ledger keeps the fits.
+    progress : Progress
+
+    Returns
+    -------
+    CandidateSearch
+
+    Raises
+    ------
+    ResourceError
+        The cluster does not hold one trial.
+    RunFailedError
+        No candidate could be fitted on all folds.
+    """
+    started = time.monotonic()
+    load_plugins()
+    with progress.stage("search", plan.trials) as stage:
+        setting, n_rows, _ = ray.get(_facts.remote(plan, folded.ref))
+        copies = max(ESTIMATORS.get(choice.name).tags.copies for choice in plan.estimators)
+        resources = _resources(cluster, plan, n_rows * sum(folded.dims.values()) * 4, copies, plan.trials)
+        book = CandidateBook(plan, setting, Ledger(root, run_id).records())
+        search = BatchSearch(
+            make_optuna(CandidateSpace(plan, folded.dims), portfolio(plan, folded.dims), plan.sampler, plan.seed),
+            book,
+            trials=plan.trials,
+            batch=plan.batch,
+            first=n_comparisons(plan),
+            deterministic=plan.deterministic,
+            time_limit_s=plan.time_limit_s,
+            on_done=lambda n: stage.advance(n, book.note()),
+        )
+        # More threads for fewer trials would change sums in their last digit, and with them what is proposed.
+        threads = 1 if plan.deterministic else resources.threads
+        run_trials(CandidateWork(plan, folded.ref, root, run_id, threads), search, resources)
+    answer = book.answer(time.monotonic() - started)
+    if not answer.ranked_trials():
+        reasons = sorted({trial.error for trial in answer.trials if trial.error})
+        raise RunFailedError(
+            f"search: one candidate at least must be fitted on all folds; all {len(answer.trials)} failed: {reasons[0]}"
+        )
+    return answer
+
+
+def search_ensembles(
+    cluster: Cluster,
+    plan: SearchPlan,
+    folded: Folded,
+    candidates: CandidateSearch,
+    root: StoreRoot,
+    run_id: str,
+    progress: Progress,
+) -> EnsembleSearch:
+    """Search ensembles over the out-of-fold predictions of the candidates that have all folds.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    plan : SearchPlan
+    folded : Folded
+    candidates : CandidateSearch
+    root : StoreRoot
+    run_id : str
+        Whose ledger has the predictions.
+    progress : Progress
+
+    Returns
+    -------
+    EnsembleSearch
+
+    Raises
+    ------
+    StoreError
+        Predictions are lost or damaged; the same run does those fits again.
+    RunFailedError
+        No ensemble could be fitted.
+    """
+    started = time.monotonic()
+    load_plugins()
+    trials = candidates.ranked_trials()
+    with progress.stage("ensemble", plan.ensemble_trials) as stage:
+        _, _, n_scored = ray.get(_facts.remote(plan, folded.ref))
+        n_bytes = n_scored * plan.n_outputs * 8
+        limit = max(1, min(MAX_CANDIDATES, int(cluster.view().smallest_store * LIBRARY_SHARE) // max(n_bytes, 1)))
+        trials = trials[:limit]
+        library = _library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
+        lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
+        resources = _resources(cluster, plan, n_bytes * len(trials), FUSION_COPIES, lanes)
+        book = EnsembleBook(plan.scorer.direction)
+        search = BatchSearch(
+            make_optuna(
+                EnsembleSpace(plan, len(trials)), ensemble_portfolio(plan, len(trials)), plan.sampler, plan.seed
+            ),
+            book,
+            trials=plan.ensemble_trials,
+            batch=plan.batch,
+            first=plan.batch,
+            deterministic=plan.deterministic,
+            time_limit_s=None,
+            on_done=lambda n: stage.advance(n, book.note()),
+        )
+        run_trials(EnsembleWork(library, plan.seed), search, resources)
+        tried = [book.trials[number] for number in sorted(book.trials)]
+        answer: EnsembleSearch = ray.get(_finish.remote(tried, library, plan.seed))
+    return replace(answer, seconds=time.monotonic() - started)
+
+
+def _resources(cluster: Cluster, plan: SearchPlan, matrix_bytes: int, copies: float, trials: int) -> SearchResources:
+    return plan_search(
+        cluster.view(),
+        matrix_bytes=matrix_bytes,
+        copies=copies,
+        max_concurrent=plan.max_concurrent,
+        batch=min(plan.batch, trials) if plan.deterministic else trials,
+    )

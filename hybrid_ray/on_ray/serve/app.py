@@ -1,0 +1,239 @@
+"""A graph compiled to a Serve application: an ingress, and deployments for what costs more than a hop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.serve.config import AutoscalingConfig
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
+from hybrid_ray.on_ray.serve.contract import Loader, Served, unavailable
+from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunked, combination, whole
+from hybrid_ray.on_ray.serve.placement import ServePlan, Share
+from hybrid_ray.spec import ServeSpec
+
+_LOG = logging.getLogger(__name__)
+
+BY_VALUE_BYTES = 512 * 1024
+"""Arrays above this travel through the object store: by value they are copied at every step, and gRPC refuses 4 MiB."""
+CHUNK_ROWS = 256
+_ATTEMPTS = 3
+_HEADROOM = 32
+
+
+async def ship(arrays: Arrays) -> Any:
+    """Arrays as they travel between deployments: themselves, or a reference when they are large."""
+    if sum(_n_bytes(array) for array in arrays.values()) <= BY_VALUE_BYTES:
+        return dict(arrays)
+    return [await asyncio.to_thread(ray.put, dict(arrays))]
+
+
+async def receive(sent: Any) -> Arrays:
+    """The arrays that :func:`ship` sent."""
+    return await sent[0] if isinstance(sent, list) else sent
+
+
+def _n_bytes(array: Any) -> int:
+    if array.dtype != object:
+        return int(array.nbytes)
+    return sum(len(value) if isinstance(value, bytes | str) else 16 for value in array)
+
+
+def remote_stage(handle: DeploymentHandle) -> Stage:
+    """A stage that runs in another deployment; a call whose replica died is made again, for it changes nothing."""
+
+    async def run(arrays: Arrays) -> Arrays:
+        sent = await ship(arrays)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await receive(await handle.run.remote(sent))
+            except RayTaskError:
+                raise
+            except (RayActorError, WorkerCrashedError, ObjectLostError) as error:
+                _LOG.warning("a replica died with a request (attempt %d): %s", attempt + 1, error)
+            except RayServeException as error:
+                raise unavailable(f"a part of the model is away ({type(error).__name__})") from error
+        raise unavailable("a part of the model keeps failing", retry_after_s=5)
+
+    return run
+
+
+class ExtractorReplica:
+    """One extractor of a graph, all its copies; called by the ingress.
+
+    Parameters
+    ----------
+    loader : Loader
+    group : str
+        Extractor id.
+    keys : sequence of str
+        Keys of its copies.
+    limits : ServeSpec
+    device : str
+    warm : mapping of str to ndarray
+        Raw rows that are extracted before the first request is taken.
+    """
+
+    def __init__(
+        self, loader: Loader, group: str, keys: Sequence[str], limits: ServeSpec, device: str, warm: Arrays
+    ) -> None:
+        graph = loader(keys, members=False)
+        graph.setup(device)
+        extraction = Extraction(graph, [group])
+        extraction(warm)
+        self._stage = _batched(extraction, limits, slots=2)
+
+    async def run(self, sent: Any) -> Any:
+        """Packed blocks of raw columns."""
+        return await ship(await self._stage(await receive(sent)))
+
+
+class MembersReplica:
+    """The classical stages of a graph; called by the ingress.
+
+    Parameters
+    ----------
+    loader : Loader
+    limits : ServeSpec
+    """
+
+    def __init__(self, loader: Loader, limits: ServeSpec) -> None:
+        self._stage = _batched(combination(loader(())), limits)
+
+    async def run(self, sent: Any) -> Any:
+        """Outputs of packed blocks."""
+        return await ship(await self._stage(await receive(sent)))
+
+
+class _Bridge:
+    """The ASGI application that Serve is given: hands every request to the replica's own API.
+
+    The API is made from a graph, so it can only be built in the replica, after the graph was loaded there.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await _no_lifespan(receive, send)
+        else:
+            await serve.get_replica_context().servable_object.api(scope, receive, send)
+
+
+async def _no_lifespan(receive: Any, send: Any) -> None:
+    for step in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{step}.complete"})
+
+
+@serve.ingress(_Bridge())
+class Ingress:
+    """Takes HTTP requests, checks them, runs the stages that are placed here and calls the others.
+
+    Parameters
+    ----------
+    loader : Loader
+    served : Served
+    device : str
+    extractors : mapping of str to DeploymentHandle
+        Extractors with a deployment of their own, by id.
+    members : DeploymentHandle or None
+        The classical stages, when they have one.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        served: Served,
+        device: str,
+        extractors: Mapping[str, DeploymentHandle],
+        members: DeploymentHandle | None,
+    ) -> None:
+        limits = served.limits
+        rows = min(limits.max_batch_rows, CHUNK_ROWS)
+        here = [group for group in served.extractors if group not in extractors]
+        graph = loader([key for group in here for key in served.extractors[group].keys], members=members is None)
+        graph.setup(device)
+        stages: dict[str, Stage] = {g: chunked(remote_stage(handle), rows) for g, handle in extractors.items()}
+        combine: Stage | None = None
+        if members is not None:
+            combine = chunked(remote_stage(members), rows)
+        elif extractors:
+            combine = _batched(combination(graph), limits)
+        if here:
+            run = Extraction(graph, here) if combine is not None else whole(graph)
+            run(served.probe.batch)
+            stages["+".join(here)] = _batched(run, limits, slots=2)
+        self.api = build_api(served, Pipeline(served, stages, combine))
+
+
+def _batched(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> Stage:
+    return RowBatcher(run, limits.max_batch_rows, limits.batch_wait_s, slots).submit
+
+
+def compile_app(loader: Loader, served: Served, plan: ServePlan) -> Any:
+    """The Serve application of a graph.
+
+    Parameters
+    ----------
+    loader : Loader
+    served : Served
+    plan : ServePlan
+
+    Returns
+    -------
+    ray.serve.Application
+        Deployments ``ingress``, ``extractor-<id>`` and ``members``.
+    """
+    limits = served.limits
+    extractors = {
+        group: _deployment(ExtractorReplica, f"extractor-{group}", share, _ongoing(limits)).bind(
+            loader, group, served.extractors[group].keys, limits, _device(share), _warm(served, group)
+        )
+        for group, share in plan.extractors.items()
+    }
+    members = (
+        _deployment(MembersReplica, "members", plan.members, _ongoing(limits)).bind(loader, limits)
+        if plan.members is not None
+        else None
+    )
+    # The ingress itself refuses what is above max_queued, with a Retry-After: Serve must let that much through to it.
+    ingress = _deployment(Ingress, "ingress", plan.ingress, limits.max_queued + _HEADROOM, limits.max_queued)
+    return ingress.bind(loader, served, _device(plan.ingress), extractors, members)
+
+
+def _warm(served: Served, group: str) -> Arrays:
+    """The columns of the probe rows that an extractor reads."""
+    return {column: served.probe.batch[column] for column in served.extractors[group].columns}
+
+
+def _ongoing(limits: ServeSpec) -> int:
+    """Requests that a replica must hold at once for its batches to fill."""
+    return max(2 * limits.max_batch_rows, 8)
+
+
+def _device(share: Share) -> str:
+    return "cuda" if share.num_gpus else "cpu"
+
+
+def _deployment(cls: type, name: str, share: Share, max_ongoing: int, max_queued: int = -1) -> Any:
+    return serve.deployment(cls).options(
+        name=name,
+        ray_actor_options={"num_cpus": share.num_cpus, "num_gpus": share.num_gpus},
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=share.min_replicas,
+            max_replicas=share.max_replicas,
+            target_ongoing_requests=share.target_ongoing_requests,
+        ),
+        max_ongoing_requests=max_ongoing,
+        max_queued_requests=max_queued,
+        max_constructor_retry_count=3,
+        logging_config={"enable_access_log": False},
+    )

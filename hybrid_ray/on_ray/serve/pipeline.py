@@ -1,0 +1,196 @@
+"""The graph behind the ingress: stages that run here or in other deployments, fanned out and put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from hybrid_ray.data.images import DecodeError, decode
+from hybrid_ray.graph import Graph
+from hybrid_ray.on_ray.serve.batching import Arrays, cut, merge, n_rows
+from hybrid_ray.on_ray.serve.contract import Outcome, Served, unprocessable
+from hybrid_ray.types import AnyArray, Batch, Block
+
+_LOG = logging.getLogger(__name__)
+_OUTPUTS = "outputs"
+WRONG = "wrong answer"
+"""What ``ready`` begins with when waiting will not help."""
+
+Stage = Callable[[Arrays], Awaitable[Arrays]]
+"""From arrays of n rows to arrays of n rows."""
+
+
+def pack(blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
+    """Blocks as plain arrays: ``<extractor key>/values`` and ``<extractor key>/present``."""
+    packed: dict[str, AnyArray] = {}
+    for key, block in blocks.items():
+        packed[f"{key}/values"], packed[f"{key}/present"] = block.values, block.present
+    return packed
+
+
+def unpack(arrays: Arrays) -> dict[str, Block]:
+    """Blocks from plain arrays; other arrays are left out."""
+    keys = [name.removesuffix("/values") for name in arrays if name.endswith("/values")]
+    return {key: Block(arrays[f"{key}/values"], arrays[f"{key}/present"]) for key in keys}
+
+
+class Extraction:
+    """Runs some extractors of a graph on a batch: decoding side by side, the device one batch at a time.
+
+    Parameters
+    ----------
+    graph : Graph
+        Set up.
+    groups : sequence of str
+        Extractor ids.
+    """
+
+    def __init__(self, graph: Graph, groups: Sequence[str]) -> None:
+        self._graph = graph
+        self._groups = tuple(groups)
+        self._device: AbstractContextManager[Any] = Lock()
+
+    def __call__(self, batch: Arrays) -> Arrays:
+        """Packed blocks, and ``<id>/error``: object (n,), the reason or None."""
+        answer: dict[str, AnyArray] = {}
+        for group in self._groups:
+            prepared = self._graph.prepare(group, batch)
+            with self._device:
+                answer |= pack(self._graph.blocks(group, prepared))
+            errors = np.full(n_rows(batch), None, object)
+            for row, reason in prepared.errors.items():
+                errors[row] = reason
+            answer[f"{group}/error"] = errors
+        return answer
+
+
+def combination(graph: Graph) -> Callable[[Arrays], Arrays]:
+    """The classical stages: from packed blocks to ``outputs``."""
+
+    def run(arrays: Arrays) -> Arrays:
+        return {_OUTPUTS: graph.combine(unpack(arrays))}
+
+    return run
+
+
+def whole(graph: Graph) -> Callable[[Arrays], Arrays]:
+    """Everything in one call: from raw columns to ``outputs`` and errors."""
+    extraction = Extraction(graph, list(graph.groups()))
+
+    def run(batch: Arrays) -> Arrays:
+        found = extraction(batch)
+        errors = {name: array for name, array in found.items() if name.endswith("/error")}
+        return errors | {_OUTPUTS: graph.combine(unpack(found))}
+
+    return run
+
+
+class Pipeline:
+    """The backend of the ingress.
+
+    Parameters
+    ----------
+    served : Served
+    extraction : mapping of str to Stage
+        Extraction stages, run in parallel; named by what they run: extractor ids joined by ``+``. A stage that gives
+        ``outputs`` is the whole graph.
+    combine : Stage, optional
+        The classical stages; none when an extraction stage is the whole graph.
+    """
+
+    def __init__(self, served: Served, extraction: Mapping[str, Stage], combine: Stage | None = None) -> None:
+        self._served = served
+        self._extraction = extraction
+        self._combine = combine
+        self._reads = {
+            name: sorted({column for group in name.split("+") for column in served.extractors[group].columns})
+            for name in extraction
+        }
+        self._warming: asyncio.Task[str] | None = None
+
+    async def predict(self, batch: Batch) -> Outcome:
+        """Outputs of a batch; see :class:`Backend`."""
+        if n_rows(batch) == 0:
+            return Outcome(np.zeros((0, self._served.n_outputs), np.float64))
+        try:
+            return await self._predict(batch)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            # The probe row went through the same code: what fails now fails for the values of these rows.
+            _LOG.exception("the graph could not take the rows of a request")
+            raise unprocessable(
+                f"the model cannot take these values ({type(error).__name__})", "rows", type_="rejected"
+            ) from error
+
+    async def ready(self) -> str:
+        """Empty once the probe row was answered; see :class:`Backend`."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(self._warm())
+        if not self._warming.done():
+            return "warming up"
+        problem = self._warming.result()
+        if problem:
+            self._warming = None
+        return problem
+
+    async def _warm(self) -> str:
+        try:
+            outcome = await self._predict(self._served.probe.batch)
+        except Exception as error:  # told to whoever asks, and tried again
+            _LOG.exception("the probe rows could not be predicted")
+            return f"the probe rows failed: {type(error).__name__}"
+        fault = self._served.probe.fault(outcome.outputs)
+        return f"{WRONG}: {fault}" if fault else ""
+
+    async def _predict(self, batch: Batch) -> Outcome:
+        found = await self._extract(batch)
+        errors = await self._errors(batch, found)
+        if _OUTPUTS in found:
+            return Outcome(found[_OUTPUTS], errors)
+        if self._combine is None:
+            raise RuntimeError("a pipeline without classical stages must hold the whole graph")
+        blocks = {name: array for name, array in found.items() if not name.endswith("/error")}
+        return Outcome((await self._combine(blocks))[_OUTPUTS], errors)
+
+    async def _extract(self, batch: Batch) -> dict[str, AnyArray]:
+        tasks = [stage({c: batch[c] for c in self._reads[name]}) for name, stage in self._extraction.items()]
+        parts = await asyncio.gather(*tasks)
+        return {name: array for part in parts for name, array in part.items()}
+
+    async def _errors(self, batch: Batch, found: Arrays) -> dict[int, tuple[str, str]]:
+        """Undecodable rows: which column, and why."""
+        errors: dict[int, tuple[str, str]] = {}
+        for group, reads in self._served.extractors.items():
+            columns = [c for c, kind in reads.columns.items() if kind == "image"] or list(reads.columns)
+            for row in np.flatnonzero([reason is not None for reason in found[f"{group}/error"]]):
+                reason = found[f"{group}/error"][row]
+                errors[int(row)] = (await asyncio.to_thread(_culprit, batch, columns, int(row)), str(reason))
+        return errors
+
+
+def _culprit(batch: Batch, columns: Sequence[str], row: int) -> str:
+    """The image column of a row that cannot be decoded."""
+    for column in columns[:-1]:
+        try:
+            if batch[column][row] is not None:
+                decode(batch[column][row])
+        except DecodeError:
+            return column
+    return columns[-1]
+
+
+def chunked(stage: Stage, rows: int) -> Stage:
+    """A stage that is given at most ``rows`` rows at a time, all pieces at once: replicas share a large request."""
+
+    async def run(arrays: Arrays) -> Arrays:
+        pieces = cut(arrays, rows)
+        if len(pieces) == 1:
+            return await stage(pieces[0])
+        return merge(list(await asyncio.gather(*(stage(piece) for piece in pieces))))
+
+    return run

@@ -1,0 +1,360 @@
+"""The stages of a run, one function each; what they share is a ``Job``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.rows import Rows
+from hybrid_ray.data.source import Source, read_piece
+from hybrid_ray.errors import DataError
+from hybrid_ray.extractors.base import FitContext
+from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.extract import FeatureSet, extract_features
+from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
+from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
+from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
+from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, RawRows, extract_rows, prepare_rows, settle
+from hybrid_ray.params import PluginParams
+from hybrid_ray.progress import Progress
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.search.levels import level_candidates
+from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.spec import ExtractorSpec, Spec
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import AnyArray, Kind, Modality
+
+DECIDE_ROWS = 64
+"""Rows on which an extractor chooses its precision."""
+MEMBER = "member:"
+"""Prefix of the names of the ensemble's members among what is composed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage of a run may use.
+
+    Attributes
+    ----------
+    spec : Spec
+        Resolved: nothing is ``auto`` any more.
+    root : StoreRoot
+    run_id : str
+    source : Source
+    rows : Rows
+    cluster : Cluster
+    progress : Progress
+    """
+
+    spec: Spec
+    root: StoreRoot
+    run_id: str
+    source: Source
+    rows: Rows
+    cluster: Cluster
+    progress: Progress
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """Kind of each input column."""
+        assert self.spec.data.columns is not None
+        return self.spec.data.columns
+
+    @property
+    def task_cpus(self) -> float:
+        """CPUs of a plain task: one, or less on a machine that has less to give."""
+        return self.cluster.task_cpus
+
+    def modality_of(self) -> dict[str, Modality]:
+        """Modality of each extractor id."""
+        return {str(entry.id): EXTRACTORS.get(entry.name).tags.modality for entry in self.spec.extractors}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What extraction gave.
+
+    Attributes
+    ----------
+    decided : dict of str to ExtractorSpec
+        The extractors as they ran: what was left to the machine is chosen.
+    frozen : dict of str to FeatureSet
+        Cached features, by extractor id.
+    raw : dict of str to RawRows
+        Prepared rows of the extractors that each fold trains.
+    rejects : tuple of (row, column, reason)
+    """
+
+    decided: dict[str, ExtractorSpec]
+    frozen: dict[str, FeatureSet]
+    raw: dict[str, RawRows]
+    rejects: tuple[tuple[int, str, str], ...]
+
+    @property
+    def bad_rows(self) -> int:
+        """Rows with something unreadable."""
+        return len({row for row, _, _ in self.rejects})
+
+
+def check_extractors(spec: Spec) -> None:
+    """Refuse what no worker could do (weights of another architecture, a hub that does not answer), before any starts.
+
+    Raises
+    ------
+    BadInputError
+        One clear line.
+    """
+    assert spec.data.columns is not None
+    for entry in spec.extractors:
+        Entry.of(entry, spec.data.columns).build().check()
+
+
+def check_resources(job: Job) -> None:
+    """Refuse extractors that ask for more than the cluster has.
+
+    Raises
+    ------
+    ResourceError
+        It says what is missing.
+    """
+    for spec in job.spec.extractors:
+        _plan(job, spec)
+
+
+def _plan(job: Job, spec: ExtractorSpec) -> ExtractionPlan:
+    uses_gpu = EXTRACTORS.get(spec.name).tags.gpu
+    where = f"extractors[{spec.id}]"
+    return plan_extraction(job.cluster.view(), gpu=uses_gpu, asked=spec.resources, units=1, where=where)
+
+
+def extract_stage(job: Job) -> Features:
+    """Fill the feature cache with every frozen extractor; prepare the rows of the trained ones.
+
+    Raises
+    ------
+    DataError
+        More rows than ``data.max_bad_fraction`` allows hold something unreadable.
+    """
+    data = job.spec.data
+    frozen: dict[str, FeatureSet] = {}
+    raw: dict[str, RawRows] = {}
+    rejects: list[tuple[int, str, str]] = []
+    decided = {str(spec.id): decide(job, spec) for spec in job.spec.extractors}
+    for spec in decided.values():
+        entry = Entry.of(spec, job.kinds)
+        if EXTRACTORS.get(spec.name).tags.trained:
+            with job.progress.stage("prepare", job.source.n_rows) as stage:
+                raw[entry.id] = prepare_rows(job.source, entry, data.shard_rows, data.verify)
+                stage.advance(job.source.n_rows, entry.id)
+            rejects += raw[entry.id].rejects
+        else:
+            frozen[entry.id] = extract_features(
+                job.cluster,
+                job.source,
+                spec,
+                job.kinds,
+                job.root,
+                shard_rows=data.shard_rows,
+                verify=data.verify,
+                max_bad_fraction=data.max_bad_fraction,
+                progress=job.progress,
+            )
+            rejects += [(r.row, r.column, r.reason) for r in frozen[entry.id].rejects]
+    features = Features(decided, frozen, raw, tuple(sorted(set(rejects))))
+    if features.bad_rows > data.max_bad_fraction * job.rows.n_rows:
+        row, column, reason = features.rejects[0]
+        raise DataError(
+            f"data.max_bad_fraction: at most {data.max_bad_fraction:g} of the rows may hold something unreadable; got "
+            f"{features.bad_rows} of {job.rows.n_rows}, the first in row {row}, column {column!r}: {reason}. "
+            "Mend the rows or raise the fraction"
+        )
+    return features
+
+
+def decide(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
+    """The extractor with every choice made that is left to the machine, made on the worker that will extract."""
+    entry = Entry.of(spec, job.kinds)
+    if not entry.build().undecided:
+        return spec
+    piece = job.source.pieces[0]
+    sample = next(read_piece(job.source, piece, list(entry.columns), DECIDE_ROWS))
+    plan = _plan(job, spec)
+    params = ray.get(
+        _decide.options(num_cpus=plan.cpus, num_gpus=plan.gpus).remote(entry, sample, job.source.base, plan.device)
+    )
+    return spec.model_copy(update={"params": params})
+
+
+@ray.remote
+def _decide(entry: Entry, sample: pa.Table, base: str, device: str) -> PluginParams:
+    return entry.build().resolve(coerce(sample, entry.columns, base).batch, device)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The trained extractors of a run.
+
+    Attributes
+    ----------
+    trainers : dict of str to FoldTrainer
+    folds : dict of str to (dict of int to FoldFit)
+    """
+
+    trainers: dict[str, FoldTrainer]
+    folds: dict[str, dict[int, FoldFit]]
+
+    def cached(self, name: str) -> int:
+        """How many of an extractor's fold fits came from the store."""
+        return sum(fit.cached for fit in self.folds[name].values())
+
+    def keys(self) -> list[str]:
+        """Keys of the fits that the store keeps."""
+        return [
+            fit.digest
+            for name, fits in self.folds.items()
+            if self.trainers[name].root is not None
+            for fit in fits.values()
+        ]
+
+
+def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
+    """Fit the trained extractors, every fold for itself, all folds side by side."""
+    y = job.rows.target.y[order.rows]
+    starts = range(1 if order.forward else 0, len(order.bounds) - 1)
+    trainers: dict[str, FoldTrainer] = {}
+    pending: dict[str, dict[int, FoldFit]] = {}
+    for name, raw in features.raw.items():
+        costly = EXTRACTORS.get(raw.entry.name).tags.costly
+        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), job.root if costly else None, job.task_cpus)
+        pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
+    with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
+        folds = {}
+        for name, fits in pending.items():
+            folds[name] = settle(fits)
+            stage.advance(len(fits), name)
+    return Trained(trainers, folds)
+
+
+def _context(job: Job) -> FitContext:
+    return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=1)
+
+
+def _training(order: FoldOrder, fold: int) -> list[slice]:
+    n = len(order.rows)
+    before, after = slice(0, int(order.bounds[fold])), slice(int(order.bounds[fold + 1]), n)
+    return [before] if order.forward else [s for s in (before, after) if s.stop > s.start]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search gave.
+
+    Attributes
+    ----------
+    plan : SearchPlan
+    candidates : CandidateSearch
+    ensemble : EnsembleSearch
+    """
+
+    plan: SearchPlan
+    candidates: CandidateSearch
+    ensemble: EnsembleSearch
+
+
+def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder) -> Folded:
+    """Build the matrices of the search."""
+    with job.progress.stage("matrices"):
+        return fold_data(
+            job.rows.target.task,
+            job.rows.n_outputs,
+            job.rows.target.y[order.rows],
+            order,
+            job.root,
+            features.frozen,
+            trained.folds,
+        )
+
+
+def search_stage(job: Job, folded: Folded) -> Found:
+    """Search the candidates, then the ensembles over their out-of-fold predictions."""
+    plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
+    candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress)
+    ensemble = search_ensembles(job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress)
+    return Found(plan, candidates, ensemble)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Fitted parts of the graph, and what each predicts for the test rows.
+
+    Attributes
+    ----------
+    levels : dict of str to Candidate
+        The candidate of each level of the report.
+    outputs : dict of str to ndarray (n_test, n_outputs)
+        Test outputs, by level name and by ``member:<name>``.
+    members : dict of str to ObjectRef of Member
+        By member name.
+    copies : dict of str to (Entry, ObjectRef of State)
+        Fitted copies of trained extractors, by extractor key.
+    """
+
+    levels: dict[str, Candidate]
+    outputs: dict[str, AnyArray]
+    members: dict[str, Any]
+    copies: dict[str, tuple[Entry, Any]]
+
+
+def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, found: Found) -> Parts:
+    """Fit what the graph and the report need on the training rows, and predict the test rows with it, once."""
+    bag = job.spec.graph.members == "bag"
+    test_rows = job.rows.test_rows
+    copies: dict[str, dict[str, FoldFit]] = {}
+    for name, fits in trained.folds.items():
+        if bag:
+            copies[name] = {f"{name}@{fold}": fit for fold, fit in fits.items()}
+        else:
+            everything = [slice(0, len(trained.trainers[name].order))]
+            copies[name] = {name: trained.trainers[name].fit(len(fits) + 1, everything)}
+    test: dict[str, Any] = {
+        name: load_rows.remote(job.root, feature_set, test_rows) for name, feature_set in features.frozen.items()
+    }
+    for name, keyed in copies.items():
+        test |= {key: extract_rows(features.raw[name], fit, test_rows) for key, fit in keyed.items()}
+    levels = level_candidates(found.candidates.ranked(), job.modality_of())
+    wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
+    material = Material(folded.ref, copies, test)
+    fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
+    refs = _distinct(wanted, found, material, fitting, job.root if bag else None)
+    outputs: dict[str, AnyArray] = {}
+    with job.progress.stage("graph", len(wanted)) as stage:
+        for name, (_, answered) in refs.items():
+            outputs[name] = ray.get(answered)
+            stage.advance(1, wanted[name].label)
+    entries = {key: (features.raw[n].entry, fit.state) for n, keyed in copies.items() for key, fit in keyed.items()}
+    members = {name: refs[MEMBER + name][0] for name in found.ensemble.members}
+    return Parts(levels, outputs, members, entries)
+
+
+def _distinct(
+    wanted: Mapping[str, Candidate], found: Found, material: Material, fitting: Fitting, bag_root: StoreRoot | None
+) -> dict[str, tuple[Any, Any]]:
+    """Fit each distinct candidate once, however many names it stands under."""
+    by_key = {candidate.key: candidate for candidate in wanted.values()}
+    if bag_root is not None:
+        fitted = bag_members(by_key, found.candidates.chains, bag_root, material, fitting)
+    else:
+        fitted = refit_members(by_key, material, fitting)
+    return {name: fitted[candidate.key] for name, candidate in wanted.items()}
+
+
+def used_extractors(members: Mapping[str, Candidate]) -> set[str]:
+    """Ids of the extractors that some member reads."""
+    return {block for candidate in members.values() for block in candidate.blocks}

@@ -1,0 +1,383 @@
+"""Ray Tune as the searches use it: batches of proposals, actors that stay, nothing written that is read again.
+
+Tune's own bookkeeping would cost a search more than its fits: an actor is thrown away whenever no trial is waiting for
+it, which is what happens to all but one at the end of every batch. :class:`Lanes` keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import optuna
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from hybrid_ray.on_ray.resources import SearchResources
+from hybrid_ray.search.trials import Told
+
+GAIN = "gain"
+"""Name of the metric that Tune and Optuna see; higher is better."""
+START_S = 20.0
+"""Longest wait for the other actors when the first one has its first answer."""
+PARK_S = 0.05
+"""Pause between two looks while an actor waits for the others."""
+
+Work = Callable[[dict[str, Any]], dict[str, Any]]
+"""JSON-able item of work to JSON-able answer."""
+
+
+class Book(Protocol):
+    """Who knows what a trial is: the driver's side of a search."""
+
+    def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The work of a trial, or None when there is nothing to do for it."""
+
+    def ready(self, number: int) -> bool:
+        """Whether the outcome of a trial is there."""
+
+    def finish(self, number: int, answer: Mapping[str, Any] | None) -> None:
+        """Take a worker's answer; None when it died."""
+
+    def told(self, number: int) -> Told:
+        """What the sampler learns of a trial."""
+
+    def turn(self, numbers: Sequence[int]) -> None:
+        """A batch was told."""
+
+    def cost(self, number: int) -> float:
+        """Seconds that a trial will take."""
+
+    def note(self) -> str:
+        """The best so far, for people."""
+
+
+class Opens(Protocol):
+    """What a worker needs, as it travels: picklable, with object references inside."""
+
+    def open(self) -> Work:
+        """Called once in each worker."""
+
+
+class BatchSearch(Searcher):
+    """OptunaSearch whose proposals and answers meet between batches only.
+
+    With ``deterministic`` a batch is proposed when the one before is over; its answers are told in the order of trial
+    numbers, whoever finished first, so that the same seed gives the same trials on any number of workers. Within a
+    batch the longest trials are handed out first. Without it, a trial is told when it ends and one more is proposed.
+
+    Parameters
+    ----------
+    optuna_search : OptunaSearch
+    book : Book
+    trials : int
+        Proposals in all.
+    batch, first : int
+        Trials of a batch, and of the first one at least.
+    deterministic : bool
+    time_limit_s : float or None
+        Seconds from now after which nothing more is proposed; the first batch always is.
+    on_done : callable
+        Called with how many more trials have an outcome.
+    """
+
+    def __init__(
+        self,
+        optuna_search: OptunaSearch,
+        book: Book,
+        *,
+        trials: int,
+        batch: int,
+        first: int,
+        deterministic: bool,
+        time_limit_s: float | None,
+        on_done: Callable[[int], None],
+    ) -> None:
+        super().__init__(metric=GAIN, mode="max")
+        self._inner = optuna_search
+        self._book = book
+        self._trials = trials
+        self._batch = batch if deterministic else 1
+        self._first = max(first, self._batch) if deterministic else 1
+        self._deterministic = deterministic
+        self._deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+        self._on_done = on_done
+        self._proposed = 0
+        self._items: dict[int, dict[str, Any]] = {}
+        self._waiting: list[int] = []
+        self._running: dict[str, int] = {}
+        self._open: list[int] = []
+        self._counted: set[int] = set()
+
+    def advance(self) -> bool:
+        """Propose until there is work to hand out or nothing more to propose; whether there is work."""
+        while not self._waiting and self._may_propose():
+            size = self._batch if self._proposed else self._first
+            for number in range(self._proposed, min(self._proposed + size, self._trials)):
+                self._propose(number)
+            self._waiting.sort(key=lambda number: (-self._book.cost(number), number))
+            self._settle()
+        return bool(self._waiting)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Work for a trial of Tune; None while answers are awaited; ``FINISHED`` at the end."""
+        if self.advance():
+            number = self._waiting.pop(0)
+            self._running[trial_id] = number
+            return {"item": json.dumps(self._items.pop(number))}
+        return None if self._running else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tune says that a trial is over."""
+        number = self._running.pop(trial_id)
+        self._book.finish(number, json.loads(result["answer"]) if result and not error else None)
+        self._settle()
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An answer that will come again with the end of its trial."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Accept what Tune hands over: the space is OptunaSearch's own."""
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher for a restore that never happens, and a live display cannot be pickled."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the one source of truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a search is resumed by replaying it."""
+
+    def _may_propose(self) -> bool:
+        late = self._deadline is not None and self._proposed > 0 and time.monotonic() > self._deadline
+        return self._proposed < self._trials and not late and not (self._deterministic and self._open)
+
+    def _propose(self, number: int) -> None:
+        values = self._inner.suggest(str(number))
+        self._proposed = number + 1
+        self._open.append(number)
+        item = self._book.begin(number, values)
+        if item is not None:
+            self._items[number] = item
+            self._waiting.append(number)
+
+    def _settle(self) -> None:
+        """Tell what may be told."""
+        over = [number for number in self._open if self._book.ready(number)]
+        fresh = set(over) - self._counted
+        self._counted |= fresh
+        if fresh:
+            self._on_done(len(fresh))
+        if not over or (self._deterministic and len(over) < len(self._open)):
+            return
+        for number in over:
+            told = self._book.told(number)
+            for step, mean in enumerate(told.steps, start=1):
+                self._inner.on_trial_result(str(number), {GAIN: mean, "training_iteration": step})
+            self._inner.on_trial_complete(str(number), None if told.value is None else {GAIN: told.value})
+        self._open = [number for number in self._open if number not in over]
+        self._book.turn(over)
+
+
+class Lanes(FIFOScheduler):
+    """Keeps one actor for each concurrent trial from the first trial to the last.
+
+    Tune gives the actor that is free first to the next waiting trial and throws away the actor that was being started
+    for it; trials that are shorter than the start of a process would then all run in one actor. So the first answers
+    wait until every actor has started; and the cache of idle actors is made large enough for all.
+
+    Parameters
+    ----------
+    lanes : int
+        Trials at the same time.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__()
+        self._lanes = lanes
+        self._full = False
+        self._first_answer: float | None = None
+        self._cached = False
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """End the trial: a trial has one answer. In the beginning, hold it until all actors are there."""
+        if not self._full:
+            self._first_answer = self._first_answer or time.monotonic()
+            waiting = any(other.status == "PENDING" for other in tune_controller.get_trials())
+            self._full = not waiting or time.monotonic() - self._first_answer > START_S
+        return str(TrialScheduler.STOP if self._full else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Make room for idle actors, once. A Tune that has no such cache starts actors anew, and works."""
+        cache = getattr(tune_controller, "_actor_cache", None)
+        if cache is not None and not self._cached:
+            cache.increase_max(trial.placement_group_factory, self._lanes)
+            self._cached = True
+
+
+class Worker(tune.Trainable):
+    """One actor of a search. A trial of Tune is one item of work, done in one step."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin with the first item; :class:`Supply` brings what is needed to do it."""
+        self._context: Opens | None = None
+        self._work: Work | None = None
+        self._result: dict[str, Any] = {}
+        self.reset_config(config)
+
+    def attend(self, context: Opens) -> None:
+        """Take what all trials share."""
+        self._context = context
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next item."""
+        self._item: dict[str, Any] | None = json.loads(new_config["item"])
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do the item; asked again, give the same answer."""
+        if self._item is None:
+            time.sleep(PARK_S)
+            return self._result
+        if self._work is None:
+            assert self._context is not None
+            self._work = self._context.open()
+        self._result = {GAIN: 0.0, "answer": json.dumps(self._work(self._item))}
+        self._item = None
+        return self._result
+
+
+class Supply(tune.Callback):
+    """Hands every actor, when it starts, what all trials share.
+
+    Not through the configuration of a trial: Tune pickles that for its records, and an object whose reference was
+    pickled is kept in the object store for as long as the driver lives.
+
+    Parameters
+    ----------
+    context : Opens
+    """
+
+    def __init__(self, context: Opens) -> None:
+        self._context: Opens | None = context
+
+    def drop(self) -> None:
+        """Let go of what was shared: Tune's objects form cycles, which live until they are collected."""
+        self._context = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """An actor was started, or is used again; its next call will be the trial's."""
+        trial.temporary_state.ray_actor.attend.remote(self._context)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def make_optuna(
+    space: Callable[[Any], dict[str, Any]], points: list[dict[str, Any]], sampler: str, seed: int
+) -> OptunaSearch:
+    """A seeded OptunaSearch over a define-by-run space, its good starts enqueued."""
+    with _quiet_optuna():
+        chosen: optuna.samplers.BaseSampler = (
+            optuna.samplers.RandomSampler(seed=seed)
+            if sampler == "random"
+            else optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        )
+        return OptunaSearch(space, metric=GAIN, mode="max", points_to_evaluate=points, sampler=chosen)
+
+
+def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) -> None:
+    """Run a search to its end; its book has the answers.
+
+    Parameters
+    ----------
+    context : Opens
+    search : BatchSearch
+    resources : SearchResources
+        Trials at the same time, and what one asks of Ray.
+    """
+    with _quiet_optuna():
+        if not search.advance():
+            return
+        supply = Supply(context)
+        with _environment(), tempfile.TemporaryDirectory(prefix="hybrid_ray_tune_") as folder:
+            asked = {"cpu": resources.cpus, "memory": resources.memory}
+            tuner = tune.Tuner(
+                tune.with_resources(Worker, asked),
+                tune_config=tune.TuneConfig(
+                    search_alg=search,
+                    scheduler=Lanes(resources.concurrent),
+                    num_samples=-1,
+                    max_concurrent_trials=resources.concurrent,
+                    reuse_actors=True,
+                    trial_name_creator=_name,
+                    trial_dirname_creator=_name,
+                ),
+                run_config=tune.RunConfig(
+                    name="search",
+                    storage_path=folder,
+                    verbose=0,
+                    callbacks=[supply],
+                    failure_config=tune.FailureConfig(max_failures=2),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
+            )
+            try:
+                tuner.fit()
+            finally:
+                supply.drop()
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Tune is set up by environment variables; they are put back as they were."""
+    mine = {
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+    before = {name: os.environ.get(name) for name in mine}
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    os.environ.update(mine)
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna says nothing of single trials, nor that grouping of parameters is young."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,219 @@
+"""Contract checks of estimator families.
+
+For a family of your own::
+
+    CASES = [(case, check) for case in cases(MyFamily) for check in yield_checks(MyFamily)]
+
+    @pytest.mark.parametrize(("case", "check"), CASES, ids=lambda part: getattr(part, "__name__", str(part)))
+    def test_my_family(case, check):
+        check(MyFamily, case)
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybrid_ray.estimators.base import EstimatorFamily, Model
+from hybrid_ray.params import PluginParams
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.state import read_state, write_state
+from hybrid_ray.testing.trials import check_params, check_points, check_space
+from hybrid_ray.types import AnyArray, FloatArray, State, Task
+
+SEED = 7
+N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One instance to check: a task and the family's parameters."""
+
+    task: Task
+    params: PluginParams
+
+    def __str__(self) -> str:
+        changed = self.params.model_dump(exclude_defaults=True)
+        return f"{self.task}[{','.join(f'{name}={value}' for name, value in changed.items())}]"
+
+
+Check = Callable[[type[EstimatorFamily], Case], None]
+
+
+def cases(family: type[EstimatorFamily]) -> Iterator[Case]:
+    """Every task of the family with every one of its examples."""
+    for task in sorted(family.tags.tasks):
+        for params in family.examples(task):
+            yield Case(task, params)
+
+
+def yield_checks(family: type[EstimatorFamily]) -> Iterator[Check]:
+    """Every check that a case of the family must pass."""
+    yield check_learns
+    yield check_seeded
+    yield check_state_round_trip
+    yield check_inputs_kept
+    yield check_rows_alone
+    yield check_constant_and_few
+    yield check_quiet
+    if family.tags.tasks & {"binary", "multiclass"}:
+        yield check_probabilities
+        yield check_rare_class
+
+
+def yield_family_checks(family: type[EstimatorFamily]) -> Iterator[Callable[[type[EstimatorFamily], Task], None]]:
+    """Every check of the family's parameters and its search, for one task."""
+    yield check_described
+    yield check_portfolio
+    yield check_draws
+
+
+def toy_rows(task: Task, n: int = 180, d: int = 6, seed: int = 0) -> tuple[FloatArray, AnyArray]:
+    """Rows float32 (n, d) and codes or values (n,) that every learner can learn from."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)).astype(np.float32)
+    if task == "regression":
+        return X, 1000.0 + 50.0 * (2 * X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=n))
+    codes = np.arange(n) % N_CLASSES[task]
+    X[:, 0] += 2.5 * codes
+    X[:, 1] -= 1.5 * codes
+    return X, codes.astype(np.int64)
+
+
+def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray, seed: int = SEED) -> Model:
+    """A model of the case, fitted."""
+    model = family.build(case.params, case.task, seed, 1)
+    model.fit(X, y)
+    return model
+
+
+def outputs(model: Model, X: FloatArray, task: Task) -> AnyArray:
+    """What the graph reads: probabilities (n, C), or values (n, 1)."""
+    answer: Any = model.predict(X) if task == "regression" else model.predict_proba(X)  # type: ignore[attr-defined]
+    return np.asarray(answer, np.float64).reshape(len(X), N_CLASSES[task])
+
+
+def stored(state: State) -> State:
+    """A state written to a store and read back: JSON, tensors and blobs, as an artifact holds them."""
+    root = StoreRoot("memory://contract-checks")
+    write_state(root, "state", state)
+    return read_state(root, "state")
+
+
+def check_learns(family: type[EstimatorFamily], case: Case) -> None:
+    """It does far better than a constant on easy rows."""
+    X, y = toy_rows(case.task)
+    fresh, truth = toy_rows(case.task, n=120, seed=1)
+    answer = outputs(fitted(family, case, X, y), fresh, case.task)
+    if case.task == "regression":
+        explained = 1 - np.square(answer[:, 0] - truth).mean() / truth.var()
+        assert explained > 0.6, f"R2 must be above 0.6; got {explained:.3f}"
+    else:
+        loss = -np.log(np.maximum(answer[np.arange(len(truth)), truth], 1e-15)).mean()
+        prior = np.log(N_CLASSES[case.task])
+        assert loss < 0.7 * prior, f"log loss must be below {0.7 * prior:.3f}; got {loss:.3f}"
+
+
+def check_probabilities(family: type[EstimatorFamily], case: Case) -> None:
+    """Rows of probabilities: finite, in [0, 1], summing to 1; classes are sorted codes; predict is their argmax."""
+    if case.task == "regression":
+        return
+    X, y = toy_rows(case.task)
+    model: Any = fitted(family, case, X, y)
+    proba = model.predict_proba(X)
+    assert proba.shape == (len(X), N_CLASSES[case.task])
+    assert np.isfinite(proba).all()
+    assert ((proba >= 0) & (proba <= 1)).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, atol=1e-9)
+    np.testing.assert_array_equal(model.classes_, np.arange(N_CLASSES[case.task]))
+    np.testing.assert_array_equal(model.predict(X), proba.argmax(axis=1))
+
+
+def check_rare_class(family: type[EstimatorFamily], case: Case) -> None:
+    """A class of one row, and one of two, are learned from without failing; each keeps its column."""
+    if case.task != "multiclass":
+        return
+    X, y = toy_rows(case.task)
+    kept = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:1], np.flatnonzero(y == 2)[:2]])
+    proba = outputs(fitted(family, case, X[kept], y[kept]), X, case.task)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, atol=1e-9)
+
+
+def check_seeded(family: type[EstimatorFamily], case: Case) -> None:
+    """The same seed and rows give the same model, bit by bit."""
+    X, y = toy_rows(case.task)
+    first, second = (outputs(fitted(family, case, X, y), X, case.task) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def check_state_round_trip(family: type[EstimatorFamily], case: Case) -> None:
+    """A model that was saved and loaded predicts bit-equal, and saves to the same answer again."""
+    X, y = toy_rows(case.task)
+    model = fitted(family, case, X, y)
+    expected = outputs(model, X, case.task)
+    loaded = family.load(stored(family.dump(model)))
+    np.testing.assert_array_equal(outputs(loaded, X, case.task), expected)
+    again = family.load(stored(family.dump(loaded)))
+    np.testing.assert_array_equal(outputs(again, X, case.task), expected)
+
+
+def check_inputs_kept(family: type[EstimatorFamily], case: Case) -> None:
+    """Rows may be read-only, as they are in Ray's object store, or strided; they are never written to."""
+    X, y = toy_rows(case.task)
+    shared, labels = X.copy(), y.copy()
+    shared.flags.writeable = labels.flags.writeable = False
+    model = fitted(family, case, shared, labels)
+    expected = outputs(model, shared, case.task)
+    np.testing.assert_array_equal(shared, X)
+    np.testing.assert_array_equal(labels, y)
+    wide = np.zeros((len(X), 2 * X.shape[1]), np.float32)
+    wide[:, ::2] = X
+    np.testing.assert_allclose(outputs(model, wide[:, ::2], case.task), expected, rtol=1e-6, atol=1e-6)
+
+
+def check_rows_alone(family: type[EstimatorFamily], case: Case) -> None:
+    """A row's answer does not depend on the rows beside it."""
+    X, y = toy_rows(case.task)
+    model = fitted(family, case, X, y)
+    together = outputs(model, X[:8], case.task)
+    alone = np.concatenate([outputs(model, X[i : i + 1], case.task) for i in range(8)])
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-5)
+
+
+def check_constant_and_few(family: type[EstimatorFamily], case: Case) -> None:
+    """Constant columns, and fewer rows than columns, are no reason to fail."""
+    X, y = toy_rows(case.task, n=12, d=30)
+    X[:, 3:6] = 0.0
+    X[:, 6:9] = 1.0
+    assert np.isfinite(outputs(fitted(family, case, X, y), X, case.task)).all()
+    flat = np.zeros((60, 2), np.float32)
+    _, labels = toy_rows(case.task, n=60)
+    assert np.isfinite(outputs(fitted(family, case, flat, labels), flat, case.task)).all()
+
+
+def check_quiet(family: type[EstimatorFamily], case: Case) -> None:
+    """Nothing warns: what a user can do nothing about is silenced or solved."""
+    X, y = toy_rows(case.task)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = fitted(family, case, X, y)
+        outputs(family.load(family.dump(model)), X, case.task)
+
+
+def check_described(family: type[EstimatorFamily], task: Task) -> None:
+    """Every parameter has a default, a description and, when it is a number, bounds."""
+    check_params(family.Params)
+
+
+def check_portfolio(family: type[EstimatorFamily], task: Task) -> None:
+    """Every start is a complete point of the space, and valid."""
+    check_points(family.Params, family.portfolio(task), lambda trial: family.space(trial, task))
+
+
+def check_draws(family: type[EstimatorFamily], task: Task) -> None:
+    """Whatever the space proposes is valid."""
+    check_space(family.Params, lambda trial: family.space(trial, task))

@@ -1,0 +1,70 @@
+"""Toy rows of any columns, for the contract checks of extractors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from hybrid_ray.types import AnyArray, Batch, Kind
+
+N_CLASSES = 3
+
+
+def toy_batch(columns: Mapping[str, Kind], n: int = 24, seed: int = 0, missing: bool = True) -> Batch:
+    """Rows that tell of ``toy_labels``; with ``missing``, row 2 is empty and every fifth row lacks its first column."""
+    rng = np.random.default_rng(seed)
+    labels = toy_labels(n)
+    batch: dict[str, AnyArray] = {}
+    for place, (column, kind) in enumerate(columns.items()):
+        values = _toy_column(kind, labels, rng)
+        if missing:
+            gone = np.arange(n) == 2
+            if place == 0 and len(columns) > 1:
+                gone |= np.arange(n) % 5 == 4
+            values[gone] = {"numeric": np.nan, "date": np.datetime64("NaT")}.get(kind)
+        batch[column] = values
+    return batch
+
+
+def toy_labels(n: int = 24) -> AnyArray:
+    """Class codes (n,), each class in turn."""
+    return np.arange(n) % N_CLASSES
+
+
+def _toy_column(kind: Kind, labels: AnyArray, rng: np.random.Generator) -> AnyArray:
+    n = len(labels)
+    if kind == "numeric":
+        return np.asarray(rng.normal(size=n) + labels, np.float64)
+    if kind == "date":
+        days = rng.integers(0, 4000, n)
+        return np.asarray(np.datetime64("2015-01-01", "ms") + (days * 86_400_000).astype("timedelta64[ms]"))
+    values = np.empty(n, object)
+    if kind == "categorical":
+        values[:] = [f"colour {label + rng.integers(2)}" for label in labels]
+    elif kind == "text":
+        values[:] = [_toy_text(int(label), rng) for label in labels]
+    else:
+        values[:] = [_toy_image(int(label), rng) for label in labels]
+    return values
+
+
+def _toy_text(label: int, rng: np.random.Generator) -> str:
+    topic = ("river water fish", "engine wheel road", "flour butter oven")[label].split()
+    fillers = ["the", "a", "very", "some", "good", "old", "and", "with"]
+    words = [str(rng.choice(topic if rng.random() < 0.5 else fillers)) for _ in range(int(rng.integers(1, 24)))]
+    return " ".join(words)
+
+
+def _toy_image(label: int, rng: np.random.Generator) -> bytes:
+    """A noisy PNG or JPEG, not always square, with a bright third."""
+    from PIL import Image
+
+    height, width = int(rng.integers(10, 40)), int(rng.integers(10, 40))
+    pixels = rng.integers(0, 120, (height, width, 3)).astype(np.uint8)
+    third = slice(label * width // 3, (label + 1) * width // 3)
+    pixels[:, third] += 120
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG" if rng.random() < 0.5 else "JPEG")
+    return stream.getvalue()
