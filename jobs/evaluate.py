@@ -1,0 +1,11 @@
+"""Score a model on labelled rows, as a Ray job.
+
+ray job submit --address http://head:8265 --working-dir . -- python jobs/evaluate.py MODEL --data PATH
+"""
+
+import sys
+
+from hybrid_ray.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["evaluate", *sys.argv[1:]]))
