@@ -1,0 +1,60 @@
+import pytest
+
+from hybrid_ray.errors import SpecError
+from hybrid_ray.extractors.base import build_extractor
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.testing.encoders import tiny_sentence_encoder
+from hybrid_ray.testing.extractors import Case, cases, yield_checks
+
+load_plugins()
+BUILT_IN = {"torchvision", "transformers", "tabular", "pixels", "tfidf", "cnn"}
+NAMES = [
+    name
+    for name, plugin in EXTRACTORS.items()
+    if plugin.__module__.startswith(("hybrid_ray.extractors", "hybrid_ray.testing.hashing"))
+]
+
+CASES = [
+    pytest.param(name, case, check, id=f"{name}-{case}-{check.__name__}")
+    for name in NAMES
+    for case in cases(EXTRACTORS.get(name))
+    for check in yield_checks(EXTRACTORS.get(name))
+]
+TRANSFORMERS_CHECKS = list(yield_checks(EXTRACTORS.get("transformers")))
+
+
+@pytest.mark.parametrize(("name", "case", "check"), CASES)
+def test_extractor_contract(name, case, check):
+    check(EXTRACTORS.get(name), case)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return tiny_sentence_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("columns", [{"text": "text"}, {"title": "text", "body": "text"}], ids="+".join)
+@pytest.mark.parametrize("check", TRANSFORMERS_CHECKS, ids=lambda check: check.__name__)
+def test_a_made_encoder_keeps_the_contract(encoder, check, columns, precision):
+    plugin = EXTRACTORS.get("transformers")
+    check(plugin, Case(plugin.Params(model=str(encoder), precision=precision), columns))
+
+
+def test_every_built_in_extractor_is_there():
+    assert set(NAMES) >= BUILT_IN
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_a_plugin_refuses_columns_of_another_kind(name):
+    wrong = "image" if "image" not in EXTRACTORS.get(name).tags.kinds else "text"
+    with pytest.raises(SpecError, match=rf"{name}\.columns: must be of kind .*; got 'other' of kind '{wrong}'"):
+        build_extractor(name, {}, {"other": wrong})
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_fault_of_a_plugin_is_told_at_once(name):
+    with pytest.raises(SpecError) as raised:
+        build_extractor(name, {"nonsense": 1}, {})
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == [f"{name}.columns", f"{name}.params.nonsense"]

@@ -1,0 +1,157 @@
+"""A run keeps its promises: cached, resumed, seeded, honest about bad rows."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from hybrid_ray.errors import DataError
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
+
+
+def image(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), shade, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def table(n: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    return pd.DataFrame(
+        {
+            "photo": [image(int(v)) for v in np.clip(60 + 110 * y + rng.normal(0, 60, n), 0, 255)],
+            "words": [" ".join(rng.choice(["good", "fine"] if v else ["bad", "poor"], 3)) for v in y],
+            "size": rng.normal(y, 2.0),
+            "label": y,
+        }
+    )
+
+
+def spec(path, **search):
+    return {
+        "name": "toy",
+        "task": "binary",
+        "data": {
+            "path": str(path),
+            "label": "label",
+            "columns": {"photo": "image", "words": "text", "size": "numeric"},
+            "shard_rows": 32,
+            "max_bad_fraction": 0.2,
+        },
+        "extractors": [{"name": "pixels", "params": {"size": 4}}, {"name": "tfidf"}, {"name": "tabular"}],
+        "search": {
+            "trials": 8,
+            "batch": 4,
+            "folds": 3,
+            "estimators": ["logistic", "knn"],
+            "ensemble": {"trials": 4},
+            **search,
+        },
+    }
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.parquet"
+    table(120).to_parquet(path)
+    return path
+
+
+def test_a_run_twice_a_fresh_run_and_grown_rows(rows, run, tmp_path):
+    store = tmp_path / "store"
+    first = run(spec(rows), store)
+    distinct = table(120)["photo"].nunique()
+    assert distinct < 120
+    assert first["extraction"] | {"seconds": 0} == {"rows": 120, "cached": 0, "computed": distinct, "seconds": 0}
+    assert {"image", "text", "tabular"} == set(first["modalities"])
+    assert {"alone:image", "feature-level fusion", "ensemble", "naive"} <= set(first["levels"])
+    report = json.loads(Path(first["report"]).with_suffix(".json").read_text())
+    left_out = {row["name"] for row in report["evaluation"]["ablation"] if row["kind"] == "without"}
+    assert left_out == {"image", "text", "tabular"}
+    assert run(spec(rows), store) == first
+
+    fresh = run(spec(rows), store, fresh=True)
+    assert fresh["run_id"] != first["run_id"]
+    assert fresh["version"] == first["version"] + 1
+    assert fresh["extraction"]["computed"] == 0
+    assert fresh["test"] == first["test"]
+    assert fresh["members"] == first["members"]
+
+    grown = pd.concat([table(120), table(12, seed=1)]).sample(frac=1, random_state=0)
+    grown.to_parquet(rows)
+    again = run(spec(rows), store)
+    new = len(set(grown["photo"]) - set(table(120)["photo"]))
+    assert again["extraction"]["computed"] == new
+    assert again["rows"]["total"] == 132
+
+
+def test_search_then_run_goes_on_from_the_ledger(rows, run, tmp_path):
+    store = tmp_path / "store"
+    searched = run(spec(rows), store, stop_after="search")
+    assert searched["search"]["resumed"] == 0
+    answer = run(spec(rows), store)
+    assert answer["run_id"] == searched["run_id"]
+    assert answer["search"]["resumed"] == answer["search"]["fits"] > 0
+
+
+def test_bad_rows_are_kept_apart_up_to_a_fraction(rows, run, tmp_path):
+    frame = table(120)
+    frame.loc[:11, "photo"] = [b"this is no image"] * 12
+    frame.loc[20:25, "words"] = None
+    frame.to_parquet(rows)
+    store = tmp_path / "store"
+    answer = run(spec(rows), store)
+    assert answer["rows"]["bad"] == 12
+    rejects = StoreRoot(str(store)).read(f"runs/{answer['run_id']}/rejects.jsonl").decode()
+    assert len(rejects.splitlines()) == 12
+
+    frame.loc[:40, "photo"] = [b"this is no image"] * 41
+    frame.to_parquet(rows)
+    with pytest.raises(DataError, match=r"max_bad_fraction"):
+        run(spec(rows), store)
+    assert RunStore(StoreRoot(str(store))).list()[0]["status"] == "unfinished"
+
+
+def test_redacted_columns_leave_no_trace(rows, run, tmp_path):
+    frame = table(120)
+    frame["words"] = [f"{w} secretword" for w in frame["words"]]
+    frame.to_parquet(rows)
+    asked = spec(rows)
+    asked["data"]["redact"] = ["words"]
+    store = tmp_path / "store"
+    answer = run(asked, store)
+    for path in (tmp_path / "store").rglob("*"):
+        if (path.is_file() and "golden" in path.name) or path.suffix in (".jsonl", ".html"):
+            assert b"secretword" not in path.read_bytes(), path
+    manifest = next((tmp_path / "store" / "models").rglob("manifest.json"))
+    assert b"secretword" not in manifest.read_bytes()
+    assert answer["version"] == 1
+
+
+def test_regression_and_temporal_split(run, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=150), "x": rng.normal(size=150)})
+    frame["y"] = np.exp(frame["x"] + rng.normal(0, 0.2, 150))
+    frame.to_parquet(tmp_path / "series.parquet")
+    answer = run(
+        {
+            "name": "growth",
+            "task": "regression",
+            "data": {
+                "path": str(tmp_path / "series.parquet"),
+                "label": "y",
+                "columns": {"x": "numeric"},
+                "split": {"kind": "temporal", "column": "day"},
+            },
+            "search": {"trials": 4, "folds": 3, "estimators": ["ridge", "knn"], "ensemble": {"trials": 3}},
+        },
+        tmp_path / "store",
+    )
+    assert answer["test"]["r2"] > 0.5
+    assert answer["rows"]["test"] == 30

@@ -1,0 +1,154 @@
+"""Commands as jobs on a real cluster with token authentication, started and ended here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.on_ray.jobs import submit
+
+SPEC = "name: digits\ndata: {path: 'bundled://digits', label: label}\n"
+
+
+def free_ports(n: int) -> list[int]:
+    held = [socket.socket() for _ in range(n)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def processes(folder: str) -> set[int]:
+    """Processes whose command line names the cluster's own folder, and what they started."""
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if folder.encode() in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def end(folder: str) -> None:
+    """End this cluster's processes, and no others."""
+    deadline = time.monotonic() + 20
+    while (mine := processes(folder)) and time.monotonic() < deadline:
+        for pid in mine:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[tuple[str, str]]:
+    """Address of the job server of a cluster of two CPUs, and its token."""
+    folder = tempfile.mkdtemp(prefix="hr_", dir="/tmp")  # short: sockets in it have names of at most 107 characters
+    token = secrets.token_hex(16)
+    gcs, client, dashboard, agent, agent_grpc, runtime_env, metrics = free_ports(7)
+    # The job's own Python has no interpreter path of the shell: the cluster is given ours.
+    environment = os.environ | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--num-cpus=2", f"--temp-dir={folder}"),
+        *(f"--port={gcs}", f"--ray-client-server-port={client}", f"--dashboard-port={dashboard}"),
+        *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
+        *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
+        *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"),
+        "--node-ip-address=127.0.0.1",
+    ]
+    try:
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+        yield f"http://127.0.0.1:{dashboard}", token
+    finally:
+        end(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def authorised(head: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address, with its token in the environment."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", head[1])
+    return head[0]
+
+
+def test_a_job_ships_the_spec_and_gives_log_and_exit_code(authorised: str, tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").write_text(SPEC)
+    log = io.StringIO()
+    store = str(tmp_path / "store")
+    done = submit(authorised, ["spec", "validate", str(tmp_path / "digits.yaml")], stream=log, store=store)
+    assert (done["status"], done["exit_code"]) == ("SUCCEEDED", 0), log.getvalue()
+    assert "digits.yaml: valid" in log.getvalue()
+    assert os.environ["RAY_AUTH_TOKEN"] not in log.getvalue()
+
+
+def test_bad_input_of_a_job_is_exit_code_2(authorised: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(SPEC.replace("label: label", "lable: label"))
+    log = io.StringIO()
+    done = submit(authorised, ["spec", "validate", str(tmp_path / "bad.yaml")], stream=log)
+    assert (done["status"], done["exit_code"]) == ("FAILED", 2), log.getvalue()
+    assert "Did you mean" in log.getvalue()
+
+
+def test_a_job_joins_the_cluster_it_runs_on_and_sees_the_store(authorised: str, tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text("ANSWER = 42\n")
+    code = (
+        "import plugin, os, ray; from hybrid_ray.on_ray.cluster import connect\n"
+        "with connect() as cluster: print('joined', not cluster.started, cluster.view().cpus, plugin.ANSWER)\n"
+        "print('store', os.environ['HYBRID_RAY_STORE'], 'token' in os.environ['RAY_AUTH_MODE'])\n"
+    )
+    (tmp_path / "probe.py").write_text(code)
+    from ray.job_submission import JobSubmissionClient
+
+    from hybrid_ray.on_ray import jobs
+
+    client = JobSubmissionClient(authorised, headers={"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"})
+    environment = {"RAY_AUTH_MODE": "token"} | jobs._environment(str(tmp_path / "store"), here=True)
+    job = client.submit_job(
+        entrypoint=f"{sys.executable} probe.py", runtime_env={"working_dir": str(tmp_path), "env_vars": environment}
+    )
+    outcome = jobs._outcome(client, job)
+    log = client.get_job_logs(job)
+    assert outcome["exit_code"] == 0, log
+    assert "joined True 2.0 42" in log
+    assert f"store {tmp_path / 'store'} True" in log
+
+
+def test_not_waiting_gives_the_job_at_once(authorised: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    done = submit(authorised, ["spec", "schema"], wait=False)
+    assert done["job"]
+    assert (done["status"], done["exit_code"]) == ("SUBMITTED", None)
+    assert time.monotonic() - start < 30
+
+
+def test_a_wrong_token_is_said_in_one_line(head: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 32)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(BadInputError, match="RAY_AUTH_TOKEN") as caught:
+        submit(head[0], ["spec", "schema"])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,169 @@
+"""The searcher as Tune drives it, without a cluster: who finishes first must not matter."""
+
+import json
+import random
+import time
+
+import pytest
+from ray.tune.search import Searcher
+
+from hybrid_ray.on_ray.tuning import GAIN, BatchSearch, make_optuna
+from hybrid_ray.search.trials import Told
+
+
+def space(trial):
+    kind = trial.suggest_categorical("kind", ["line", "tree"])
+    if kind == "line":
+        return {"x": trial.suggest_float("line.slope", -1, 1)}
+    return {"x": trial.suggest_float("tree.rate", -1, 1)}
+
+
+class Notebook:
+    """A book whose trials are points, whose answer is a bowl; prunes what is far off."""
+
+    def __init__(self, known=()):
+        self.values, self.answers, self.turns, self.known = {}, {}, [], set(known)
+
+    def begin(self, number, values):
+        self.values[number] = values
+        if number in self.known:
+            self.answers[number] = bowl(values["x"])
+            return None
+        return {"x": values["x"]}
+
+    def ready(self, number):
+        return number in self.answers
+
+    def finish(self, number, answer):
+        self.answers[number] = -9.0 if answer is None else answer["y"]
+
+    def told(self, number):
+        value = self.answers[number]
+        return Told(None, (value,)) if value < -0.9 else Told(value)
+
+    def turn(self, numbers):
+        self.turns.append(list(numbers))
+
+    def cost(self, number):
+        return 0.0 if number % 2 else 1.0
+
+    def note(self):
+        return ""
+
+
+def bowl(x):
+    return -abs(x - 0.3)
+
+
+def drive(search, lanes, seed, fail=()):
+    """What Tune does, with trials that end in any order; the order in which items were handed out."""
+    shuffled = random.Random(seed)
+    running, handed, serial = {}, [], 0
+    while True:
+        while len(running) < lanes:
+            config = search.suggest(f"t{serial}")
+            if config is None or config == Searcher.FINISHED:
+                break
+            handed.append(json.loads(config["item"])["x"])
+            running[f"t{serial}"] = handed[-1]
+            serial += 1
+        if not running:
+            assert search.suggest("last") == Searcher.FINISHED
+            return handed
+        name = shuffled.choice(sorted(running))
+        x = running.pop(name)
+        if name in fail:
+            search.on_trial_complete(name, error=True)
+        else:
+            search.on_trial_complete(name, result={GAIN: 0.0, "answer": json.dumps({"y": bowl(x)})})
+
+
+def make_search(
+    book, *, trials=40, batch=8, first=0, deterministic=True, time_limit_s=None, done=lambda n: None, sampler="tpe"
+):
+    return BatchSearch(
+        make_optuna(space, [{"kind": "tree", "tree.rate": -0.5}], sampler, seed=3),
+        book,
+        trials=trials,
+        batch=8,
+        first=first,
+        deterministic=deterministic,
+        time_limit_s=time_limit_s,
+        on_done=done,
+    )
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_same_seed_gives_the_same_trials_whoever_finishes_first(sampler):
+    seen = []
+    for lanes, seed in ((1, 0), (2, 1), (4, 2), (8, 3)):
+        book = Notebook()
+        drive(make_search(book, sampler=sampler), lanes, seed)
+        seen.append((book.values, book.answers, book.turns))
+    assert all(each == seen[0] for each in seen)
+    assert seen[0][2] == [list(range(start, start + 8)) for start in range(0, 40, 8)]
+    assert seen[0][0][0]["tree.rate"] == -0.5
+
+
+def test_the_first_batch_may_be_larger():
+    book = Notebook()
+    drive(make_search(book, first=12), 3, 0)
+    assert [len(numbers) for numbers in book.turns] == [12, 8, 8, 8, 4]
+
+
+def test_every_trial_is_counted_once_when_its_outcome_is_there():
+    done = []
+    drive(make_search(Notebook(known=range(11)), done=done.append), 3, 0)
+    assert sum(done) == 40
+    assert len(done) > 29
+
+
+def test_the_sampler_learns_from_what_it_is_told():
+    book = Notebook()
+    drive(make_search(book, trials=80), 4, 0)
+    late, early = [book.answers[n] for n in range(60, 80)], [book.answers[n] for n in range(20)]
+    assert sum(late) / 20 > sum(early) / 20
+
+
+def test_long_trials_of_a_batch_are_handed_out_first():
+    book = Notebook()
+    handed = drive(make_search(book, trials=8), 1, 0)
+    assert handed == [book.values[number]["x"] for number in (0, 2, 4, 6, 1, 3, 5, 7)]
+
+
+def test_known_trials_are_replayed_without_work():
+    whole, again = Notebook(), Notebook(known=range(21))
+    everything = drive(make_search(whole), 2, 0)
+    handed = drive(make_search(again), 2, 5)
+    assert again.answers == whole.answers
+    assert (len(everything), len(handed)) == (40, 19)
+
+
+def test_a_search_that_is_known_wholly_has_no_work():
+    search = make_search(Notebook(known=range(40)))
+    assert not search.advance()
+    assert search.suggest("t0") == Searcher.FINISHED
+
+
+def test_a_trial_whose_worker_died_does_not_hold_its_batch():
+    book = Notebook()
+    drive(make_search(book), 3, 0, fail={"t2", "t17"})
+    assert len(book.answers) == 40
+    assert sum(value == -9.0 for value in book.answers.values()) == 2
+
+
+def test_without_determinism_a_trial_is_told_when_it_ends():
+    book, done = Notebook(), []
+    drive(make_search(book, deterministic=False, done=done.append), 4, 0)
+    assert len(book.answers) == 40
+    assert done == [1] * 40
+
+
+def test_after_the_time_limit_no_batch_is_begun_and_the_last_one_ends():
+    book = Notebook()
+    search = make_search(book, time_limit_s=0.05)
+    assert search.suggest("t0") is not None
+    time.sleep(0.06)
+    search.on_trial_complete("t0", result={GAIN: 0.0, "answer": json.dumps({"y": 0.0})})
+    drive(search, 2, 0)
+    assert sorted(book.answers) == list(range(8))

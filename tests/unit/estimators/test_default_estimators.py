@@ -1,0 +1,37 @@
+import pytest
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.estimators.defaults import default_estimators
+from hybrid_ray.registry import ESTIMATORS
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("n_rows", [20, 1000, 30_000, 400_000, 5_000_000])
+@pytest.mark.parametrize("n_features", [None, 10, 2000])
+def test_every_default_does_the_task_in_time(task, n_rows, n_features):
+    names = default_estimators(task, n_rows, n_features)
+    assert len(names) == len(set(names)) >= 3
+    for name in names:
+        tags = ESTIMATORS.get(name).tags
+        assert task in tags.tasks
+        assert tags.max_rows is None or n_rows <= tags.max_rows
+
+
+def test_a_linear_model_comes_first():
+    assert default_estimators("binary", 1000)[0] == "logistic"
+    assert default_estimators("regression", 1000)[0] == "ridge"
+
+
+def test_wide_features_prefer_kernels_to_trees():
+    narrow, wide = default_estimators("binary", 2000, 30), default_estimators("binary", 2000, 1280)
+    assert narrow.index("lightgbm") < narrow.index("svm")
+    assert wide.index("svm") < wide.index("lightgbm")
+
+
+def test_a_few_rows_get_no_learner_that_holds_rows_out():
+    assert not {"xgboost", "lightgbm", "mlp", "hist_gradient_boosting"} & set(default_estimators("binary", 60))
+
+
+def test_another_task_is_refused():
+    with pytest.raises(BadInputError, match="must be binary, multiclass or regression; got 'forecasting'"):
+        default_estimators("forecasting", 100)

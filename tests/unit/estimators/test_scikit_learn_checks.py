@@ -1,0 +1,45 @@
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from hybrid_ray.estimators.models.bayes import BayesClassifier
+from hybrid_ray.estimators.models.forest import ForestClassifier, ForestRegressor
+from hybrid_ray.estimators.models.hist import HistClassifier, HistRegressor
+from hybrid_ray.estimators.models.kernel import KernelClassifier, KernelRegressor
+from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
+from hybrid_ray.estimators.models.linear import LinearClassifier, LinearRegressor
+from hybrid_ray.estimators.models.neighbours import NeighbourClassifier, NeighbourRegressor
+from hybrid_ray.estimators.models.network import NetworkClassifier, NetworkRegressor
+from hybrid_ray.estimators.models.xgb import XGBoostClassifier, XGBoostRegressor
+
+OURS = [
+    BayesClassifier(),
+    ForestClassifier(n_estimators=10),
+    ForestRegressor(n_estimators=10, extra=True),
+    HistClassifier(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
+    HistRegressor(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
+    KernelClassifier(),
+    KernelRegressor(),
+    LightGBMClassifier(n_estimators=10, min_child_samples=5, learning_rate=0.3),
+    LightGBMRegressor(n_estimators=20, min_child_samples=5, learning_rate=0.3),
+    LinearClassifier(),
+    LinearRegressor(),
+    NeighbourClassifier(),
+    NeighbourRegressor(),
+    NetworkClassifier(hidden=16, learning_rate=0.02, max_epochs=40),
+    NetworkRegressor(hidden=16, learning_rate=0.02, max_epochs=40),
+    XGBoostClassifier(n_estimators=10, learning_rate=0.3),
+    XGBoostRegressor(n_estimators=20, learning_rate=0.3),
+]
+
+
+def checks(estimator):
+    """scikit-learn's checks, but the one that is skipped unless an environment variable asks for other array types."""
+    for copy, check in estimator_checks_generator(estimator):
+        name = check.func.__name__
+        if name != "check_array_api_input":
+            yield pytest.param(copy, check, id=f"{type(estimator).__name__}-{name}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), [case for estimator in OURS for case in checks(estimator)])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)

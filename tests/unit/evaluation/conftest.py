@@ -1,0 +1,180 @@
+"""Reports of every task, assembled from outputs by name as a run does."""
+
+import numpy as np
+import pytest
+
+from hybrid_ray.evaluation.assembly import evaluate_test
+from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.evaluation.schema import (
+    CandidateRow,
+    ColumnCard,
+    DataCard,
+    EnsembleCard,
+    ExtractionRow,
+    GraphCard,
+    MemberRow,
+    PreparationStep,
+    RejectReason,
+    RejectsCard,
+    Report,
+    SearchCard,
+    SplitCard,
+)
+
+STRENGTH = {
+    "alone:image": 0.5,
+    "alone:tabular": 0.3,
+    "alone:text": 0.65,
+    "alone:tfidf": 0.4,
+    "alone:minilm": 0.65,
+    "without:image": 0.8,
+    "without:tabular": 0.9,
+    "without:text": 0.6,
+    "best candidate": 1.0,
+    "feature-level fusion": 1.0,
+    "ensemble": 1.15,
+}
+MEMBERS = ["hist_gradient_boosting(mobilenet+table)#9f3a", "svm(minilm)#11c0", "logistic(mobilenet+minilm+table)#77ab"]
+
+
+def class_outputs(rng, y, n_classes, strength):
+    logits = rng.normal(0, 1, (len(y), n_classes))
+    logits[np.arange(len(y)), y] += 3 * strength
+    scaled = np.exp(1.4 * logits)
+    return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def outputs_of(task, n_classes, n, seed):
+    rng = np.random.default_rng(seed)
+    if task == "regression":
+        y = np.exp(rng.normal(12.6, 0.5, n))
+        outputs = {name: (y * np.exp(rng.normal(0, 0.3 / s, n)))[:, None] for name, s in STRENGTH.items()}
+        return y, outputs, rng
+    y = rng.choice(n_classes, n, p=rng.dirichlet(4 * np.ones(n_classes)))
+    return y, {name: class_outputs(rng, y, n_classes, s) for name, s in STRENGTH.items()}, rng
+
+
+def build_evaluation(task, classes, n, seed, metric):
+    n_outputs = len(classes) if classes else 1
+    y, outputs, rng = outputs_of(task, n_outputs, n, seed)
+    outputs["naive"] = naive_outputs(y, task, n_outputs, n)
+    scorer = get_metric(metric, task)
+    members = {
+        name: outputs["best candidate"] if not classes else class_outputs(rng, y, n_outputs, 0.9) for name in MEMBERS
+    }
+    return evaluate_test(
+        y,
+        outputs,
+        task=task,
+        metric=scorer,
+        classes=classes,
+        members=members,
+        oof={name: scorer.score(y, values) * 1.01 for name, values in outputs.items()},
+        candidates={"alone:text": "svm(minilm)#11c0", "best candidate": MEMBERS[0], "feature-level fusion": MEMBERS[0]},
+        n=300,
+    )
+
+
+def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", columns=("photo", "title", "price")):
+    evaluation = build_evaluation(task, classes, n, seed, metric)
+    blocks = [["mobilenet", "table"], ["minilm"], ["mobilenet", "minilm", "table"], ["table"]]
+    families = ["hist_gradient_boosting", "svm", "logistic", "random_forest", "xgboost"]
+    base = evaluation.levels[-1].score.value
+    worse = 1.03 if evaluation.headline.direction == "minimize" else 0.985
+    candidates = [
+        CandidateRow(
+            label=f"{families[i % 5]}({'+'.join(blocks[i % 4])})#{i:04x}",
+            blocks=blocks[i % 4],
+            estimator=families[i % 5],
+            params={"C": 0.1 * 1.7**i, "max_depth": None, "weights": "balanced"} if i % 2 else {"learning_rate": 0.1},
+            oof=base * worse**i,
+            folds=5 if i < 16 else 1,
+            pruned=i >= 16,
+            seconds=1.7 * (i % 6) + 0.4,
+            member=i < 3,
+        )
+        for i in range(24)
+    ]
+    return Report(
+        name="fashion_season",
+        task=task,
+        run_id="5c1d0e9a7b3f42d18e6a90c4b7f1a2d3",
+        version=3,
+        created="2026-11-21T03:12:45Z",
+        notes=["No hub answered within 5 s: text is read by tfidf only. Set HYBRID_RAY_WEIGHTS to use an encoder."],
+        evaluation=evaluation,
+        data=DataCard(
+            path="/data/fashion/products.parquet",
+            label="season",
+            rows=6000,
+            source="Fashion Product Images (small)",
+            licence="MIT",
+            columns=[
+                ColumnCard(name=columns[0], kind="image", missing=12),
+                ColumnCard(name=columns[1], kind="text", note="long strings, mostly distinct"),
+                ColumnCard(name=columns[2], kind="numeric", missing=431),
+            ],
+            preparation=[
+                PreparationStep(step="drop columns", count=2, detail="id, year"),
+                PreparationStep(step="drop rows without a label", count=7),
+                PreparationStep(step="mark undecodable images as missing", count=3),
+            ],
+            split=SplitCard(kind="stratified", train=4800, test=1200, folds=5, note="the column `split` was not found"),
+            rejects=RejectsCard(
+                rows=4,
+                reasons=[
+                    RejectReason(column=columns[0], reason="cannot identify image file", rows=3),
+                    RejectReason(column=columns[2], reason="not a number", rows=1),
+                ],
+                path="runs/5c1d0e9a/rejects.jsonl",
+            ),
+        ),
+        ensemble=EnsembleCard(
+            combiner="linear_pool",
+            solver="greedy",
+            params={"regularisation": 0.01},
+            members=[
+                MemberRow(name=name, weight=weight, oof=base * 1.1, test=evaluation.members[name])
+                for name, weight in zip(MEMBERS, (0.5, 0.3, 0.2), strict=True)
+            ],
+            oof=base * 1.02,
+            test=evaluation.headline.score.value,
+        ),
+        candidates=candidates,
+        search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
+        stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
+        extraction=[
+            ExtractionRow(
+                extractor="mobilenet", rows=6000, computed=6000, seconds=81.0, features=1280, note="torchvision"
+            ),
+            ExtractionRow(extractor="minilm", rows=6000, cached=5400, computed=600, seconds=13.1, features=384),
+        ],
+        graph=GraphCard(
+            members="refit", bytes=23_456_789, latency_ms=18.4, chains=3, extractors=["mobilenet", "minilm"]
+        ),
+        spec="version: 1\nname: fashion_season\ndata:\n  path: /data/products.parquet\nsearch:\n  trials: 24\n",
+        versions={"hybrid_ray": "0.1.0", "ray": "2.55.0", "torch": "2.9.0", "scikit-learn": "1.9.1"},
+    )
+
+
+TASKS = {
+    "binary": {"task": "binary", "classes": ["no", "yes"]},
+    "multiclass": {"task": "multiclass", "classes": ["Fall", "Spring", "Summer", "Winter"]},
+    "digits": {"task": "multiclass", "classes": list(range(10)), "metric": "accuracy"},
+    "many": {"task": "multiclass", "classes": [f"article type {i}" for i in range(32)], "n": 900},
+    "crowd": {"task": "multiclass", "classes": [f"c{i}" for i in range(120)], "n": 900},
+    "regression": {"task": "regression", "metric": "rmse", "n": 107},
+}
+
+
+@pytest.fixture(scope="session")
+def make_report():
+    """Builds a report: ``make_report(task=..., classes=...)``."""
+    return build_report
+
+
+@pytest.fixture(scope="session", params=sorted(TASKS))
+def report(request):
+    """A report of each task."""
+    return build_report(**TASKS[request.param])

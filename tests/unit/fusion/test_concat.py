@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.fusion.concat import Concat, ConcatParams
+from hybrid_ray.types import Block, State
+
+
+def block(n=200, d=5, seed=0, absent=()):
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(size=(n, d)) * (1 + np.arange(d)) + 10).astype(np.float32)
+    present = np.ones(n, bool)
+    present[list(absent)] = False
+    values[~present] = 0
+    return Block(values, present)
+
+
+def fit(blocks, **params):
+    return Concat(ConcatParams(**params)).fit(blocks, None, seed=0)
+
+
+def test_columns_get_mean_0_and_variance_1():
+    matrix = fit({"a": block()}).combine({"a": block()})
+    np.testing.assert_allclose(matrix.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(matrix.std(axis=0), 1, atol=1e-5)
+
+
+def test_absent_rows_are_left_out_of_the_moments_and_become_zeros_with_an_indicator():
+    blocks = {"a": block(absent=range(0, 200, 2))}
+    matrix = fit(blocks).combine(blocks)
+    assert matrix.shape == (200, 6)
+    np.testing.assert_array_equal(matrix[::2], 0)
+    np.testing.assert_allclose(matrix[1::2, :5].mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(matrix[1::2, :5].std(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(matrix[1::2, 5], 1)
+
+
+def test_rows_that_are_first_absent_at_prediction_are_the_mean():
+    fusion = fit({"a": block()})
+    assert fusion.combine({"a": block(absent=[3])}).shape == (200, 5)
+    np.testing.assert_array_equal(fusion.combine({"a": block(absent=[3])})[3], 0)
+
+
+def test_a_block_that_no_training_row_has_says_nothing():
+    blocks = {"a": block(), "b": block(d=3, absent=range(200))}
+    matrix = fit(blocks, pca=2).combine({"a": block(), "b": block(d=3, seed=4)})
+    assert matrix.shape == (200, 3)
+    np.testing.assert_array_equal(matrix[:, 2], 1)
+
+
+def test_block_scale_keeps_the_columns_relative_to_each_other():
+    matrix = fit({"a": block(n=5000)}, scale="block").combine({"a": block(n=5000)})
+    deviations = matrix.std(axis=0)
+    np.testing.assert_allclose(deviations / deviations[0], 1 + np.arange(5), rtol=0.05)
+    np.testing.assert_allclose(np.square(deviations).mean(), 1, rtol=1e-3)
+
+
+def test_constant_columns_stay_zero_whatever_comes_later():
+    training = block()
+    training.values[:, 1] = 1e7
+    training.values[:, 2] = 0
+    fusion = fit({"a": training})
+    later = block(seed=1)
+    later.values[:, 1:3] = 123.0
+    np.testing.assert_array_equal(fusion.combine({"a": later})[:, 1:3], 0)
+
+
+def test_components_are_capped_by_the_parameter_the_rows_and_the_columns():
+    wide = {"a": block(n=40, d=30), "b": block(n=40, d=4)}
+    assert fit(wide, pca=8).combine(wide).shape == (40, 12)
+    few = {"a": block(n=5, d=30)}
+    assert fit(few, pca=8).combine(few).shape == (5, 5)
+    narrow = {"b": block(d=4)}
+    np.testing.assert_array_equal(fit(narrow, pca=4).combine(narrow), fit(narrow).combine(narrow))
+
+
+def test_components_of_a_block_weigh_as_much_as_a_block_that_is_kept():
+    blocks = {"a": block(n=500, d=40), "b": block(n=500, d=6)}
+    matrix = fit(blocks, pca=10).combine(blocks)
+    np.testing.assert_allclose(np.square(matrix[:, :10]).mean(), 1, rtol=1e-3)
+    # Largest variance first.
+    assert (np.diff(matrix[:, :10].std(axis=0)) <= 1e-4).all()
+
+
+def test_spans_say_which_columns_are_whose():
+    fusion = fit({"b": block(d=4), "a": block(n=200, d=30, absent=[1])}, pca=8)
+    assert fusion.spans == {"a": slice(0, 9), "b": slice(9, 13)}
+
+
+def test_moments_of_many_rows_are_exact():
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(9001, 2)) + np.array([50, -2000])).astype(np.float32)
+    matrix = fit({"a": Block(values, np.ones(9001, bool))}).combine({"a": Block(values, np.ones(9001, bool))})
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(matrix, (exact - exact.mean(axis=0)) / exact.std(axis=0), atol=2e-4)
+
+
+def test_what_cannot_be_combined_is_refused():
+    with pytest.raises(NotFittedError, match="fit must come before combine"):
+        Concat(ConcatParams()).combine({"a": block()})
+    with pytest.raises(ValueError, match="must be 5 wide, as in training; got 7"):
+        fit({"a": block()}).combine({"a": block(d=7)})
+    with pytest.raises(KeyError, match=r"missing \['a'\]"):
+        fit({"a": block()}).combine({"b": block()})
+
+
+def test_a_state_that_lacks_a_part_is_refused():
+    state = fit({"a": block(d=9)}, pca=3).get_state()
+    del state.tensors["axes.0"]
+    with pytest.raises(ArtifactError, match=r"missing 'axes\.0'"):
+        Concat.from_state(ConcatParams(pca=3), state)
+    with pytest.raises(ArtifactError, match="must hold all of each block"):
+        Concat.from_state(ConcatParams(), State())
+
+
+class Fixed:
+    """A trial that gives one value."""
+
+    def __init__(self, **values):
+        self.values = values
+        self.asked = []
+
+    def suggest_categorical(self, name, choices):
+        self.asked.append((name, tuple(choices)))
+        return self.values[name]
+
+
+def test_components_are_only_searched_for_wide_blocks_and_always_with_the_same_choices():
+    assert Concat.space(Fixed(scale="block"), {"a": 10, "b": 64}) == {"scale": "block"}
+    trials = [Fixed(scale="column", pca=128) for _ in range(2)]
+    assert Concat.space(trials[0], {"a": 100}) == {"scale": "column", "pca": None}
+    assert Concat.space(trials[1], {"a": 100, "b": 1280}) == {"scale": "column", "pca": 128}
+    assert trials[0].asked == trials[1].asked

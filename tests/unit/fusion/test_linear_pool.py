@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
+from hybrid_ray.testing.decision_fusions import toy_outputs
+from hybrid_ray.types import State
+
+
+def weights(task="multiclass", members=5, **params):
+    inputs, y = toy_outputs(task, members=members)
+    return LinearPool(LinearPoolParams(**params)).fit(inputs, y, task).weights
+
+
+def test_uniform_gives_all_the_same():
+    assert set(weights(solver="uniform").values()) == {0.2}
+
+
+@pytest.mark.parametrize("solver", ["greedy", "convex", "uniform"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_no_more_members_than_asked(solver, task):
+    for most in (1, 2):
+        found = weights(task, solver=solver, max_members=most)
+        assert sum(weight > 0 for weight in found.values()) <= most
+        assert found["pine"] > 0  # the best one is among them
+    assert weights(task, solver=solver, max_members=1)["pine"] == 1.0
+
+
+def test_regularisation_pulls_the_weights_of_used_members_together():
+    free, pulled, even = (weights(solver="convex", regularisation=r, max_members=2) for r in (0.0, 0.4, 1.0))
+    used = [name for name, weight in free.items() if weight > 0]
+    assert {name for name, weight in pulled.items() if weight > 0} == set(used)
+    for name in used:
+        assert even[name] == pytest.approx(1 / len(used))
+        assert pulled[name] == pytest.approx(0.6 * free[name] + 0.4 * even[name])
+
+
+def test_convex_is_no_worse_than_greedy_on_the_rows_it_saw():
+    inputs, y = toy_outputs("multiclass", members=6)
+    losses = []
+    for solver in ("convex", "greedy"):
+        answer = LinearPool(LinearPoolParams(solver=solver)).fit(inputs, y, "multiclass").combine(inputs)
+        losses.append(-np.log(answer[np.arange(len(y)), y]).mean())
+    assert losses[0] <= losses[1] + 1e-6
+
+
+def test_a_class_of_another_fold_may_have_no_probability():
+    inputs, y = toy_outputs("multiclass")
+    for array in inputs.values():
+        array[:, 2] = 0.0
+    answer = LinearPool(LinearPoolParams()).fit(inputs, y, "multiclass").combine(inputs)
+    assert np.isfinite(answer).all()
+    np.testing.assert_array_equal(answer[:, 2], 0)
+
+
+def test_what_was_not_fitted_does_not_combine():
+    with pytest.raises(NotFittedError, match="fit must come before combine"):
+        LinearPool(LinearPoolParams()).combine({"a": np.zeros((2, 2))})
+
+
+@pytest.mark.parametrize("meta", [{}, {"weights": [0.5]}, {"weights": {"a": -1.0}}, {"weights": {"a": "1"}}])
+def test_a_damaged_state_is_refused(meta):
+    with pytest.raises(ArtifactError, match="must hold weights"):
+        LinearPool.from_state(LinearPoolParams(), State(meta))

@@ -1,0 +1,242 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.search.ensemble import (
+    EnsembleBook,
+    Ensembler,
+    EnsembleTrial,
+    Recipe,
+    ensemble_portfolio,
+    finish_ensemble,
+    propose_ensemble,
+)
+from hybrid_ray.search.fits import Evaluator
+from hybrid_ray.search.oof import OofLibrary, build_library, member_names
+from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.trials import CandidateBook
+
+FAMILIES = ("logistic", "naive_bayes", "knn", "svm")
+
+
+def make_library(skills, n=600, classes=3, parts=5, *, seed=0, forward=False, metric="log_loss", y=None):
+    """Members that see the label through noise: the higher the skill, the clearer."""
+    draw = np.random.default_rng(seed)
+    truth = draw.integers(0, classes, n) if y is None else y
+    outputs = []
+    for skill in skills:
+        raw = skill * np.eye(classes)[truth] + draw.normal(size=(n, classes))
+        outputs.append(np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True))
+    candidates = {
+        f"m{i}": Candidate((f"b{i % 2}",), "concat", FAMILIES[i % 4], params={"depth": i}) for i in range(len(skills))
+    }
+    bounds = np.linspace(0, n, parts + 1).astype(int)
+    scorer = get_metric(metric, "multiclass")
+    return OofLibrary.of("multiclass", scorer, candidates, np.array(outputs), truth, bounds, forward)
+
+
+def search(library, plan, trials=24, seed=0):
+    """The ensemble search in one process, as the searcher drives it."""
+    ensembler = Ensembler(library, seed)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    for point in ensemble_portfolio(plan, len(library.names)):
+        study.enqueue_trial(point)
+    book = EnsembleBook(library.metric.direction)
+    for number in range(trials):
+        trial = study.ask()
+        recipe = propose_ensemble(trial, plan, len(library.names))
+        item = book.begin(number, {"recipe": json.loads(json.dumps(recipe.to_json()))})
+        if item is not None:
+            done = ensembler.try_recipe(item["number"], Recipe(**item["recipe"]))
+            book.finish(number, {"score": done.score, "seconds": done.seconds, "error": done.error})
+        study.tell(trial, book.told(number).value)
+    return finish_ensemble([book.trials[i] for i in range(trials)], ensembler)
+
+
+def test_a_library_holds_the_rows_of_the_folds_in_order(make_folded, make_plan, ledger):
+    plan, rows = make_plan(), make_folded()
+    evaluate = Evaluator(plan, rows, ledger)
+    book = CandidateBook(plan, evaluate.setting, {})
+    for number, family in enumerate(("knn", "logistic")):
+        chosen = Candidate(("image", "text"), "concat", family)
+        item = book.begin(number, {"candidate": chosen.to_json()})
+        outcome = evaluate(chosen, tuple(item["thresholds"]))
+        book.finish(number, {**outcome.__dict__})
+    ranked = book.answer(0.0).ranked_trials()
+    library = build_library(ranked, rows, plan.scorer, ledger)
+    assert library.names == member_names([trial.candidate for trial in ranked])
+    assert library.bounds == (0, 60, 120, 180)
+    np.testing.assert_array_equal(library.y, rows.y)
+    for member, trial in enumerate(ranked):
+        np.testing.assert_array_equal(library.outputs[member, 60:120], ledger.oof(trial.keys[1]))
+        np.testing.assert_allclose(library.scores[member], trial.scores, rtol=1e-12)
+    assert build_library(ranked, rows, plan.scorer, ledger, limit=1).names == library.names[:1]
+
+
+def test_a_library_over_time_leaves_out_the_rows_that_nobody_predicted(make_folded, make_plan, ledger):
+    plan, rows = make_plan(), make_folded(folds=4, forward=True)
+    evaluate = Evaluator(plan, rows, ledger)
+    book = CandidateBook(plan, evaluate.setting, {})
+    chosen = Candidate(("image",), "concat", "logistic")
+    book.begin(0, {"candidate": chosen.to_json()})
+    book.finish(0, {**evaluate(chosen, (None,) * 3).__dict__})
+    library = build_library(book.answer(0.0).ranked_trials(), rows, plan.scorer, ledger)
+    np.testing.assert_array_equal(library.y, rows.y[45:])
+    assert library.bounds == (0, 45, 90, 135)
+    assert list(library.scored) == [1, 2]
+    assert library.learned_from(2) == [0, 1]
+
+
+def test_a_single_fold_is_halved_so_that_weights_can_be_checked():
+    library = make_library([1.0, 1.0], parts=1)
+    assert library.bounds == (0, 300, 600)
+    assert library.learned_from(0) == [1]
+
+
+def test_members_with_one_label_get_longer_names(monkeypatch):
+    twins = [Candidate(("a",), "concat", "knn", params={"k": k}) for k in (1, 2)]
+    assert len(set(member_names(twins))) == 2
+    monkeypatch.setattr(Candidate, "label", "same")
+    assert len(set(member_names(twins))) == 2
+
+
+def test_an_ensemble_is_scored_on_rows_that_neither_choice_nor_weights_saw():
+    """Wrong labels in the part that is scored change the score, and nothing that was fitted."""
+    library = make_library([1.0, 0.8, 0.5, 0.1])
+    y = library.y.copy()
+    y[: library.bounds[1]] = (y[: library.bounds[1]] + 1) % 3
+    other = OofLibrary.of(
+        library.task, library.metric, library.candidates, library.outputs, y, library.bounds, library.forward
+    )
+    for strategy in ("pool", "best", "families", "blocks"):
+        recipe = Recipe(strategy, 3, "linear_pool")
+        fitted = [Ensembler(lib, 0).fit(recipe, lib.learned_from(0)).weights for lib in (library, other)]
+        assert fitted[0] == fitted[1]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_permuted_labels_give_chance(make_plan, metric):
+    """Members that know nothing: whatever is chosen among them must not seem to know anything."""
+    n = 1500
+    y = np.random.default_rng(5).integers(0, 3, n)
+    library = make_library([0.0] * 24, n=n, parts=4, metric=metric, y=y)
+    found = search(library, make_plan(metric=metric), trials=18)
+    if metric == "accuracy":
+        assert abs(found.score - 1 / 3) < 4 * np.sqrt(2 / 9 / n)
+    else:
+        assert found.score > np.log(3) - 0.01
+
+
+def test_members_that_know_different_things_are_put_together(make_plan):
+    library = make_library([1.0] * 12, parts=4)
+    found = search(library, make_plan(), trials=18)
+    assert found.score < min(found.oof.values()) - 0.1
+    assert 1 < len(found.members) <= 8
+    assert found.trials == 18
+
+
+def test_the_answer_is_never_below_the_best_candidate_alone(make_plan):
+    for seed in range(3):
+        library = make_library([3.0, 0.0, 0.0, 0.0], seed=seed)
+        found = search(library, make_plan(), trials=6)
+        alone = Ensembler(library, 0).score(Recipe("best", 1, "linear_pool"))
+        assert found.score <= np.mean(alone) + 1e-12
+
+
+def test_the_cap_on_members_holds(make_plan):
+    library = make_library([1.0] * 12, parts=3)
+    assert len(search(library, make_plan(max_members=3), trials=12).members) <= 3
+
+
+def test_the_fitted_fusion_is_the_one_that_the_weights_describe(make_plan):
+    library = make_library([1.0, 0.9, 0.8, 0.2])
+    found = search(library, make_plan(combiners=(Choice("linear_pool", "linear_pool"),)))
+    assert set(found.members) == set(found.weights)
+    assert list(found.weights.values()) == sorted(found.weights.values(), reverse=True)
+    mixed = found.fusion.combine(library.members(list(found.members)))
+    assert mixed.shape == (600, 3)
+
+
+def test_strategies_rank_as_they_say():
+    library = make_library([2.0, 1.9, 1.8, 1.7, 1.6, 1.5])
+    ensembler = Ensembler(library, 0)
+    parts = list(library.parts)
+    by_score = [library.names[i] for i in np.argsort(library.scores.mean(axis=1))]
+    assert ensembler.choose(Recipe("best", 4, "linear_pool"), parts) == by_score[:4]
+    families = ensembler.choose(Recipe("families", 4, "linear_pool"), parts)
+    assert len({library.candidates[name].estimator for name in families}) == 4
+    blocks = ensembler.choose(Recipe("blocks", 2, "linear_pool"), parts)
+    assert len({library.candidates[name].blocks for name in blocks}) == 2
+    pool = ensembler.choose(Recipe("pool", 3, "linear_pool"), parts)
+    assert len(pool) <= 3
+    assert len(set(pool)) == len(pool)
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 12])
+def test_points_of_the_portfolio_are_complete(make_plan, n_candidates):
+    plan = make_plan()
+    points = ensemble_portfolio(plan, n_candidates)
+    for point in points:
+        recipe = propose_ensemble(optuna.trial.FixedTrial(point), plan, n_candidates)
+        assert 1 <= recipe.n_members <= min(8, n_candidates)
+    assert propose_ensemble(optuna.trial.FixedTrial(points[0]), plan, n_candidates).n_members == 1
+
+
+def test_a_combiner_that_fails_is_a_failed_trial():
+    library = make_library([1.0, 0.5])
+    trial = Ensembler(library, 0).try_recipe(3, Recipe("best", 2, "linear_pool", {"no_such": 1}))
+    assert trial.score == 1e30
+    assert "no_such" in trial.error
+
+
+def test_a_search_in_which_everything_fails_says_why():
+    failed = EnsembleTrial(0, Recipe("best", 1, "linear_pool"), 1e30, 0.0, "ValueError: no")
+    with pytest.raises(RunFailedError, match="all 1 failed: ValueError: no"):
+        finish_ensemble([failed], Ensembler(make_library([1.0]), 0))
+
+
+def test_a_recipe_that_comes_again_is_not_tried_again():
+    book = EnsembleBook("minimize")
+    recipe = Recipe("best", 2, "linear_pool", {"a": 1}).to_json()
+    assert book.begin(0, {"recipe": recipe}) is not None
+    assert book.begin(1, {"recipe": recipe}) is None
+    assert not book.ready(1)
+    book.finish(0, {"score": 0.4, "seconds": 1.0, "error": ""})
+    assert book.told(1) == book.told(0)
+    assert (book.trials[1].score, book.trials[1].seconds) == (0.4, 0.0)
+
+
+def test_regression_ensembles_are_solved_too(make_plan):
+    draw = np.random.default_rng(0)
+    y = draw.normal(size=300)
+    outputs = np.array([(y + draw.normal(size=300))[:, None] for _ in range(6)])
+    candidates = {f"m{i}": Candidate(("b",), "concat", "ridge", params={"i": i}) for i in range(6)}
+    metric = get_metric("auto", "regression")
+    library = OofLibrary.of("regression", metric, candidates, outputs, y, np.linspace(0, 300, 6).astype(int))
+    plan = replace(make_plan(), task="regression", n_outputs=1, metric=metric.name)
+    plan = replace(plan, combiners=(Choice("linear_pool", "linear_pool"),))
+    found = search(library, plan, trials=10)
+    assert found.score < 0.7 * min(found.oof.values())
+
+
+def test_the_note_names_the_best_ensemble_so_far():
+    book = EnsembleBook("minimize")
+    assert book.note() == ""
+    for number, score in enumerate((0.4, 0.3)):
+        book.begin(number, {"recipe": Recipe("best", number + 1, "linear_pool").to_json()})
+        book.finish(number, {"score": score, "seconds": 1.0, "error": ""})
+    assert book.note() == "best 0.3: linear_pool of 2"
+
+
+def test_a_recipe_whose_worker_died_is_a_failed_trial():
+    book = EnsembleBook("maximize")
+    book.begin(0, {"recipe": Recipe("best", 1, "linear_pool").to_json()})
+    book.finish(0, None)
+    assert book.trials[0].score == -1e30
+    assert book.told(0).value == -1e30

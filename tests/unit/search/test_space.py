@@ -1,0 +1,141 @@
+import optuna
+import pytest
+
+from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.space import PrefixedTrial, cover, n_comparisons, portfolio, propose
+
+DIMS = {"image": 40, "text": 20, "table": 6}
+THREE = {"image": "image", "text": "text", "table": "tabular"}
+
+
+@pytest.fixture
+def plan(make_plan):
+    names = ("logistic", "naive_bayes", "knn", "hist_gradient_boosting", "svm")
+    estimators = tuple(Choice(name, name) for name in names)
+    return make_plan(blocks=tuple(sorted(THREE)), modalities=THREE, estimators=estimators, trials=64)
+
+
+class Asked:
+    """A trial that answers from given values and knows what was asked."""
+
+    def __init__(self, values):
+        self.values, self.names = values, []
+
+    def _answer(self, name):
+        self.names.append(name)
+        return self.values[name]
+
+    def suggest_float(self, name, low, high, *, log=False):
+        assert low <= self.values[name] <= high
+        return self._answer(name)
+
+    def suggest_int(self, name, low, high, *, log=False):
+        assert low <= self.values[name] <= high
+        return self._answer(name)
+
+    def suggest_categorical(self, name, choices):
+        assert self.values[name] in choices
+        return self._answer(name)
+
+
+def test_each_point_of_the_portfolio_is_complete_and_says_nothing_that_is_not_asked(plan):
+    for point in portfolio(plan, DIMS):
+        trial = Asked(point)
+        propose(trial, plan, DIMS)
+        assert sorted(trial.names) == sorted(point)
+
+
+def test_the_portfolio_begins_with_all_blocks_and_each_alone_by_a_quick_family(plan):
+    candidates = [propose(Asked(point), plan, DIMS) for point in portfolio(plan, DIMS)]
+    first = candidates[: len(cover(plan))]
+    assert [c.blocks for c in first] == cover(plan)
+    assert [c.blocks for c in first[:4]] == [("image", "table", "text"), ("image",), ("table",), ("text",)]
+    assert {c.estimator for c in first} == {"logistic"}
+
+
+def test_with_three_modalities_each_is_also_left_out(plan):
+    assert {("table", "text"), ("image", "text"), ("image", "table")} <= set(cover(plan))
+
+
+def test_a_modality_of_two_extractors_is_tried_alone_as_a_whole(make_plan):
+    two = make_plan(blocks=("a", "b", "c"), modalities={"a": "image", "b": "image", "c": "text"})
+    assert cover(two) == [("a", "b", "c"), ("a",), ("b",), ("c",), ("a", "b")]
+
+
+def test_comparisons_are_the_subsets_and_then_every_family(plan):
+    first = [propose(Asked(point), plan, DIMS) for point in portfolio(plan, DIMS)[: n_comparisons(plan)]]
+    assert {c.blocks for c in first} == set(cover(plan))
+    assert {c.estimator for c in first if c.blocks == plan.blocks} == {c.name for c in plan.estimators}
+    assert len(first) == len(cover(plan)) + 4
+
+
+def test_every_family_starts_on_all_blocks_and_no_candidate_comes_twice(plan):
+    candidates = [propose(Asked(point), plan, DIMS) for point in portfolio(plan, DIMS)]
+    assert len({c.key for c in candidates}) == len(candidates)
+    assert {c.estimator for c in candidates if c.blocks == plan.blocks} == {c.name for c in plan.estimators}
+
+
+def test_a_longer_search_begins_with_the_shorter_one(make_plan):
+    assert portfolio(make_plan(trials=1000), DIMS) == portfolio(make_plan(trials=2), DIMS)
+
+
+def test_an_enqueued_portfolio_comes_out_of_optuna_as_it_went_in(plan):
+    points = portfolio(plan, DIMS)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    for point in points:
+        study.enqueue_trial(point)
+    out = [propose(study.ask(), plan, DIMS) for _ in points]
+    assert [c.key for c in out] == [propose(Asked(point), plan, DIMS).key for point in points]
+
+
+def test_sampling_reaches_every_subset_and_never_an_empty_one(plan):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = {propose(study.ask(), plan, DIMS).blocks for _ in range(200)}
+    assert len(found) == 7
+    assert () not in found
+
+
+def test_sampled_parameters_are_valid_and_names_can_be_told_apart_by_tune(plan):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(60):
+        trial = study.ask()
+        candidate = propose(trial, plan, DIMS)
+        ESTIMATORS.get(candidate.estimator).Params.model_validate(candidate.params)
+        FUSIONS.get(candidate.fusion).Params.model_validate(candidate.fusion_params)
+        assert not any("/" in name for name in trial.params)
+
+
+def test_fixed_parameters_are_never_asked_for(make_plan):
+    alone = {"blocks": ("image",), "modalities": {"image": "image"}}
+    fixed = make_plan(estimators=(Choice("knn", "knn", {"n_neighbors": 4}),), **alone)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(10):
+        trial = study.ask()
+        assert propose(trial, fixed, DIMS).params["n_neighbors"] == 4
+        assert "estimator.knn.n_neighbors" not in trial.params
+    assert not any("n_neighbors" in name for point in portfolio(fixed, DIMS) for name in point)
+
+
+def test_an_entry_that_is_not_searched_has_one_candidate_for_each_subset(make_plan):
+    still = make_plan(
+        estimators=(Choice("knn", "knn", {"n_neighbors": 4}, search=False),),
+        fusions=(Choice("concat", "concat", search=False),),
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert len({propose(study.ask(), still, DIMS).key for _ in range(40)}) == 3
+
+
+def test_the_same_plugin_twice_keeps_its_parameters_apart(make_plan):
+    twice = make_plan(estimators=(Choice("knn", "knn", {"n_neighbors": 1}), Choice("knn2", "knn", {"n_neighbors": 9})))
+    candidates = [propose(Asked(point), twice, DIMS) for point in portfolio(twice, DIMS)]
+    assert {c.params["n_neighbors"] for c in candidates if c.blocks == twice.blocks} == {1, 9}
+
+
+def test_a_plugin_sees_its_own_names_only():
+    trial = Asked({"estimator.x.depth": 3, "estimator.x.rate": 0.5})
+    prefixed = PrefixedTrial(trial, "estimator.x.", {"kind": "tree"})
+    assert prefixed.suggest_int("depth", 1, 5) == 3
+    assert prefixed.suggest_float("rate", 0, 1) == 0.5
+    assert prefixed.suggest_categorical("kind", ["tree", "line"]) == "tree"
+    assert trial.names == ["estimator.x.depth", "estimator.x.rate"]

@@ -1,0 +1,80 @@
+"""The house's walls: ray only under on_ray, nothing imports upward, importing is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hybrid_ray
+
+PACKAGE = Path(hybrid_ray.__file__).parent
+RANKS = {
+    "errors": 0, "types": 0, "digests": 0, "params": 0, "registry": 0, "plugins": 0, "progress": 0,
+    "console": 1, "spec": 1,
+    "data": 2,
+    "estimators": 3, "extractors": 3, "fusion": 3,
+    "candidate": 4, "evaluation": 4,
+    "graph": 5,
+    "store": 6,
+    "search": 7,
+    "explain": 8, "infer": 8, "monitoring": 8, "results": 8,
+    "on_ray": 9,
+    "cli": 10, "demo": 10, "testing": 10,
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_ray_is_imported_only_under_on_ray(path):
+    uses_ray = any(module.split(".")[0] == "ray" for module in imported_modules(path))
+    assert not uses_ray or room_of(path) == "on_ray"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_imports_upward(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    own = RANKS[room]
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[0] != "hybrid_ray" or len(parts) < 2 or parts[1] not in RANKS:
+            continue
+        assert RANKS[parts[1]] <= own, f"{room} (rank {own}) imports {module}"
+
+
+def test_every_room_has_a_rank():
+    assert {room_of(p) for p in FILES} - {"__init__", "__main__"} <= set(RANKS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import hybrid_ray",
+        "from hybrid_ray.plugins import load_plugins; load_plugins()",
+        "import hybrid_ray.spec, hybrid_ray.cli",
+    ],
+)
+def test_importing_loads_neither_torch_nor_ray(statement):
+    heavy = {"torch", "ray", "transformers", "xgboost", "lightgbm"}
+    code = f"import sys; {statement}; bad = {heavy} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,241 @@
+"""From a table to a spec: complete, explained, and what a user fixed is kept."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hybrid_ray.data.source import open_source
+from hybrid_ray.errors import BadInputError, DataError, SpecError
+from hybrid_ray.infer import infer_spec, resolve_spec
+from hybrid_ray.spec import dump_yaml, load_spec
+from hybrid_ray.spec.document import parse_yaml
+
+N = 200
+EVERY = np.arange(N)
+COLUMNS = {
+    "customer_id": [f"c{i:05d}" for i in EVERY],
+    "area": EVERY * 1.5,
+    "zipcode": [str(85255 + i % 9) for i in EVERY],
+    "colour": [("red", "green", "blue")[i % 3] for i in EVERY],
+    "review": [f"the {i} times I saw this thing it was {'good' if i % 2 else 'bad'} and {i * 7} more" for i in EVERY],
+    "sold": [f"2020-01-{i % 28 + 1:02d}" for i in EVERY],
+    "vector": [[1.0, 2.0]] * N,
+    "label": [("no", "yes")[i % 2] for i in EVERY],
+}
+KINDS = {"area": "numeric", "zipcode": "categorical", "colour": "categorical", "review": "text", "sold": "date"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table, and gives its path."""
+
+    def write(**changes):
+        columns = {name: v for name, v in {**COLUMNS, **changes}.items() if v is not None}
+        path = tmp_path / "shop 1.parquet"
+        pq.write_table(pa.table(columns), path)
+        return str(path)
+
+    return write
+
+
+def resolved(path, overrides=None, **data):
+    spec = load_spec({"name": "m", "data": {"path": path, "label": "label", **data}}, overrides)
+    return resolve_spec(spec, open_source(spec.data))
+
+
+class TestInfer:
+    def test_the_spec_is_complete(self, table, tmp_path, monkeypatch):
+        path = table()
+        monkeypatch.chdir(tmp_path)
+        spec, _ = infer_spec("shop 1.parquet", "label")
+        assert (spec.name, spec.task, spec.data.path) == ("shop_1", "binary", path)
+        assert spec.data.columns == KINDS
+        assert spec.data.drop == ("vector", "customer_id")
+        assert spec.data.split.kind == "stratified"
+        assert spec.extractors
+        assert spec.search.estimators
+        assert spec.search.metric == "log_loss"
+        assert spec.graph.members in ("bag", "refit")
+        read = {column for extractor in spec.extractors for column in extractor.columns}
+        assert read == set(KINDS)
+
+    def test_every_choice_has_its_reason_beside_it(self, table):
+        spec, reasons = infer_spec(table(), "label")
+        lines = [line.strip() for line in dump_yaml(spec, reasons).splitlines()]
+        for start in (
+            "task: binary  # the label has 2 values",
+            "area: numeric  # numbers, 200 different",
+            "metric: log_loss  #",
+        ):
+            assert any(line.startswith(start) for line in lines), start
+        assert any(line.startswith("zipcode: categorical  #") and "ambiguous: numeric if" in line for line in lines)
+        assert any(line.startswith("- customer_id  # id-like") for line in lines)
+        assert any(line.startswith("- vector  # values of the type list<") for line in lines)
+        assert {f"extractors.{i}" for i in range(len(spec.extractors))} <= set(reasons)
+
+    def test_what_is_printed_is_a_spec_that_says_the_same(self, table):
+        spec, reasons = infer_spec(table(), "label")
+        read = load_spec(parse_yaml(dump_yaml(spec, reasons), "inferred"))
+        assert read == spec
+        again = resolve_spec(read, open_source(read.data))
+        assert again.spec == resolve_spec(spec, open_source(spec.data)).spec
+        assert again.spec.data.columns == KINDS
+
+    def test_the_task_may_be_said(self, table):
+        path = table(label=[i % 5 for i in EVERY])
+        assert infer_spec(path, "label")[0].task == "multiclass"
+        spec, reasons = infer_spec(path, "label", "regression")
+        assert (spec.task, spec.data.split.kind, spec.search.metric) == (
+            "regression",
+            "random",
+            "root_mean_squared_error",
+        )
+        assert "task" not in reasons
+
+    def test_a_split_column_is_used_and_said(self, table):
+        spec, reasons = infer_spec(table(split=["train", "train", "dev", "test"] * 50), "label")
+        assert (spec.data.split.kind, spec.data.split.column) == ("column", "split")
+        assert reasons["data.split.kind"] == "the column 'split' holds train and test"
+        assert "split" not in spec.data.columns
+
+    def test_columns_that_divide_the_rows_are_no_inputs(self, table):
+        spec, reasons = infer_spec(
+            table(split=["train", "test", "unused", "dev"] * 50, fold=[i % 5 for i in EVERY]), "label"
+        )
+        assert spec.data.drop == ("vector", "customer_id", "split", "fold")
+        assert spec.data.columns == KINDS
+        assert reasons["data.split.kind"] == (
+            "no column `split` of train, dev and test: classes are divided alike; if the past shall tell the future: "
+            "temporal, with column sold"
+        )
+
+    def test_folders_of_images(self, tmp_path):
+        for kind in ("cat", "dog"):
+            (tmp_path / "pets" / kind).mkdir(parents=True)
+            for i in range(10):
+                (tmp_path / "pets" / kind / f"{i}.png").write_bytes(b"x")
+        spec, _ = infer_spec(str(tmp_path / "pets"), "label")
+        assert (spec.name, spec.task, spec.data.columns) == ("pets", "binary", {"image": "image"})
+
+    @pytest.mark.parametrize(
+        ("changes", "label", "why"),
+        [
+            (
+                {"label": ["yes"] * N},
+                "label",
+                "data.label: must hold two classes or more; got only 'yes' in all 200 rows",
+            ),
+            ({}, "lable", "data.label: must be a column; got 'lable'. Did you mean 'label'"),
+            (dict.fromkeys(KINDS), "label", "data: must have a column to learn from beside the label 'label'"),
+        ],
+    )
+    def test_bad_tables_are_refused_in_one_line(self, table, changes, label, why):
+        with pytest.raises(BadInputError, match=f"^{why}") as caught:
+            infer_spec(table(**changes), label)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 2
+
+    def test_an_empty_file_is_refused(self, tmp_path):
+        (tmp_path / "a.csv").write_text("")
+        with pytest.raises(DataError, match="must hold rows; got the empty file"):
+            infer_spec(str(tmp_path / "a.csv"), "label")
+
+
+class TestResolve:
+    def test_nothing_is_left_open(self, table):
+        spec = resolved(table()).spec
+        assert spec.task == "binary"
+        assert spec.data.columns == KINDS
+        assert (spec.data.split.kind, spec.data.split.seed) == ("stratified", 0)
+        assert spec.extractors
+        assert all(e.id and e.columns for e in spec.extractors)
+        assert len({e.id for e in spec.extractors}) == len(spec.extractors)
+        assert [f.name for f in spec.search.fusions] == ["concat"]
+        assert spec.graph.members != "auto"
+
+    def test_it_is_settled_at_once(self, table):
+        first = resolved(table())
+        assert resolve_spec(first.spec, open_source(first.spec.data)).spec == first.spec
+
+    def test_a_choice_of_the_user_is_kept_and_needs_no_reason(self, table):
+        made = resolved(
+            table(),
+            {
+                "task": "multiclass",
+                "extractors": [{"name": "tabular", "columns": ["area"]}, "tfidf"],
+                "search.estimators": ["knn"],
+                "search.metric": "accuracy",
+                "graph.members": "bag",
+                "data.split": {"kind": "random", "seed": 7},
+            },
+            columns={"area": "categorical", "review": "text"},
+        )
+        spec = made.spec
+        assert spec.data.columns == {"area": "categorical", "review": "text"}
+        assert [(e.id, e.columns) for e in spec.extractors] == [("tabular", ("area",)), ("tfidf", ("review",))]
+        assert [e.name for e in spec.search.estimators] == ["knn"]
+        assert (spec.task, spec.search.metric, spec.graph.members) == ("multiclass", "accuracy", "bag")
+        assert (spec.data.split.kind, spec.data.split.seed) == ("random", 7)
+        assert set(made.reasons) == {"search.fusions"}
+
+    def test_ids_differ(self, table):
+        names = [{"name": "tabular"}, {"name": "tabular"}, {"name": "tfidf", "id": "tabular2"}, {"name": "tfidf"}]
+        made = resolved(table(), {"extractors": names})
+        assert [e.id for e in made.spec.extractors] == ["tabular1", "tabular3", "tabular2", "tfidf"]
+
+    def test_the_time_and_the_group_are_no_inputs(self, table):
+        for kind, column in (("temporal", "sold"), ("grouped", "zipcode")):
+            spec = resolved(table(), split={"kind": kind, "column": column}).spec
+            assert column not in spec.data.columns
+
+    def test_bag_follows_what_is_trained_on_the_folds(self, table):
+        assert resolved(table(), {"extractors": ["tabular", "tfidf"]}).spec.graph.members == "refit"
+
+    def test_faults_of_extractors_are_told_at_once(self, table):
+        extractors = ["pixels", {"name": "tfidf", "columns": ["revew", "area"]}, {"name": "tabular", "columns": []}]
+        with pytest.raises(SpecError, match=r"extractors\[0\]: pixels must have a column of kind") as caught:
+            resolved(table(), {"extractors": extractors})
+        assert caught.value.faults[1:] == (
+            "extractors[1].columns[0]: must be one of data.columns; got 'revew'. Did you mean 'review'?",
+            "extractors[1].columns[1]: tfidf reads columns of kind ['text']; got 'area', a numeric",
+            "extractors[2].columns: must name a column; got none",
+        )
+
+    def test_a_metric_of_another_task_is_refused(self, table):
+        with pytest.raises(BadInputError, match=r"metric: must be one of .* for a binary task; got 'r2'"):
+            resolved(table(), {"search.metric": "r2"})
+
+    def test_a_task_of_the_future_is_refused(self, table):
+        with pytest.raises(SpecError, match=r"task: must be one of \['binary', 'multiclass', 'regression'\]"):
+            resolved(table(), {"task": "clustering"})
+
+    def test_a_column_split_needs_its_column(self, table):
+        with pytest.raises(SpecError, match=r"data.split.column: must be a column; got 'split', the default"):
+            resolved(table(), split={"kind": "column"})
+
+    def test_a_sorted_label_is_seen_whole(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("hybrid_ray.data.source.SPREAD_BYTES", 0)
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"x": np.arange(5000) / 3, "label": np.repeat([0, 1], 2500)}), path)
+        assert resolved(str(path)).spec.task == "binary"
+
+
+REAL = [
+    ("houses/houses.parquet", "price", None, "regression", "column", {"house"}),
+    ("telco_churn/telco_churn.csv.gz", "Churn", None, "binary", "column", {"customerID"}),
+    ("fashion_products/fashion_products.parquet", "season", None, "multiclass", "column", {"id"}),
+    ("women_clothing/women_clothing.parquet", "Rating", "regression", "regression", "column", set()),
+    ("german_credit/german_credit.csv.gz", "label_bad", None, "binary", "column", set()),
+    ("sst2/sst2.parquet", "label", None, "binary", "column", set()),
+    ("sign_digits/sign_digits.parquet", "label", None, "multiclass", "column", {"path"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "said", "task", "split", "dropped"), REAL, ids=[r[0].partition("/")[0] for r in REAL]
+)
+def test_real_tables(shared_data, name, label, said, task, split, dropped):
+    spec, reasons = infer_spec(str(shared_data / name), label, said)
+    assert (spec.task, spec.data.split.kind, set(spec.data.drop)) == (task, split, dropped)
+    assert load_spec(parse_yaml(dump_yaml(spec, reasons), name)) == spec
