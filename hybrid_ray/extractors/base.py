@@ -103,7 +103,10 @@ class Extractor(ABC):
         """Decode the rows of a batch on a CPU. Never raises for what a row holds: it goes to ``errors``."""
 
     def setup(self, device: str = "cpu") -> None:  # noqa: B027 - an optional hook
-        """Load what ``extract`` needs, once a worker. ``device`` is ``"cpu"`` or ``"cuda"``; idempotent."""
+        """Load what ``extract`` needs, once a worker. ``device`` is ``"cpu"`` or ``"cuda"``; idempotent.
+
+        A trained extractor is set up before ``fit`` too, on the device that it is to train on.
+        """
 
     @abstractmethod
     def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:

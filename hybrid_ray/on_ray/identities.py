@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +18,7 @@ from hybrid_ray.data.source import Piece, Source
 from hybrid_ray.digests import KEY_BYTES, digest_json
 from hybrid_ray.on_ray.dataset import PieceRead, Shard, data_context, first_shards, gather, iter_shards, read_dataset
 from hybrid_ray.store.features import FeatureCache
+from hybrid_ray.store.memos import Memos
 from hybrid_ray.types import AnyArray, Kind
 
 MAX_REJECTS = 100_000
@@ -69,8 +69,10 @@ class Identify:
 
     def __call__(self, source: Source, piece: Piece, shards: Iterator[Shard]) -> Iterator[pa.Table]:
         """One table of one row a shard."""
-        memo = f"identities/{digest_json([piece.uri, piece.first, piece.stop, sorted(self.columns)])}.jsonl"
-        files, before = self._remembered(memo)
+        memos = Memos(self.cache.root, "identities")
+        key = digest_json([piece.uri, piece.first, piece.stop, sorted(self.columns)])
+        before = (memos.get(key) if "image" in self.columns.values() else None) or b""
+        files = FileDigests.from_bytes(before, self.verify)
         for shard in shards:
             coerced = coerce(shard.table, self.columns, source.base)
             digests = row_digests(coerced.batch, self.columns, files)
@@ -89,14 +91,7 @@ class Identify:
             )
         after = files.to_bytes()
         if after != before:
-            self.cache.root.write(memo, after)
-
-    def _remembered(self, memo: str) -> tuple[FileDigests, bytes]:
-        data = b""
-        if "image" in self.columns.values():
-            with suppress(FileNotFoundError):
-                data = self.cache.root.read(memo)
-        return FileDigests.from_bytes(data, self.verify), data
+            memos.put(key, after)
 
 
 @dataclass(frozen=True)

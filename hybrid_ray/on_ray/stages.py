@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import ray
 
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.rows import Rows
-from hybrid_ray.data.source import Source, read_piece
+from hybrid_ray.data.source import Source
 from hybrid_ray.errors import DataError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
 from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
 from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
-from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, RawRows, extract_rows, prepare_rows, settle
-from hybrid_ray.params import PluginParams
+from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, Place, RawRows, extract_rows, prepare_rows, settle
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.search.levels import level_candidates
@@ -31,8 +29,6 @@ from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import AnyArray, Kind, Modality
 
-DECIDE_ROWS = 64
-"""Rows on which an extractor chooses its precision."""
 MEMBER = "member:"
 """Prefix of the names of the ensemble's members among what is composed."""
 
@@ -146,7 +142,7 @@ def extract_stage(job: Job) -> Features:
     frozen: dict[str, FeatureSet] = {}
     raw: dict[str, RawRows] = {}
     rejects: list[tuple[int, str, str]] = []
-    decided = {str(spec.id): decide(job, spec) for spec in job.spec.extractors}
+    decided = {str(spec.id): _decided(job, spec) for spec in job.spec.extractors}
     for spec in decided.values():
         entry = Entry.of(spec, job.kinds)
         if EXTRACTORS.get(spec.name).tags.trained:
@@ -178,23 +174,14 @@ def extract_stage(job: Job) -> Features:
     return features
 
 
-def decide(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
-    """The extractor with every choice made that is left to the machine, made on the worker that will extract."""
+def _decided(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
+    """The extractor with every choice made that is left to the machine."""
     entry = Entry.of(spec, job.kinds)
     if not entry.build().undecided:
         return spec
-    piece = job.source.pieces[0]
-    sample = next(read_piece(job.source, piece, list(entry.columns), DECIDE_ROWS))
-    plan = _plan(job, spec)
-    params = ray.get(
-        _decide.options(num_cpus=plan.cpus, num_gpus=plan.gpus).remote(entry, sample, job.source.base, plan.device)
-    )
+    with job.progress.stage("decide"):
+        params = decide(entry, job.source, job.root, _plan(job, spec))
     return spec.model_copy(update={"params": params})
-
-
-@ray.remote
-def _decide(entry: Entry, sample: pa.Table, base: str, device: str) -> PluginParams:
-    return entry.build().resolve(coerce(sample, entry.columns, base).batch, device)
 
 
 @dataclass(frozen=True)
@@ -232,7 +219,9 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     pending: dict[str, dict[int, FoldFit]] = {}
     for name, raw in features.raw.items():
         costly = EXTRACTORS.get(raw.entry.name).tags.costly
-        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), job.root if costly else None, job.task_cpus)
+        root = job.root if costly else None
+        place = _fit_place(job, features.decided[name])
+        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), root, place)
         pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
     with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
         folds = {}
@@ -240,6 +229,12 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
             folds[name] = settle(fits)
             stage.advance(len(fits), name)
     return Trained(trainers, folds)
+
+
+def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
+    """A GPU where the extractor uses one and the cluster has it, else a plain task."""
+    plan = _plan(job, spec)
+    return Place(plan.cpus, plan.gpus, plan.device) if plan.gpus else Place(job.task_cpus)
 
 
 def _context(job: Job) -> FitContext:

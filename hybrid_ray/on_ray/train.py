@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import ray
@@ -104,7 +104,8 @@ def _prepare_piece(source: Source, piece: Piece, entry: Entry, shard_rows: int, 
 
 def prepare_rows(source: Source, entry: Entry, shard_rows: int, verify: Verify) -> RawRows:
     """Prepare every row of a source for one extractor, a task a piece; arrays stay in the object store."""
-    refs = [_prepare_piece.remote(source, piece, entry, shard_rows, verify) for piece in source.pieces]
+    bare = source.bare()
+    refs = [_prepare_piece.remote(bare, piece, entry, shard_rows, verify) for piece in source.pieces]
     sides = ray.get([side for _, side in refs])
     return RawRows(
         entry=entry,
@@ -149,6 +150,7 @@ def _fit(
     context: FitContext,
     key: str,
     root: StoreRoot | None,
+    device: str,
 ) -> tuple[State, Block, bool]:
     """Fit one copy on ``rows`` of the training rows and extract all of them."""
     cache = TrainedCache(root) if root is not None else None
@@ -156,12 +158,21 @@ def _fit(
     if found is not None:
         return found[0], found[1], True
     extractor = entry.build()
+    extractor.setup(device)
     extractor.fit(prepared.take(rows), y[rows], context)
-    extractor.setup("cpu")
+    extractor.setup(device)
     state, block = extractor.get_state(), extractor.block(prepared)
     if cache is not None:
         cache.put(key, state, block)
     return state, block, False
+
+
+class Place(NamedTuple):
+    """Where a fit runs: what it asks of Ray, and the device that it trains on."""
+
+    cpus: float
+    gpus: float = 0.0
+    device: str = "cpu"
 
 
 class FoldTrainer:
@@ -177,18 +188,18 @@ class FoldTrainer:
     context : FitContext
     root : StoreRoot or None
         Where fits are kept; None for an extractor that is quicker to fit than to read.
-    cpus : float
-        CPUs of one fit.
+    place : Place
+        What one fit asks for.
     """
 
     def __init__(
-        self, raw: RawRows, order: AnyArray, y: AnyArray, context: FitContext, root: StoreRoot | None, cpus: float
+        self, raw: RawRows, order: AnyArray, y: AnyArray, context: FitContext, root: StoreRoot | None, place: Place
     ) -> None:
         self.raw = raw
         self.order = order
         self.context = context
         self.root = root
-        self.cpus = cpus
+        self.place = place
         self._y = ray.put(y)
         self._prepared = _take.remote(order, *raw.parts)
         self._base = {
@@ -203,8 +214,8 @@ class FoldTrainer:
         rows = np.concatenate([np.arange(s.start, s.stop) for s in training])
         key = digest_json(self._base | {"fold": fold, "training": digest_arrays([rows])})
         context = replace(self.context, seed=self.context.seed + fold + 1)
-        state, block, cached = _fit.options(num_cpus=self.cpus).remote(
-            self.raw.entry, self._prepared, self._y, rows, context, key, self.root
+        state, block, cached = _fit.options(num_cpus=self.place.cpus, num_gpus=self.place.gpus).remote(
+            self.raw.entry, self._prepared, self._y, rows, context, key, self.root, self.place.device
         )
         return FoldFit(state, block, key, cached)
 

@@ -6,16 +6,18 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from hybrid_ray.store import features, models, runs, trained
+from hybrid_ray.store import features, memos, models, runs, trained
 from hybrid_ray.store.backends import Entry
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore, run_prefix
 
-AREAS = (features.AREA, trained.AREA, runs.AREA, models.AREA)
+AREAS = (features.AREA, trained.AREA, memos.AREA, runs.AREA, models.AREA)
 MIN_AGE_S = 3600.0
 """Seconds for which a file that nothing refers to yet is left alone: who wrote it may be about to refer to it."""
+MEMO_AGE_S = 30 * 86_400.0
+"""Seconds after which a memo goes: nothing refers to one, and what is still wanted is found again."""
 
 
 def usage(root: StoreRoot) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def usage(root: StoreRoot) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``uri``; for each of features, trained, runs, models and other ``{"files", "bytes"}``; ``total``.
+        ``uri``; for each of features, trained, memos, runs, models and other ``{"files", "bytes"}``; ``total``.
     """
     counts = {area: {"files": 0, "bytes": 0} for area in (*AREAS, "other")}
     for entry in root.entries():
@@ -40,7 +42,8 @@ def gc(root: StoreRoot, keep_runs: int | None = None, min_age_s: float = MIN_AGE
     """Remove what no run and no model refers to.
 
     That is: artifacts that became no version or whose version was deleted; features and trained extractors that no run
-    uses; fitted chains of finished runs; predictions and chains that a crash left without a record; half-written files.
+    uses; fitted chains of finished runs; memos of a month ago; predictions and chains that a crash left without a
+    record; half-written files.
     A run that never noted what it uses (``RunStore.use``) may use anything: no features are removed while there is one.
 
     Parameters
@@ -56,7 +59,8 @@ def gc(root: StoreRoot, keep_runs: int | None = None, min_age_s: float = MIN_AGE
     dict
         ``removed``: ``{"files", "bytes"}`` by area; ``total``; ``kept``: why features were left alone, or empty.
     """
-    before = time.time() - min_age_s
+    now = time.time()
+    before = now - min_age_s
     doomed: dict[str, list[Entry]] = {area: [] for area in AREAS}
     listed = RunStore(root).list()
     finished = [run["run_id"] for run in listed if run["status"] == "finished"]
@@ -64,6 +68,7 @@ def gc(root: StoreRoot, keep_runs: int | None = None, min_age_s: float = MIN_AGE
     for run_id in root.folders(runs.AREA):
         doomed[runs.AREA] += _of_run(root, run_id, run_id in dropped, run_id in finished, before)
     doomed[models.AREA] = _artifacts(root, before)
+    doomed[memos.AREA] = [e for e in root.entries(memos.AREA) if e.modified < now - max(MEMO_AGE_S, min_age_s)]
     kept_runs = [run["run_id"] for run in listed if run["run_id"] not in dropped]
     used, silent = _uses(root, kept_runs)
     if not silent:

@@ -88,6 +88,7 @@ def ready(plugin: type[Extractor], case: Case, n: int = 24) -> Extractor:
     """The case's extractor, fitted on ``n`` toy rows when it is trained, and set up."""
     extractor = built(plugin, case)
     if plugin.tags.trained:
+        extractor.setup("cpu")
         prepared = extractor.prepare(toy_batch(case.columns, n))
         labels = toy_labels(n) if plugin.tags.supervised else None
         extractor.fit(prepared, labels, FitContext("multiclass", N_CLASSES, seed=SEED))

@@ -24,6 +24,7 @@ from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.features import FeatureCache
 from hybrid_ray.store.golden import make_golden
 from hybrid_ray.store.ledger import FitRecord, Ledger
+from hybrid_ray.store.memos import Memos
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.records import Journal
 from hybrid_ray.store.root import StoreRoot
@@ -705,3 +706,16 @@ def test_gc_keeps_what_is_used(root, graph, golden):
     counts = usage(root)
     assert counts["total"]["bytes"] == sum(e.size for e in root.entries())
     assert counts["runs"]["files"] == counts["total"]["files"]
+
+
+def test_memos_are_kept_until_they_are_old(root, monkeypatch):
+    memos = Memos(root, "decided")
+    assert memos.get("aa") is None
+    memos.put("aa", b"1")
+    memos.put("aa", b"22")
+    assert memos.get("aa") == b"22"
+    assert usage(root)["memos"] == {"files": 1, "bytes": 2}
+    assert gc(root, min_age_s=-1)["removed"]["memos"]["files"] == 0
+    monkeypatch.setattr("hybrid_ray.store.usage.MEMO_AGE_S", -1)
+    assert gc(root, min_age_s=-1)["removed"]["memos"]["files"] == 1
+    assert memos.get("aa") is None

@@ -1,0 +1,49 @@
+"""Choices of an extractor that are left to the machine, made once on the kind of worker that will extract."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import ray
+from pydantic import ValidationError
+
+from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.source import Piece, Source, read_piece
+from hybrid_ray.digests import digest_json
+from hybrid_ray.extractors.precision import hardware_key
+from hybrid_ray.on_ray.resources import ExtractionPlan
+from hybrid_ray.on_ray.train import Entry
+from hybrid_ray.params import PluginParams
+from hybrid_ray.store.memos import Memos
+from hybrid_ray.store.root import StoreRoot
+
+SAMPLE_ROWS = 64
+"""Rows on which an extractor chooses."""
+
+
+def decide(entry: Entry, source: Source, root: StoreRoot, plan: ExtractionPlan) -> PluginParams:
+    """Parameters with every choice made, see ``Extractor.resolve``.
+
+    The answer is remembered in the store under the undecided extractor and the hardware, so that later runs neither
+    load the network for it nor choose otherwise because other rows came first.
+    """
+    task = _decide.options(num_cpus=plan.cpus, num_gpus=plan.gpus)
+    decided: PluginParams = ray.get(task.remote(entry, source.bare(), source.pieces[0], root, plan.device))
+    return decided
+
+
+@ray.remote
+def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device: str) -> PluginParams:
+    extractor = entry.build()
+    memos = Memos(root, "decided")
+    key = digest_json([extractor.fingerprint(), hardware_key(device)])
+    known = memos.get(key)
+    if known is not None:
+        with suppress(ValidationError):  # Written by another version: choose again.
+            chosen = extractor.Params.model_validate_json(known)
+            # What the fingerprint leaves out (where the weights lie) is this run's own.
+            return chosen.model_copy(update=extractor.params.model_dump(exclude=set(extractor.identity())))
+    sample = next(read_piece(source, piece, list(entry.columns), SAMPLE_ROWS))
+    decided = extractor.resolve(coerce(sample, entry.columns, source.base).batch, device)
+    memos.put(key, decided.model_dump_json().encode())
+    return decided
