@@ -1,0 +1,142 @@
+"""Bad input ends with exit code 2 and one clear line, and leaves nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hybrid_ray.cli import main
+from hybrid_ray.testing.graphs import png
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A good spec on a small table, to be spoilt."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    pd.DataFrame({"x": rng.normal(y), "label": y}).to_csv(tmp_path / "rows.csv", index=False)
+    return {
+        "version": 1,
+        "name": "spoilt",
+        "task": "binary",
+        "data": {"path": str(tmp_path / "rows.csv"), "label": "label", "columns": {"x": "numeric"}},
+        "extractors": [{"name": "tabular"}],
+        "search": {"trials": 2, "folds": 2},
+    }
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Runs a spec that must be refused; gives the one line."""
+
+    def call(spec, *options):
+        (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+        store = tmp_path / "store"
+        code = main(["run", str(tmp_path / "spec.yaml"), "--store", str(store), "--quiet", *options])
+        said = capsys.readouterr().err
+        assert code == 2, said
+        assert not list(store.rglob("*.json")), "nothing may be left"
+        return said
+
+    return call
+
+
+def test_all_faults_of_a_spec_at_once(asked, refused):
+    asked["task"] = "binry"
+    asked["search"]["folds"] = 1
+    asked["extractors"] = [{"name": "tabullar"}]
+    said = refused(asked)
+    for path, hint in (("task", "binary"), ("search.folds", "1"), ("extractors", "tabular")):
+        assert path in said
+        assert hint in said
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wanted"),
+    [
+        ("data.label", "lable", r"Did you mean 'label'"),
+        ("version", 99, "newer"),
+        ("data.path", "/nowhere/rows.csv", "/nowhere/rows.csv"),
+    ],
+)
+def test_a_wrong_value(asked, refused, path, value, wanted):
+    room = asked
+    *folders, leaf = path.split(".")
+    for folder in folders:
+        room = room[folder]
+    room[leaf] = value
+    said = refused(asked)
+    assert wanted in said
+    assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"", "empty"),
+        (b"PK\x03\x04" + bytes(range(200)), "rows.csv"),
+        (b"x,label\n" + b"1,0\n" * 40, "class"),
+    ],
+    ids=["empty", "another format", "one class"],
+)
+def test_a_wrong_file(asked, refused, tmp_path, content, wanted):
+    (tmp_path / "rows.csv").write_bytes(content)
+    said = refused(asked)
+    assert wanted in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_store_that_is_not_writable(asked, tmp_path, capsys):
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(asked))
+    (tmp_path / "file").write_text("in the way")
+    assert main(["run", str(tmp_path / "spec.yaml"), "--store", str(tmp_path / "file" / "store"), "--quiet"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_an_override_that_is_no_yaml(asked, refused):
+    assert "--set search.folds: the value must be YAML; got '[3'" in refused(asked, "--set", "search.folds=[3")
+
+
+def in_a_process(spec, folder):
+    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
+    command = [sys.executable, "-m", "hybrid_ray.cli", "run", "spec.yaml", "--store", "store", "--quiet"]
+    environment = os.environ | {"HYBRID_RAY_OBJECT_STORE_MB": "200"}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def test_more_gpus_than_the_cluster_has(asked, tmp_path):
+    asked["extractors"] = [{"name": "tabular", "resources": {"num_gpus": 64}}]
+    done = in_a_process(asked, tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "num_gpus" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "store").rglob("run.json"))
+
+
+def test_too_many_corrupt_images(asked, tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    photos = [png(np.full((8, 8, 3), 60 + 120 * v, np.uint8)) if i % 10 > 2 else b"no image" for i, v in enumerate(y)]
+    pd.DataFrame({"photo": photos, "label": y}).to_parquet(tmp_path / "rows.parquet")
+    asked["data"] |= {"path": "rows.parquet", "columns": {"photo": "image"}, "max_bad_fraction": 0.1}
+    asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}]
+    done = in_a_process(asked, tmp_path)
+    assert done.returncode == 2, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("hybrid-ray:")]
+    assert "data.max_bad_fraction" in line
+    assert "18 of 60" in line
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "store").rglob("result.json"))
+
+
+def test_json_goes_to_standard_output_and_nothing_else(asked, tmp_path, capsys):
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(asked))
+    assert main(["spec", "validate", str(tmp_path / "spec.yaml"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"valid": True, "name": "spoilt"}
+    assert said.err == ""
