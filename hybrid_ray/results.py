@@ -145,6 +145,16 @@ def describe_scores(answer: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def describe_importance(answer: Mapping[str, Any]) -> list[str]:
+    """Lines for people about what a model needs."""
+    head = f"{answer['model']}:{answer['version']} on {answer['rows']} rows: {answer['metric']} "
+    lines = [f"{head}{_number(answer['score'])}; its loss when a column is shuffled {answer['repeats']} times"]
+    for each in answer["importance"]:
+        interval = _interval([each["low"], each["high"]])
+        lines.append(f"  {each['name']:<32} {_number(each['mean']):>9}  {interval}")
+    return [*lines, f"  picture: {answer['out']}/importance.png"]
+
+
 def model_lines(models: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines for people about the versions in a store."""
     lines = []

@@ -65,6 +65,30 @@ def evaluate(
 
 
 @app.command()
+def explain(
+    model: ModelRef,
+    data: NeedData,
+    out: Annotated[str, typer.Option("--out", help="Folder for importance.json and importance.png.")],
+    rows: Annotated[int, typer.Option("--rows", min=2, help="Rows at most, sampled.")] = 500,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Shuffles of each column.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sample and shuffles.")] = 0,
+    store: Store = DEFAULT_STORE,
+    address: Address = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Tell how much a model needs each column and each modality: permutation importance on labelled rows."""
+    from hybrid_ray.on_ray.cluster import connect
+    from hybrid_ray.on_ray.explain import explain_file
+    from hybrid_ray.results import describe_importance
+
+    with connect(address, quiet=not verbose) as cluster:
+        answer = explain_file(cluster, model, store, data, out, rows=rows, repeats=repeats, seed=seed)
+    emit(answer, as_json, describe_importance(answer))
+
+
+@app.command()
 def serve(
     model: ModelRef,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",

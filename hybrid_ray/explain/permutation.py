@@ -8,7 +8,7 @@ Fisher, Rudin, Dominici (2019), "All Models are Wrong, but Many are Useful", JML
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +54,13 @@ def permutation_importance(
     score: Callable[[AnyArray, AnyArray], float],
     *,
     groups: Mapping[str, Sequence[str]] | None = None,
-    repeats: int = 5,
+    repeats: int = 10,
     seed: int = 0,
 ) -> list[Importance]:
     """Importance of each column and each modality to a fitted graph, largest first.
 
     Only the extractors that read a shuffled column run again, so the cost is (extractors of the group) x ``repeats``
-    passes over the rows, not a whole prediction each.
+    passes over the rows, not a whole prediction each. A group is shuffled alike whatever other groups are asked for.
 
     Parameters
     ----------
@@ -74,25 +74,36 @@ def permutation_importance(
         ``score(y, outputs)``, larger is better.
     groups : mapping of str to sequence of str, optional
         Columns to shuffle together; default ``column_groups(graph)``.
-    repeats : int, default 5
+    repeats : int, default 10
     seed : int, default 0
 
     Returns
     -------
     list of Importance
     """
-    rng = np.random.default_rng(seed)
     blocks = graph.extract(batch)
     base = score(y, graph.combine(blocks))
     found = []
-    for name, columns in (groups or column_groups(graph)).items():
-        touched = {k: e for k, e in graph.extractors.items() if set(e.columns) & set(columns)}
+    for name, columns in (groups if groups is not None else column_groups(graph)).items():
+        rng = np.random.default_rng([seed, *name.encode()])
+        touched = [group for group in graph.groups() if set(_columns(graph, group)) & set(columns)]
         losses = []
         for _ in range(repeats):
             order = rng.permutation(len(y))
             shuffled = {c: values[order] if c in columns else values for c, values in batch.items()}
-            changed = {k: e.transform({c: shuffled[c] for c in e.columns}) for k, e in touched.items()}
-            losses.append(base - score(y, graph.combine(blocks | changed)))
+            changed = dict(blocks)
+            for group in touched:
+                changed |= graph.blocks(group, graph.prepare(group, shuffled))
+            losses.append(base - score(y, graph.combine(changed)))
         low, high = np.quantile(losses, [0.025, 0.975])
         found.append(Importance(name, float(np.mean(losses)), float(low), float(high)))
-    return sorted(found, key=lambda importance: -importance.mean)
+    return ranked(found)
+
+
+def ranked(found: Iterable[Importance]) -> list[Importance]:
+    """The largest first; equal ones by name."""
+    return sorted(found, key=lambda importance: (-importance.mean, importance.name))
+
+
+def _columns(graph: Graph, group: str) -> Iterable[str]:
+    return graph.extractors[graph.groups()[group][0]].columns

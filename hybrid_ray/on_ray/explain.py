@@ -1,0 +1,147 @@
+"""Explanations of a stored model on rows of a file, its columns divided over the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.source import Source, open_source, read_piece
+from hybrid_ray.data.target import encode_known
+from hybrid_ray.errors import BadInputError, DataError
+from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.explain.permutation import Importance, column_groups, permutation_importance, ranked
+from hybrid_ray.explain.plots import importance_chart
+from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.model import StoredModel
+from hybrid_ray.spec import DataSpec
+from hybrid_ray.types import AnyArray, Batch
+
+READ_ROWS = 1024
+"""Rows that are read at once."""
+
+
+def explain_file(
+    cluster: Cluster, model: str, store: str, data: str, out: str, *, rows: int = 500, repeats: int = 10, seed: int = 0
+) -> dict[str, Any]:
+    """Permutation importance of every column and every modality to a model.
+
+    Memory is O(``rows``) on every worker; the cost is (columns + modalities) x ``repeats`` passes over the rows.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    model : str
+        ``name``, ``name@champion``, ``name:version`` or a folder.
+    store : str
+    data : str
+        Rows with the model's label column; best those that it was not trained on.
+    out : str
+        Folder that gets ``importance.json`` and ``importance.png``; made when it is not there.
+    rows : int, default 500
+        Rows at most; a random sample of more.
+    repeats : int, default 10
+    seed : int, default 0
+
+    Returns
+    -------
+    dict
+        ``model``, ``version``, ``metric``, ``rows``, ``repeats``, ``score``, ``importance`` (a list of name, mean, low
+        and high, largest first) and ``out``.
+
+    Raises
+    ------
+    BadInputError
+        ``out`` cannot be written.
+    DataError
+        The label column is missing, or no row has a label that the model knows.
+    """
+    folder = _made(out)
+    stored = StoredModel.find(store, model)
+    graph = stored.checked()
+    source = open_source(DataSpec(path=data, label=graph.label))
+    wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
+    table = sample_rows(source, wanted, rows, seed)
+    target = encode_known(table[graph.label], graph.task, graph.classes)
+    known = np.flatnonzero(~target.missing)
+    if not len(known):
+        raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
+    batch = coerce(table.take(pa.array(known)), graph.columns, source.base).batch
+    y = target.y[known]
+    metric = get_metric(graph.info.get("metric", "auto"), graph.task)
+    groups = column_groups(graph)
+    workers = min(max(int(cluster.view().cpus), 1), len(groups))
+    shared = ray.put((batch, y))
+    parts = [dict(list(groups.items())[i::workers]) for i in range(workers)]
+    tasks = [
+        _importance.options(num_cpus=cluster.task_cpus).remote(stored, shared, metric.name, part, repeats, seed)
+        for part in parts
+    ]
+    found = ranked(importance for part in ray.get(tasks) for importance in part)
+    answer = {
+        "model": stored.name,
+        "version": stored.version,
+        "metric": metric.name,
+        "rows": len(known),
+        "repeats": repeats,
+        "score": metric.score(y, graph.outputs(batch)),
+        "importance": [asdict(each) for each in found],
+        "out": str(folder),
+    }
+    (folder / "importance.json").write_text(json.dumps(answer, indent=1))
+    (folder / "importance.png").write_bytes(importance_chart(found, metric.name))
+    return answer
+
+
+@ray.remote
+def _importance(
+    stored: StoredModel,
+    shared: tuple[Batch, AnyArray],
+    metric: str,
+    groups: dict[str, tuple[str, ...]],
+    repeats: int,
+    seed: int,
+) -> list[Importance]:
+    graph = stored()
+    graph.setup("cpu")
+    batch, y = shared
+    scored = get_metric(metric, graph.task)
+
+    def gain(labels: AnyArray, outputs: AnyArray) -> float:
+        score = scored.score(labels, outputs)
+        return score if scored.direction == "maximize" else -score
+
+    return permutation_importance(graph, batch, y, gain, groups=groups, repeats=repeats, seed=seed)
+
+
+def sample_rows(source: Source, columns: Sequence[str], rows: int, seed: int) -> pa.Table:
+    """At most ``rows`` rows of a source, chosen at random, in row order; reads every piece that holds one."""
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(source.n_rows, min(rows, source.n_rows), replace=False))
+    tables = []
+    for piece in source.pieces:
+        start = piece.start
+        wanted = chosen[(chosen >= start) & (chosen < start + piece.n_rows)]
+        if not len(wanted):
+            continue
+        for table in read_piece(source, piece, columns, READ_ROWS):
+            here = wanted[(wanted >= start) & (wanted < start + len(table))]
+            tables.append(table.take(pa.array(here - start)))
+            start += len(table)
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _made(out: str) -> Path:
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"--out: must be a folder that can be written; got {out!r} ({error.strerror})") from error
+    return folder
