@@ -29,6 +29,9 @@ def predict(
     model: ModelRef,
     data: NeedData,
     out: Annotated[str, typer.Option("--out", help="File to write: .parquet, .csv or .jsonl.")],
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", help="Column to copy; default: those that name the rows.")
+    ] = None,
     store: Store = DEFAULT_STORE,
     address: Address = None,
     as_json: Json = False,
@@ -40,7 +43,7 @@ def predict(
     from hybrid_ray.on_ray.predict import predict_file
 
     with connect(address, quiet=not verbose) as cluster:
-        answer = predict_file(cluster, model, store, data, out)
+        answer = predict_file(cluster, model, store, data, out, keep)
     emit(answer, as_json, [f"{answer['rows']} rows predicted by {answer['model']}:{answer['version']} → {out}"])
 
 
