@@ -37,6 +37,8 @@ class EstimatorTags:
         True when it wants standardised inputs (the feature fusion then scales).
     copies : float
         Copies of the training matrix that a fit makes: the memory budget counts them.
+    pairs : int
+        Up to this many training rows a fit holds two float64 matrices of rows x rows; the budget counts these too.
     max_rows : int or None
         Above this many training rows a fit is too slow to be tried.
     """
@@ -44,6 +46,7 @@ class EstimatorTags:
     tasks: frozenset[Task]
     scaled: bool = False
     copies: float = 1.0
+    pairs: int = 0
     max_rows: int | None = None
 
 

@@ -22,6 +22,9 @@ BOTH = CLASSIFICATION | REGRESSION
 ClassWeight = Literal["balanced"]
 CLASS_WEIGHTS: tuple[ClassWeight | None, ...] = (None, "balanced")
 
+GRAM_ROWS = 8000
+"""Up to this many training rows the kernel matrix is made once, by BLAS, and every inner fit takes its part of it."""
+
 
 class OwnFamily(EstimatorFamily):
     """A family whose models are our own scikit-learn estimators, which know how to save themselves."""

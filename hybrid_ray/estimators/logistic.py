@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class LogisticParams(PluginParams):
     """Parameters of :class:`Logistic`."""
 
-    C: float = Field(0.1, gt=0, le=1e6)
-    """Inverse of the L2 penalty's strength."""
+    C: float = Field(3.0, gt=0, le=1e9)
+    """Inverse of the L2 penalty's strength, relative to 1 / (total variance of the features)."""
     class_weight: ClassWeight | None = None
     """balanced: every class counts the same, however many rows it has."""
     max_iter: int = Field(1000, ge=1, le=100_000)
@@ -61,9 +61,9 @@ class Logistic(OwnFamily):
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
         """Penalty and class weight."""
-        return {"C": trial.suggest_float("C", 1e-4, 1e2, log=True)} | suggest_class_weight(trial, task)
+        return {"C": trial.suggest_float("C", 1e-2, 1e4, log=True)} | suggest_class_weight(trial, task)
 
     @classmethod
     def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
-        """A middling penalty, a weak one, and a strong one for noisy or wide features."""
-        return [{"C": c, "class_weight": None} for c in (0.1, 1.0, 0.01)]
+        """A middling penalty, a weak one for clean classes, and a strong one for noisy features."""
+        return [{"C": c, "class_weight": None} for c in (3.0, 50.0, 0.3)]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RidgeParams(PluginParams):
     """Parameters of :class:`RidgeRegression`."""
 
-    alpha: float = Field(10.0, gt=0, le=1e9)
-    """Strength of the L2 penalty."""
+    alpha: float = Field(1.0, gt=0, le=1e9)
+    """Strength of the L2 penalty, relative to the total variance of the features."""
 
 
 @ESTIMATORS.register("ridge")
@@ -49,9 +49,9 @@ class RidgeRegression(OwnFamily):
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
         """The penalty."""
-        return {"alpha": trial.suggest_float("alpha", 1e-2, 1e5, log=True)}
+        return {"alpha": trial.suggest_float("alpha", 1e-3, 1e3, log=True)}
 
     @classmethod
     def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
-        """From a moderate penalty to one for wide features."""
-        return [{"alpha": alpha} for alpha in (10.0, 300.0, 5000.0)]
+        """A middling penalty, a weak one for clean relations, and a strong one for noisy features."""
+        return [{"alpha": alpha} for alpha in (1.0, 0.05, 20.0)]

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
-from hybrid_ray.estimators.common import BOTH, ClassWeight, OwnFamily, is_regression, suggest_class_weight, typed
+from hybrid_ray.estimators.common import (
+    BOTH,
+    GRAM_ROWS,
+    ClassWeight,
+    OwnFamily,
+    is_regression,
+    suggest_class_weight,
+    typed,
+)
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import Task
@@ -40,7 +48,7 @@ class SVMParams(PluginParams):
 class SVM(OwnFamily):
     """Support vector machine; class probabilities are calibrated on inner folds."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=6.0, max_rows=12_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=6.0, pairs=GRAM_ROWS, max_rows=12_000)
     Params = SVMParams
 
     @classmethod

@@ -20,6 +20,8 @@ from hybrid_ray.spec import Resources
 
 ACTOR_BYTES = int(1.5 * 2**30)
 """Memory that one worker is taken to need: torch itself, a model of ordinary size, a batch and its activations."""
+MODEL_BYTES = 256 * 2**20
+"""Memory that a trial needs beside its matrices: the process itself and a fitted model."""
 BATCH_ROWS = 256
 """Rows that are decoded and handed to an extractor at once; it divides them as suits its network. Fewer rows would
 leave it less choice of texts of one length."""
@@ -330,7 +332,7 @@ def plan_search(
     *,
     matrix_bytes: int,
     copies: float,
-    model_bytes: int = 256 * 2**20,
+    model_bytes: int = MODEL_BYTES,
     max_concurrent: int | None = None,
     batch: int | None = None,
 ) -> SearchResources:

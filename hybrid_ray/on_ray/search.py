@@ -13,7 +13,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.matrices import Folded
-from hybrid_ray.on_ray.resources import SearchResources, plan_search
+from hybrid_ray.on_ray.resources import MODEL_BYTES, SearchResources, plan_search
 from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Progress
@@ -171,8 +171,16 @@ def search_candidates(
     load_plugins()
     with progress.stage("search", plan.trials) as stage:
         setting, n_rows, _ = ray.get(_facts.remote(plan, folded.ref))
-        copies = max(ESTIMATORS.get(choice.name).tags.copies for choice in plan.estimators)
-        resources = _resources(cluster, plan, n_rows * sum(folded.dims.values()) * 4, copies, plan.trials)
+        tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
+        pairs = min(n_rows, max(tag.pairs for tag in tags))
+        resources = _resources(
+            cluster,
+            plan,
+            plan.trials,
+            matrix_bytes=n_rows * sum(folded.dims.values()) * 4,
+            copies=max(tag.copies for tag in tags),
+            model_bytes=MODEL_BYTES + 2 * 8 * pairs**2,
+        )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
         search = BatchSearch(
             make_optuna(CandidateSpace(plan, folded.dims), portfolio(plan, folded.dims), plan.sampler, plan.seed),
@@ -239,7 +247,7 @@ def search_ensembles(
         trials = trials[:limit]
         library = _library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
-        resources = _resources(cluster, plan, n_bytes * len(trials), FUSION_COPIES, lanes)
+        resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
         book = EnsembleBook(plan.scorer.direction)
         search = BatchSearch(
             make_optuna(
@@ -259,11 +267,14 @@ def search_ensembles(
     return replace(answer, seconds=time.monotonic() - started)
 
 
-def _resources(cluster: Cluster, plan: SearchPlan, matrix_bytes: int, copies: float, trials: int) -> SearchResources:
+def _resources(
+    cluster: Cluster, plan: SearchPlan, trials: int, *, matrix_bytes: int, copies: float, model_bytes: int = MODEL_BYTES
+) -> SearchResources:
     return plan_search(
         cluster.view(),
         matrix_bytes=matrix_bytes,
         copies=copies,
+        model_bytes=model_bytes,
         max_concurrent=plan.max_concurrent,
         batch=min(plan.batch, trials) if plan.deterministic else trials,
     )

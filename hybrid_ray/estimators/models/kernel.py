@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
+from hybrid_ray.estimators.common import GRAM_ROWS
 from hybrid_ray.estimators.models.base import ClassWeight, OwnClassifier, OwnRegressor
 from hybrid_ray.estimators.models.calibration import calibrated, fit_calibration
 from hybrid_ray.estimators.models.resample import inner_folds
@@ -18,8 +19,6 @@ from hybrid_ray.types import AnyArray
 
 Kernel = Literal["rbf", "linear"]
 
-GRAM_ROWS = 5000
-"""Up to this many training rows the kernel matrix is made once, by BLAS, and every inner fit takes its part of it."""
 _CACHE_MB = 200
 
 

@@ -1,4 +1,9 @@
-"""Linear models: fitted by scikit-learn, kept and applied as one matrix."""
+"""Linear models: fitted by scikit-learn, kept and applied as one matrix.
+
+A penalty is relative to the total variance of the columns: as if rows had been brought to a mean squared length of 1.
+The same value then suits ten standardised features and ten thousand; an absolute one would leave wide features all but
+unpenalised.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +19,19 @@ from hybrid_ray.estimators.models.base import ClassWeight, OwnClassifier, OwnReg
 from hybrid_ray.types import AnyArray
 
 
+def total_variance(X: AnyArray) -> float:
+    """Sum of the variances of the columns of (n, d): the mean squared length of the centred rows; 1 for none."""
+    total = float(X.var(axis=0).sum())
+    return total if total > 0 else 1.0
+
+
 class LinearClassifier(OwnClassifier):
     """Multinomial logistic regression with an L2 penalty.
 
     Parameters
     ----------
     C : float, default=1.0
-        Inverse of the penalty's strength.
+        Inverse of the penalty's strength, relative to 1 / (total variance of the columns).
     class_weight : {"balanced"}, dict or None, default=None
         ``"balanced"``: every class counts the same.
     max_iter : int, default=1000
@@ -37,10 +48,11 @@ class LinearClassifier(OwnClassifier):
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on rows (n, d) and labels (n,)."""
         matrix, codes = self._training(X, y)
-        model = LogisticRegression(C=self.C, max_iter=self.max_iter)
+        values = matrix.astype(np.float64)
+        model = LogisticRegression(C=self.C / total_variance(values), max_iter=self.max_iter)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(matrix.astype(np.float64), codes, sample_weight=self._emphasis(codes, self.class_weight))
+            model.fit(values, codes, sample_weight=self._emphasis(codes, self.class_weight))
         self.n_iter_ = int(model.n_iter_.max())
         self.coef_ = np.ascontiguousarray(model.coef_.T)
         self.intercept_ = np.ascontiguousarray(model.intercept_)
@@ -66,7 +78,7 @@ class LinearRegressor(OwnRegressor):
     Parameters
     ----------
     alpha : float, default=1.0
-        Strength of the L2 penalty.
+        Strength of the L2 penalty, relative to the total variance of the columns.
     """
 
     kept = ("coef_", "intercept_")
@@ -76,8 +88,9 @@ class LinearRegressor(OwnRegressor):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on rows (n, d) and values (n,)."""
-        matrix, values = self._training(X, y)
-        model = Ridge(alpha=self.alpha).fit(matrix.astype(np.float64), values)
+        matrix, targets = self._training(X, y)
+        values = matrix.astype(np.float64)
+        model = Ridge(alpha=self.alpha * total_variance(values)).fit(values, targets)
         self.coef_ = np.ascontiguousarray(model.coef_)
         self.intercept_ = np.atleast_1d(np.asarray(model.intercept_, np.float64))
         return self

@@ -19,8 +19,9 @@ def rows():
 
 def test_logistic_regression_is_scikit_learns(rows):
     X, y = rows
+    values = X.astype(np.float64)
     for codes in (y, (y > 0).astype(int)):
-        theirs = LogisticRegression(C=0.5).fit(X.astype(np.float64), codes).predict_proba(X.astype(np.float64))
+        theirs = LogisticRegression(C=0.5 / values.var(axis=0).sum()).fit(values, codes).predict_proba(values)
         np.testing.assert_allclose(LinearClassifier(C=0.5).fit(X, codes).predict_proba(X), theirs, atol=1e-9)
 
 
@@ -29,6 +30,19 @@ def test_a_logistic_fit_that_does_not_converge_is_used_without_a_warning(rows, r
     model = LinearClassifier(C=1e6, max_iter=2).fit(X, y)
     assert model.n_iter_ == 2
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("build", [lambda: LinearClassifier(C=2.0), lambda: LinearRegressor(alpha=0.3)])
+def test_a_penalty_suits_any_number_and_any_scale_of_features(rows, build):
+    X, y = rows
+
+    def predict(model, rows):
+        return model.predict_proba(rows) if hasattr(model, "predict_proba") else model.predict(rows)
+
+    alone = predict(build().fit(X, y > 0), X)
+    for same in (np.tile(X, (1, 50)), X * 30, np.concatenate([X, np.ones_like(X)], axis=1)):
+        np.testing.assert_allclose(predict(build().fit(same, y > 0), same), alone, atol=1e-3)
+    assert np.isfinite(predict(build().fit(np.ones_like(X), y > 0), X)).all()
 
 
 def test_ridge_stands_collinear_columns(rows, recwarn):
