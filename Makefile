@@ -19,15 +19,17 @@ install: $(BIN)/.installed
 demo: install
 	$(BIN)/python -m hybrid_ray.demo
 
-test: install lint fast
+test: install lint fast slow
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What needs no cluster runs side by side, a process a core; what shares one cluster runs after it.
 fast: install
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow" -n auto tests/unit tests/contract --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow" tests/on_ray tests/e2e
 
 # Long tests: kills, other clusters, the README's longer blocks.
 slow: install
