@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from hybrid_ray.estimators.models.base import OwnEstimator
 
 
+PENALTIES: tuple[float | None, ...] = (None, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0, 10_000.0)
+"""What the search tries for C."""
+
+
 class LogisticParams(PluginParams):
     """Parameters of :class:`Logistic`."""
 
-    C: float = Field(3.0, gt=0, le=1e9)
-    """Inverse of the L2 penalty's strength, relative to 1 / (total variance of the features)."""
+    C: float | None = Field(None, gt=0, le=1e9)
+    """Inverse of the L2 penalty's strength, relative to 1 / (total variance of the features); left out, it is chosen on
+    inner folds of the training rows."""
     class_weight: ClassWeight | None = None
     """balanced: every class counts the same, however many rows it has."""
     max_iter: int = Field(1000, ge=1, le=100_000)
@@ -51,19 +56,19 @@ class Logistic(OwnFamily):
 
     @classmethod
     def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted classifier; the fit draws nothing, so ``seed`` has no effect."""
+        """An unfitted classifier; ``seed`` draws the inner folds."""
         from hybrid_ray.estimators.models.linear import LinearClassifier
 
         own = typed(params, LogisticParams)
         is_regression(cls.name, cls.tags, task)
-        return LinearClassifier(C=own.C, class_weight=own.class_weight, max_iter=own.max_iter)
+        return LinearClassifier(C=own.C, class_weight=own.class_weight, max_iter=own.max_iter, random_state=seed)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
         """Penalty and class weight."""
-        return {"C": trial.suggest_float("C", 1e-2, 1e4, log=True)} | suggest_class_weight(trial, task)
+        return {"C": trial.suggest_categorical("C", PENALTIES)} | suggest_class_weight(trial, task)
 
     @classmethod
     def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
-        """A middling penalty, a weak one for clean classes, and a strong one for noisy features."""
-        return [{"C": c, "class_weight": None} for c in (3.0, 50.0, 0.3)]
+        """The penalty that held-out rows choose, a weak one for clean classes, and a strong one for noisy features."""
+        return [{"C": c, "class_weight": None} for c in (None, 100.0, 1.0)]

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from hybrid_ray.estimators.models.base import OwnEstimator
 
 
+PENALTIES: tuple[float | None, ...] = (None, 1e-3, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+"""What the search tries for alpha."""
+
+
 class RidgeParams(PluginParams):
     """Parameters of :class:`RidgeRegression`."""
 
-    alpha: float = Field(1.0, gt=0, le=1e9)
-    """Strength of the L2 penalty, relative to the total variance of the features."""
+    alpha: float | None = Field(None, gt=0, le=1e9)
+    """Strength of the L2 penalty, relative to the total variance of the features; left out, it is chosen by leaving out
+    each training row."""
 
 
 @ESTIMATORS.register("ridge")
@@ -49,9 +54,9 @@ class RidgeRegression(OwnFamily):
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:
         """The penalty."""
-        return {"alpha": trial.suggest_float("alpha", 1e-3, 1e3, log=True)}
+        return {"alpha": trial.suggest_categorical("alpha", PENALTIES)}
 
     @classmethod
     def portfolio(cls, task: Task) -> Sequence[Mapping[str, Any]]:
-        """A middling penalty, a weak one for clean relations, and a strong one for noisy features."""
-        return [{"alpha": alpha} for alpha in (1.0, 0.05, 20.0)]
+        """The penalty that left-out rows choose, a strong one for noisy features, a weak one for clean relations."""
+        return [{"alpha": alpha} for alpha in (None, 10.0, 0.1)]

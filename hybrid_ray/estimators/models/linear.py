@@ -2,7 +2,7 @@
 
 A penalty is relative to the total variance of the columns: as if rows had been brought to a mean squared length of 1.
 The same value then suits ten standardised features and ten thousand; an absolute one would leave wide features all but
-unpenalised.
+unpenalised. Left out, it is chosen of ``STRENGTHS`` on training rows that were held out.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 
 from hybrid_ray.estimators.models.base import ClassWeight, OwnClassifier, OwnRegressor
+from hybrid_ray.estimators.models.resample import inner_folds
 from hybrid_ray.types import AnyArray
+
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""Values of C (of 1 / alpha for numbers) that are tried, from the strongest penalty to the weakest."""
+_FOLDS = 3
+_CHOICE_CELLS = 4_000_000
+"""Up to this many training values all inner folds judge a penalty, above it one of them."""
+_CHOICE_ITERATIONS = 100
+_TINY = 1e-15
 
 
 def total_variance(X: AnyArray) -> float:
@@ -30,33 +39,62 @@ class LinearClassifier(OwnClassifier):
 
     Parameters
     ----------
-    C : float, default=1.0
-        Inverse of the penalty's strength, relative to 1 / (total variance of the columns).
+    C : float or None, default=None
+        Inverse of the penalty's strength, relative to 1 / (total variance of the columns); None: the one of
+        ``STRENGTHS`` with the least log loss on inner folds.
     class_weight : {"balanced"}, dict or None, default=None
         ``"balanced"``: every class counts the same.
     max_iter : int, default=1000
         Iterations of L-BFGS; a fit that stops there is used as it is.
+    random_state : int, default=0
+        Seed of the inner folds.
     """
 
     kept = ("classes_", "coef_", "intercept_")
 
-    def __init__(self, *, C: float = 1.0, class_weight: ClassWeight = None, max_iter: int = 1000) -> None:
+    def __init__(
+        self,
+        *,
+        C: float | None = None,
+        class_weight: ClassWeight = None,
+        max_iter: int = 1000,
+        random_state: int = 0,
+    ) -> None:
         self.C = C
         self.class_weight = class_weight
         self.max_iter = max_iter
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on rows (n, d) and labels (n,)."""
         matrix, codes = self._training(X, y)
         values = matrix.astype(np.float64)
-        model = LogisticRegression(C=self.C / total_variance(values), max_iter=self.max_iter)
+        weights = self._emphasis(codes, self.class_weight)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(values, codes, sample_weight=self._emphasis(codes, self.class_weight))
+            self.C_ = self._chosen(values, codes, weights) if self.C is None else self.C
+            model = LogisticRegression(C=self.C_ / total_variance(values), max_iter=self.max_iter)
+            model.fit(values, codes, sample_weight=weights)
         self.n_iter_ = int(model.n_iter_.max())
         self.coef_ = np.ascontiguousarray(model.coef_.T)
         self.intercept_ = np.ascontiguousarray(model.intercept_)
         return self
+
+    def _chosen(self, values: AnyArray, codes: AnyArray, weights: AnyArray | None) -> float:
+        """The strength of the least loss on inner folds; each fit starts where the stronger penalty ended."""
+        folds = inner_folds(codes, _FOLDS, self.random_state)
+        scale = total_variance(values)
+        losses = np.zeros(len(STRENGTHS))
+        for fold in range(_FOLDS if values.size <= _CHOICE_CELLS else 1):
+            held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            emphasis = None if weights is None else weights[training]
+            model = LogisticRegression(max_iter=min(self.max_iter, _CHOICE_ITERATIONS), warm_start=True)
+            for i, strength in enumerate(STRENGTHS):
+                model.set_params(C=strength / scale).fit(values[training], codes[training], sample_weight=emphasis)
+                proba = model.predict_proba(values[held])[np.arange(len(held)), codes[held]]
+                loss = -np.log(np.maximum(proba, _TINY))
+                losses[i] += float(loss.sum() if weights is None else loss @ weights[held])
+        return STRENGTHS[int(losses.argmin())]
 
     def decision_function(self, X: Any) -> AnyArray:
         """Log odds: (n,) for two classes, else (n, C)."""
@@ -77,20 +115,28 @@ class LinearRegressor(OwnRegressor):
 
     Parameters
     ----------
-    alpha : float, default=1.0
-        Strength of the L2 penalty, relative to the total variance of the columns.
+    alpha : float or None, default=None
+        Strength of the L2 penalty, relative to the total variance of the columns; None: the inverse of the one of
+        ``STRENGTHS`` with the least squared error when each row is left out.
     """
 
     kept = ("coef_", "intercept_")
 
-    def __init__(self, *, alpha: float = 1.0) -> None:
+    def __init__(self, *, alpha: float | None = None) -> None:
         self.alpha = alpha
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit on rows (n, d) and values (n,)."""
         matrix, targets = self._training(X, y)
         values = matrix.astype(np.float64)
-        model = Ridge(alpha=self.alpha * total_variance(values)).fit(values, targets)
+        scale = total_variance(values)
+        model: Any
+        if self.alpha is None:
+            model = RidgeCV(alphas=[scale / strength for strength in STRENGTHS]).fit(values, targets)
+            self.alpha_ = float(model.alpha_) / scale
+        else:
+            model = Ridge(alpha=self.alpha * scale).fit(values, targets)
+            self.alpha_ = self.alpha
         self.coef_ = np.ascontiguousarray(model.coef_)
         self.intercept_ = np.atleast_1d(np.asarray(model.intercept_, np.float64))
         return self

@@ -32,6 +32,20 @@ def test_a_logistic_fit_that_does_not_converge_is_used_without_a_warning(rows, r
     assert not recwarn.list
 
 
+def test_a_penalty_left_out_is_chosen_for_the_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 300))
+    fresh = rng.normal(size=(4000, 300))
+    clean, noisy = X[:, 0] + X[:, 1], X[:, 0] + rng.normal(0, 3, 400)
+    assert LinearClassifier().fit(X[:, :2], clean > 0).C_ == 1000
+    assert LinearClassifier().fit(X, noisy > 0).C_ < 1
+    assert LinearRegressor().fit(X[:, :2], clean).alpha_ == pytest.approx(1e-3)
+    assert LinearRegressor().fit(X, noisy).alpha_ > 3
+    chosen = LinearRegressor().fit(X, noisy).predict(fresh)
+    unpenalised = LinearRegressor(alpha=1e-3).fit(X, noisy).predict(fresh)
+    assert np.mean((chosen - fresh[:, 0]) ** 2) < 0.5 * np.mean((unpenalised - fresh[:, 0]) ** 2)
+
+
 @pytest.mark.parametrize("build", [lambda: LinearClassifier(C=2.0), lambda: LinearRegressor(alpha=0.3)])
 def test_a_penalty_suits_any_number_and_any_scale_of_features(rows, build):
     X, y = rows
