@@ -28,6 +28,9 @@ _T = TypeVar("_T")
 _SPEC_SUFFIXES = (".yaml", ".yml", ".json")
 _PATH_OPTIONS = ("--data", "--out", "--store")
 _POLL_S = 0.5
+_NO_AGENT = "No available agent"
+_AGENT_WAIT_S = 60.0
+"""A head answers before its nodes can take a job: seconds that a cluster which is coming up is waited for."""
 _PASSED_ON = ("HF_HUB_OFFLINE", "HYBRID_RAY_WEIGHTS")
 
 
@@ -92,12 +95,23 @@ def submit(
             runtime_env["py_modules"] = [str(Path(hybrid_ray.__file__).parent)]
         # On this very machine the job can use this very Python; elsewhere the image decides which one it is.
         entrypoint = shlex.join([sys.executable if here else "python", "-m", "hybrid_ray.cli", *arguments])
-        job = _guarded(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
+        job = _guarded(address, lambda: _submit_when_ready(client, entrypoint, runtime_env))
     if not wait:
         return {"job": job, "status": "SUBMITTED", "exit_code": None}
     if stream is not None:
         _follow(client, job, stream)
     return _outcome(client, job)
+
+
+def _submit_when_ready(client: JobSubmissionClient, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+    deadline = time.monotonic() + _AGENT_WAIT_S
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
+        except RuntimeError as error:
+            if _NO_AGENT not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
 
 
 def token_at_hand() -> str | None:

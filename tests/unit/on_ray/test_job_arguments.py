@@ -104,3 +104,33 @@ def test_an_address_that_answers_nothing_is_one_line(home: Path) -> None:
     with pytest.raises(BadInputError, match=r"a Ray job server must answer at http://127\.0\.0\.1:9") as caught:
         submit("http://127.0.0.1:9", ["doctor"])
     assert "\n" not in str(caught.value)
+
+
+class ComingUp:
+    """A job server whose nodes take a job at the third call: that moment cannot be met with a real one."""
+
+    def __init__(self, said: str = "Request failed with status code 500: No available agent to submit job") -> None:
+        self.calls, self.said = 0, said
+
+    def submit_job(self, **job: Any) -> str:
+        self.calls += 1
+        if self.calls < 3:
+            raise RuntimeError(self.said)
+        return "raysubmit_1"
+
+
+def test_a_cluster_that_is_coming_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_POLL_S", 0.0)
+    server = ComingUp()
+    assert jobs._submit_when_ready(server, "python", {}) == "raysubmit_1"
+    assert server.calls == 3
+    monkeypatch.setattr(jobs, "_AGENT_WAIT_S", -1.0)
+    with pytest.raises(RuntimeError, match="No available agent"):
+        jobs._submit_when_ready(ComingUp(), "python", {})
+
+
+def test_another_refusal_is_told_at_once() -> None:
+    server = ComingUp("no such working_dir")
+    with pytest.raises(RuntimeError, match="working_dir"):
+        jobs._submit_when_ready(server, "python", {})
+    assert server.calls == 1
