@@ -313,7 +313,7 @@ def install_toys(folder: Path) -> None:
     info = folder / "benchmark_toys-0.1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: benchmark-toys\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text("[hybrid_ray.extractors]\ntoys = hybrid_ray.testing.extractors\n")
+    (info / "entry_points.txt").write_text("[hybrid_ray.extractors]\ntoys = hybrid_ray.testing.hashing\n")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     sys.path.insert(0, str(folder))
 
