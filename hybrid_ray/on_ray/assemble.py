@@ -20,7 +20,7 @@ from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, used_e
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.spec import Spec
-from hybrid_ray.store.artifact import Golden, make_golden
+from hybrid_ray.store.golden import PRECISION_ROWS, Golden, make_golden
 from hybrid_ray.store.models import ModelStore, ModelVersion
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import AnyArray, State
@@ -96,7 +96,7 @@ def _facts(job: Job, found: Found) -> dict[str, Any]:
 
 def _sample(job: Job) -> pa.Table:
     """The first raw rows that the graph may be measured on and that golden rows are made of."""
-    wanted = max(LATENCY_ROWS, job.spec.graph.golden_rows)
+    wanted = max(LATENCY_ROWS, job.spec.graph.golden_rows, PRECISION_ROWS)
     first = next(read_piece(job.source, job.source.pieces[0], list(job.kinds), wanted))
     return first.slice(0, wanted)
 
@@ -119,7 +119,7 @@ def _save(
     graph = _graph(spec, classes, frozen, entries, states, members, decision, info)
     graph.setup("cpu")
     latency = _latency_ms(graph, sample, base)
-    graph.info["costs_ms"] = measure_nodes(graph, coerce(sample, graph.columns, base).batch)
+    graph.info["costs_ms"] = measure_nodes(graph, coerce(sample.slice(0, LATENCY_ROWS), graph.columns, base).batch)
     golden: Golden | None = make_golden(
         graph,
         sample,

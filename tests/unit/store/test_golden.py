@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from hybrid_ray.data.coerce import coerce
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.store.golden import IMAGE_BYTES, make_golden, replay, to_batch, to_cells
@@ -136,6 +137,32 @@ def test_the_tolerance_is_that_of_the_precision(graph, table):
     assert 1e-5 < near.precision < far.precision < 0.02
     assert far.tolerance == pytest.approx(2 * far.precision)
     replay(drifting(graph, 3e-3), far, "here")
+
+
+class Straying(Drifting):
+    """Features that depend on the batch in one row of many: few golden rows do not show how much."""
+
+    def block(self, prepared):
+        block = Extractor.block(self, prepared)
+        odd = np.isclose(block.values[:, 0], np.arctan(12.5), atol=1e-4)[:, None]
+        crowd = len(block.present) > 1
+        return block._replace(values=block.values + np.float32(crowd * np.where(odd, 50 * self.drift, self.drift)))
+
+
+def test_reduced_precision_is_measured_on_more_rows_than_are_kept(graph, table):
+    prices = np.array(table["price"].to_pylist(), float)
+    prices[3] = 12.5
+    table = table.set_column(table.column_names.index("price"), "price", pa.array(prices))
+    extractor = Straying(ToyTable.Params(), graph.extractors["table"].columns)
+    extractor.drift = 1e-4
+    straying = replace(graph, extractors=graph.extractors | {"table": extractor})
+    golden = make_golden(straying, table)
+    batch = coerce(table, graph.columns).batch
+    together = straying.outputs(batch)
+    alone = [straying.outputs({c: v[i : i + 1] for c, v in batch.items()}) for i in range(len(table))]
+    off = np.abs(np.concatenate(alone) - together).max(axis=1)
+    assert off[3] > 5 * np.delete(off, 3).max()
+    assert golden.precision >= off.max()
 
 
 def test_answers_that_depend_on_the_batch_or_are_not_finite_are_refused(graph, table):
