@@ -24,9 +24,9 @@ Mode = Literal["rows", "synthetic", "none"]
 
 TOLERANCE = 1e-4
 """How far a golden row's outputs may be off in fp32, on another machine: relative to an output's size above 1."""
-PRECISION_ROWS = 64
+PRECISION_ROWS = 128
 """Rows on which the cost of reduced precision is measured."""
-HEADROOM = 4.0
+HEADROOM = 8.0
 """How many times the largest difference on those rows others may show: the tail is long, learners magnify it."""
 IMAGE_BYTES = 256 * 2**10
 """Bytes of an encoded image above which a golden row holds a smaller picture of it."""
