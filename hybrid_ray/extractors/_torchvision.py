@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _PASS: Mapping[str, int] = {"cpu": 4 * 224**2, "cuda": 256 * 224**2}
 """Pixels in one pass: on a CPU what keeps a network's activations in cache, on a GPU what fills it."""
+_FIXED_IMAGES: Mapping[str, int] = {"cpu": 1, "cuda": 64}
+"""Images of every pass in a reduced format, see ``passes``: one shape, whatever else there is."""
 
 
 class TorchvisionParams(PluginParams):
@@ -75,7 +77,7 @@ class TorchvisionExtractor(PretrainedExtractor):
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="image", kinds=frozenset({"image"}), gpu=True)
+    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="image", kinds=frozenset({"image"}), gpu=True, version=2)
     Params: ClassVar[type[PluginParams]] = TorchvisionParams
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
@@ -205,13 +207,19 @@ class TorchvisionExtractor(PretrainedExtractor):
 
         assert self._net is not None
         pixels = items[PIXELS]
-        chunk = max(_PASS[self._device] // (pixels.shape[1] * pixels.shape[2]), 1)
+        n = len(pixels)
+        if self._dtype == torch.float32:
+            chunk = max(_PASS[self._device] // (pixels.shape[1] * pixels.shape[2]), 1)
+        else:
+            chunk = _FIXED_IMAGES[self._device]
+            blanks = -n % chunk
+            pixels = np.pad(pixels, ((0, blanks), (0, 0), (0, 0), (0, 0))) if blanks else pixels
         outputs = []
         with torch.inference_mode():
             for start in range(0, len(pixels), chunk):
                 output = self._net(self._normalised(pixels[start : start + chunk]))
                 outputs.append(output.flatten(1) if output.ndim == 2 else output.mean(dim=(2, 3)))
-            return to_features(torch.cat(outputs))
+            return to_features(torch.cat(outputs)[:n])
 
     def _normalised(self, pixels: AnyArray) -> torch.Tensor:
         """uint8 (k, side, side, 3) as the network wants it: (k, 3, side, side), channels last in memory."""

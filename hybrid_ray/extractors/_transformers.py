@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors._transformers_files import PACKAGE, WHERE, Encoder, find_encoder, state_folder
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
+from hybrid_ray.extractors.passes import fixed_passes, packed_passes
 from hybrid_ray.extractors.precision import Precision
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
 from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
@@ -31,6 +33,8 @@ IDS, LENGTHS = "ids", "lengths"
 _TOKENIZER = "tokenizer.json"
 _TOKENS: Mapping[str, int] = {"cpu": 1024, "cuda": 65536}
 """Tokens, padding included, in one pass."""
+_FIXED_TOKENS: Mapping[str, int] = {"cpu": 128, "cuda": 8192}
+"""Tokens of a pass of a fixed shape: few enough that a single text, which pays for all of them, is answered soon."""
 
 
 class TransformersParams(PluginParams):
@@ -57,17 +61,18 @@ class TransformersParams(PluginParams):
 class TransformersExtractor(PretrainedExtractor):
     """Pooled vectors of any AutoModel.
 
-    Texts are tokenised by ``prepare``; ``encode`` sorts them by length and pads each pass to its own longest text.
+    Texts are tokenised by ``prepare``; ``encode`` puts texts of like length together, see ``passes``.
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="text", kinds=frozenset({"text"}), gpu=True)
+    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="text", kinds=frozenset({"text"}), gpu=True, version=2)
     Params: ClassVar[type[PluginParams]] = TransformersParams
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
         super().__init__(params, columns)
         self._found: Encoder | None = None
         self._words: Tokenizer | None = None
+        self._blank: int | None = None
         self._net: nn.Module | None = None
         self._device = ""
         self._item_features = 0
@@ -149,12 +154,13 @@ class TransformersExtractor(PretrainedExtractor):
 
     def _pad_id(self) -> int:
         """Id of the padding token: some encoders count positions by it."""
-        import json
-
-        if self._state is not None:
-            return int(self._state.meta["pad_id"])
-        config = json.loads((self._encoder().folder / "config.json").read_text())
-        return int(config.get("pad_token_id") or 0)
+        if self._blank is None:
+            if self._state is not None:
+                self._blank = int(self._state.meta["pad_id"])
+            else:
+                config = json.loads((self._encoder().folder / "config.json").read_text())
+                self._blank = int(config.get("pad_token_id") or 0)
+        return self._blank
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Tokenise: ids int32 (k, max_length), lengths int32 (k,)."""
@@ -187,29 +193,35 @@ class TransformersExtractor(PretrainedExtractor):
         return self._item_features
 
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
-        """Vectors of texts: the longest first, each pass padded to its own longest, answers put back in order."""
+        """Vectors of texts, pass by pass, answers put back in order."""
         import torch
 
         ids, lengths = items[IDS], items[LENGTHS]
-        order = np.argsort(-lengths, kind="stable")
+        if self.format_on(self._device) == "fp32":
+            passes = list(packed_passes(lengths, _TOKENS[self._device]))
+        else:
+            passes = list(fixed_passes(lengths, _FIXED_TOKENS[self._device], self._encoder().max_length))
+        blank = self._pad_id()
         outputs = []
         with torch.inference_mode():
-            for rows in _passes(lengths[order], _TOKENS[self._device]):
-                chosen = order[rows]
-                outputs.append(self._pass(ids[chosen, : lengths[chosen[0]]], lengths[chosen]))
-            sorted_features = to_features(torch.cat(outputs))
-        features = np.empty_like(sorted_features)
-        features[order] = sorted_features
+            for texts, rows, width in passes:
+                tokens = np.full((rows, width), blank, np.int64)
+                tokens[: len(texts), : ids.shape[1]] = ids[texts, :width]
+                sizes = np.ones(rows, np.int64)
+                sizes[: len(texts)] = lengths[texts]
+                outputs.append(self._pass(tokens, sizes)[: len(texts)])
+            in_passes = to_features(torch.cat(outputs))
+        features = np.empty_like(in_passes)
+        features[np.concatenate([texts for texts, _, _ in passes])] = in_passes
         return features
 
     def _pass(self, ids: AnyArray, lengths: AnyArray) -> torch.Tensor:
-        """Pooled vectors (k, d) of texts padded to one length."""
+        """Pooled vectors (k, d) of texts padded to one width."""
         import torch
         from torch.nn.functional import normalize
 
         assert self._net is not None
-        tokens = to_tensor(ids.astype(np.int64), self._device)
-        sizes = to_tensor(lengths.astype(np.int64), self._device)
+        tokens, sizes = to_tensor(ids, self._device), to_tensor(lengths, self._device)
         mask = torch.arange(tokens.shape[1], device=self._device)[None, :] < sizes[:, None]
         hidden = self._net(input_ids=tokens, attention_mask=mask.to(torch.int64)).last_hidden_state
         own = self._encoder()
@@ -234,15 +246,6 @@ class TransformersExtractor(PretrainedExtractor):
         use |= {"max_length": own.max_length, "lower_case": own.lower_case}
         meta = {"weights": own.digest(), "encoder": use, "pad_id": self._pad_id(), "files": sorted(blobs)}
         return State(meta=meta, blobs=blobs)
-
-
-def _passes(lengths: AnyArray, tokens: int) -> Iterator[slice]:
-    """Slices of texts sorted from long to short, each of at most ``tokens`` tokens with its padding (or one text)."""
-    start = 0
-    while start < len(lengths):
-        stop = start + max(tokens // int(lengths[start]), 1)
-        yield slice(start, min(stop, len(lengths)))
-        start = stop
 
 
 def load_network(folder: Path) -> nn.Module:

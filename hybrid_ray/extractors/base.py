@@ -154,6 +154,13 @@ class Extractor(ABC):
         """
         return self.params
 
+    def counterpart(self, device: str = "cpu") -> Extractor | None:
+        """Give this extractor in the number format that another machine may compute it in, set up; None: no other.
+
+        What tells, when a graph is saved, how far its answers may be off elsewhere.
+        """
+        return None
+
     def weights_digest(self) -> str:
         """Digest of weights that are not in ``params`` (a file, a hub revision); empty when there are none."""
         return ""

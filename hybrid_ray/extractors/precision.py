@@ -1,7 +1,8 @@
 """The number format that a pretrained network computes in.
 
 ``precision: auto`` is a wish, not a choice: :meth:`Extractor.resolve` turns it into a format that the hardware
-computes natively and whose features, on a sample of rows, stay within ``MIN_COSINE`` of fp32. The answer is a
+computes natively and whose features, on a sample of rows, stay within ``MIN_COSINE`` of fp32 and do not depend on the
+company a row is in. The answer is a
 parameter like any other, so it is in the fingerprint, in the run's spec and in the graph's state. An extractor whose
 ``auto`` was never resolved computes in fp32 and has the fingerprint of fp32: no cache entry ever mixes formats.
 """
@@ -21,6 +22,8 @@ Format = Literal["fp32", "bf16", "fp16"]
 
 MIN_COSINE = 0.999
 """Smallest cosine between a row's features in a reduced format and in fp32 for the format to be accepted."""
+MAX_COMPANY = 1e-4
+"""How far a row's features by itself may be from those in company, by their length, for the format to be accepted."""
 SAMPLE_ROWS = 16
 """Rows on which a format is judged."""
 
@@ -64,3 +67,9 @@ def close_enough(reference: FloatArray, reduced: FloatArray) -> bool:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = np.divide((a * b).sum(axis=1), norms, out=(a == b).all(axis=1).astype(np.float64), where=norms > 0)
     return bool(cosines.min() >= MIN_COSINE)
+
+
+def company_free(together: FloatArray, alone: FloatArray) -> bool:
+    """True when each row of ``alone`` (n, d) is within ``MAX_COMPANY`` of its row of ``together``."""
+    distance = np.linalg.norm(together.astype(np.float64) - alone, axis=1)
+    return bool((distance <= MAX_COMPANY * np.linalg.norm(together, axis=1)).all())

@@ -6,10 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from hybrid_ray.extractors.items import ItemExtractor
-from hybrid_ray.extractors.precision import SAMPLE_ROWS, Format, close_enough, effective, native_formats
+from hybrid_ray.extractors.precision import SAMPLE_ROWS, Format, close_enough, company_free, effective, native_formats
 from hybrid_ray.params import PluginParams
-from hybrid_ray.types import Batch, Kind, State
+from hybrid_ray.types import Batch, FloatArray, Kind, Prepared, State
 
 
 class PretrainedExtractor(ItemExtractor):
@@ -18,6 +20,7 @@ class PretrainedExtractor(ItemExtractor):
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
         super().__init__(params, columns)
         self._state: State | None = None
+        self._emulate = False
 
     @classmethod
     def from_state(cls, params: PluginParams, columns: Mapping[str, Kind], state: State) -> Self:
@@ -48,7 +51,14 @@ class PretrainedExtractor(ItemExtractor):
         """
         name = effective(self.params.precision)
         emulated = name != "fp32" and name not in native_formats(device)
-        return "fp32" if self._state is not None and emulated else name
+        return "fp32" if self._state is not None and emulated and not self._emulate else name
+
+    def counterpart(self, device: str = "cpu") -> Self | None:
+        """For a reduced format: fp32 where this extractor computes in its format, its format where it does not."""
+        name = effective(self.params.precision)
+        if name == "fp32":
+            return None
+        return self._with(self.params, "fp32" if self.format_on(device) == name else name, device)
 
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """The weights' own choices written out, and the number format chosen on the first rows of ``batch``."""
@@ -60,12 +70,23 @@ class PretrainedExtractor(ItemExtractor):
             prepared = self.prepare({column: batch[column][:SAMPLE_ROWS] for column in self.columns})
             reference = self._with(settled, "fp32", device).extract(prepared.arrays)
             for name in formats:
-                if close_enough(reference, self._with(settled, name, device).extract(prepared.arrays)):
+                if _stands(self._with(settled, name, device), prepared, reference):
                     return settled.model_copy(update={"precision": name})
         return settled.model_copy(update={"precision": "fp32"})
 
-    def _with(self, params: PluginParams, precision: str, device: str) -> Self:
+    def _with(self, params: PluginParams, precision: Format, device: str) -> Self:
+        """Give this extractor in another format, set up, emulated if need be."""
         other = type(self)(params.model_copy(update={"precision": precision}), self.columns)
-        other._state = self._state
+        other._state, other._emulate = self._state, True
         other.setup(device)
         return other
+
+
+def _stands(extractor: PretrainedExtractor, prepared: Prepared, reference: FloatArray) -> bool:
+    """True when an extractor in a reduced format is near to fp32, and a row by itself is what it is in company."""
+    together = extractor.extract(prepared.arrays)
+    if not close_enough(reference, together):
+        return False
+    rows = range(len(together))
+    alone = [extractor.extract({k: a[row : row + 1] for k, a in prepared.arrays.items()}) for row in rows]
+    return company_free(together, np.concatenate(alone))

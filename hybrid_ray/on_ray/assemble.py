@@ -149,7 +149,8 @@ def _graph(
 ) -> Graph:
     assert spec.task != "auto"
     assert spec.data.columns is not None
-    extractors = dict(frozen)
+    # As they will be loaded: a format that is not native here is not emulated.
+    extractors = {key: x.from_state(x.params, x.columns, x.get_state()) for key, x in frozen.items()}
     for key, entry in entries.items():
         state: State = ray.get(states[key])
         extractors[key] = entry.restore(state)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,9 +25,7 @@ Mode = Literal["rows", "synthetic", "none"]
 TOLERANCE = 1e-4
 """How far a golden row's outputs may be off in fp32, on another machine: relative to an output's size above 1."""
 PRECISION_ROWS = 128
-"""Rows on which the cost of reduced precision is measured."""
-HEADROOM = 8.0
-"""How many times the largest difference on those rows others may show: the tail is long, learners magnify it."""
+"""Rows on which it is measured how far answers depend on company, where they do."""
 IMAGE_BYTES = 256 * 2**10
 """Bytes of an encoded image above which a golden row holds a smaller picture of it."""
 IMAGE_SIDE = 256
@@ -47,10 +45,10 @@ class Golden:
     outputs : list of list of float
         Expected outputs, (n, n_outputs).
     tolerance : float
-        How far outputs may be off at load.
+        How far outputs may be off at load: ``TOLERANCE``, or twice what another number format does to these rows.
     precision : float
-        How far outputs of a row by itself and in a batch may differ: ``PARITY`` in fp32; in reduced precision
-        ``HEADROOM`` times the largest difference on ``PRECISION_ROWS`` rows.
+        How far outputs of a row by itself and in a batch may differ on one machine: ``PARITY``, or twice the largest
+        difference on ``PRECISION_ROWS`` rows where an extractor's features depend on company.
     mode : {"rows", "synthetic"}
         Whether the rows are real.
     """
@@ -119,18 +117,18 @@ def make_golden(
     outputs = graph.outputs(to_batch(cells, graph.columns))
     if not np.isfinite(outputs).all():
         raise ArtifactError(f"{graph.name}: outputs of golden rows must be finite; got {outputs.tolist()}")
-    effect = _batch_effect(graph, to_batch(cells, graph.columns))
-    if effect > PARITY:
+    company = _company_effect(graph, to_batch(cells, graph.columns))
+    tolerance = 2 * max(company, _format_effect(graph, to_batch(cells, graph.columns)))
+    if company > PARITY:
         more = _chosen(table, list(graph.columns), PRECISION_ROWS) if mode == "rows" else chosen
-        effect = max(effect, _batch_effect(graph, coerce(more, graph.columns, base).batch))
-    if effect > MAX_TOLERANCE:
+        company = max(company, _company_effect(graph, coerce(more, graph.columns, base).batch))
+    if company > MAX_TOLERANCE:
         raise ArtifactError(
             f"{graph.name}: outputs of a row by itself and in a batch must agree within {MAX_TOLERANCE}; got a "
-            f"difference of {effect:.3g}. Use precision: fp32"
+            f"difference of {company:.3g}. Use precision: fp32"
         )
-    precision = PARITY if effect <= PARITY else min(HEADROOM * effect, MAX_TOLERANCE)
-    # Golden rows are replayed in the company they were answered in: the headroom is for other rows, not for them.
-    tolerance = min(max(TOLERANCE, 2 * effect), MAX_TOLERANCE)
+    precision = PARITY if company <= PARITY else min(2 * company, MAX_TOLERANCE)
+    tolerance = min(max(TOLERANCE, tolerance), MAX_TOLERANCE)
     return Golden(cells, outputs.tolist(), tolerance, precision, mode)
 
 
@@ -203,11 +201,21 @@ def _generated(graph: Graph, rows: int, seed: int) -> pa.Table:
     return generate_rows(graph.columns, graph.task, rows, max(graph.n_outputs, 2), seed, graph.label)
 
 
-def _batch_effect(graph: Graph, batch: Batch) -> float:
+def _company_effect(graph: Graph, batch: Batch) -> float:
     """The largest difference between rows by themselves and all together."""
     n = len(next(iter(batch.values())))
     alone = [graph.outputs({c: values[row : row + 1] for c, values in batch.items()}) for row in range(n)]
     return float(_difference(np.concatenate(alone), graph.outputs(batch)).max())
+
+
+def _format_effect(graph: Graph, batch: Batch) -> float:
+    """The largest difference between this machine's answers and those of one with other number formats."""
+    others = {key: extractor.counterpart("cpu") for key, extractor in graph.extractors.items()}
+    elsewhere = {key: other for key, other in others.items() if other is not None}
+    if not elsewhere:
+        return 0.0
+    moved = replace(graph, extractors=graph.extractors | elsewhere)
+    return float(_difference(moved.outputs(batch), graph.outputs(batch)).max())
 
 
 def _difference(got: AnyArray, expected: AnyArray) -> AnyArray:

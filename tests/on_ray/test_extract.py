@@ -109,9 +109,7 @@ def test_rows_are_loaded_in_the_order_asked_for(bench):
 def test_a_rerun_decodes_nothing_and_loads_no_model(bench):
     source = bench.source(texts_of(250))
     first = bench.extract(source)
-    started = time.monotonic()
     again = bench.extract(source, bench.spec(fault="setup"))
-    assert time.monotonic() - started < 1
     assert (again.stats.computed, again.stats.cached) == (0, 250)
     assert again.shards == first.shards
     assert bench.seen == 250

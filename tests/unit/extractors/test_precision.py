@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_ray.extractors.precision import close_enough, effective, hardware_key, native_formats
+from hybrid_ray.extractors.precision import close_enough, company_free, effective, hardware_key, native_formats
 
 
 def test_unresolved_auto_is_fp32():
@@ -43,3 +43,12 @@ def test_rows_of_zeros_agree_with_zeros_only():
 
 def test_no_rows_decide_nothing():
     assert not close_enough(np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32))
+
+
+def test_company_may_change_a_row_by_a_ten_thousandth_of_its_length():
+    features = np.random.default_rng(0).normal(size=(8, 64)).astype(np.float32)
+    assert company_free(features, features * np.float32(1 + 5e-5))
+    changed = features.copy()
+    changed[5] *= np.float32(1 + 2e-4)
+    assert not company_free(features, changed)
+    assert company_free(np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32))

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from hybrid_ray.errors import BadInputError, HubError
+from hybrid_ray.extractors import pretrained
 from hybrid_ray.extractors import weights as hubs
+from hybrid_ray.extractors._torchvision import TorchvisionExtractor
 from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.extractors.precision import native_formats
 from hybrid_ray.extractors.tensors import to_features
@@ -311,6 +313,30 @@ def test_resolving_writes_every_choice_out():
     resolved = build_extractor("torchvision", params, IMAGE)
     assert not resolved.undecided
     assert resolved.resolve(toy_batch(IMAGE)) == params
+
+
+def test_in_a_reduced_format_company_changes_no_bit():
+    extractor = build(model="resnet18", weights="none", image_size=32, precision="bf16")
+    extractor.setup()
+    rows = photos()
+    together = extractor.transform(rows).values
+    alone = [extractor.transform({"image": rows["image"][i : i + 1]}).values for i in range(len(rows["image"]))]
+    np.testing.assert_array_equal(np.concatenate(alone), together)
+
+
+@pytest.mark.parametrize(("company", "chosen"), [(0.0, "bf16"), (1.0, "fp32")])
+def test_a_format_whose_features_depend_on_company_is_not_taken(monkeypatch, company, chosen):
+    """The machine is told that bf16 is native to it; the arithmetic is real, the dependence is added."""
+
+    class Company(TorchvisionExtractor):
+        def encode(self, items):
+            features = super().encode(items)
+            spread = company * (self.params.precision == "bf16") * (len(features) > 1)
+            return features * np.float32(1 + 1e-3 * spread)
+
+    monkeypatch.setattr(pretrained, "native_formats", lambda device: ("bf16",))
+    params = TorchvisionExtractor.Params(model="resnet18", weights="none", image_size=32)
+    assert Company(params, IMAGE).resolve(toy_batch(IMAGE)).precision == chosen
 
 
 def test_without_a_row_to_judge_by_precision_stays_fp32():

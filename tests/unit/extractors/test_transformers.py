@@ -2,14 +2,12 @@ import json
 import shutil
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from hybrid_ray.errors import BadInputError, HubError
 from hybrid_ray.extractors import weights as hubs
-from hybrid_ray.extractors._transformers import _passes
 from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.extractors.precision import native_formats
 from hybrid_ray.testing.encoders import tiny_encoder, tiny_sentence_encoder
@@ -106,14 +104,6 @@ def test_a_folder_with_a_further_module_is_refused(tmp_path):
         build(folder).check()
 
 
-@pytest.mark.parametrize("tokens", [1, 7, 20, 64, 10_000])
-def test_passes_hold_every_text_once_and_no_more_tokens_than_allowed(tokens):
-    lengths = np.sort(np.random.default_rng(0).integers(1, 40, 57))[::-1]
-    slices = list(_passes(lengths, tokens))
-    assert np.concatenate([np.arange(57)[s] for s in slices]).tolist() == list(range(57))
-    assert all((s.stop - s.start) * lengths[s.start] <= max(tokens, lengths[s.start]) for s in slices)
-
-
 def test_buckets_do_not_change_a_text(tiny, monkeypatch):
     from hybrid_ray.extractors import _transformers
 
@@ -154,6 +144,30 @@ def test_bf16_stays_near_and_is_taken_where_it_is_native(tiny):
     resolved = build(tiny).resolve(batch())
     assert resolved.precision == ("bf16" if native_formats("cpu") else "fp32")
     assert (resolved.pooling, resolved.max_length, resolved.normalize) == ("mean", 64, False)
+
+
+def test_in_a_reduced_format_company_changes_no_bit(tiny):
+    texts = [" ".join(["river", "bank"][: 1 + n % 2] * n) for n in np.random.default_rng(1).integers(1, 40, 30)]
+    extractor = build(tiny, precision="bf16")
+    extractor.setup()
+    together = extractor.transform(batch(texts)).values
+    alone = np.concatenate([extractor.transform(batch([text])).values for text in texts])
+    np.testing.assert_array_equal(alone, together)
+    order = np.random.default_rng(2).permutation(30)
+    np.testing.assert_array_equal(extractor.transform(batch([texts[i] for i in order])).values, together[order])
+
+
+def test_the_counterpart_computes_in_the_other_format(tiny):
+    fp16, fp32 = build(tiny, precision="fp16"), build(tiny, precision="fp32")
+    assert fp32.counterpart() is None
+    assert build(tiny).counterpart() is None
+    fp16.setup()
+    fp32.setup()
+    expected = fp32.transform(batch()).values
+    np.testing.assert_array_equal(fp16.counterpart().transform(batch()).values, expected)
+    loaded = type(fp16).from_state(fp16.params, TEXT, fp16.get_state())
+    assert loaded.format_on("cpu") == "fp32"
+    np.testing.assert_array_equal(loaded.counterpart().transform(batch()).values, fp16.transform(batch()).values)
 
 
 def test_a_saved_format_that_is_not_native_is_computed_in_fp32(tiny):
@@ -307,32 +321,27 @@ def test_a_hub_that_refuses_is_told_at_once(no_cache, monkeypatch):
         port = free.getsockname()[1]
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    start = time.monotonic()
     with pytest.raises(HubError) as raised:
         build("someone/some-model").check()
-    assert time.monotonic() - start < 5
     assert "\n" not in str(raised.value)
     assert f"'someone/some-model' must come from http://127.0.0.1:{port}, which does not answer" in str(raised.value)
 
 
-def test_a_hub_that_is_silent_costs_five_seconds_once(no_cache, monkeypatch):
+def test_a_hub_that_is_silent_is_waited_for_once(no_cache, monkeypatch):
+    held = []
+    monkeypatch.setattr(hubs, "PROBE_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=lambda: _hold(server), daemon=True).start()
+        threading.Thread(target=lambda: _hold(server, held), daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        start = time.monotonic()
-        with pytest.raises(HubError, match="does not answer"):
-            build("someone/some-model").check()
-        first = time.monotonic() - start
-        with pytest.raises(HubError, match="does not answer"):
-            build("someone/another-model").check()
-        assert 4 < first < 9
-        assert time.monotonic() - start - first < 2
+        for model in ("someone/some-model", "someone/another-model"):
+            with pytest.raises(HubError, match="does not answer"):
+                build(model).check()
+    assert len(held) == 1
 
 
-def _hold(server):
+def _hold(server, held):
     """Accept and never answer."""
-    held = []
     try:
         while True:
             held.append(server.accept())
