@@ -46,6 +46,29 @@ class _Watch:
         self.closed = True
 
 
+class _FromHeader:
+    """A stream without the empty lines before its first: Arrow counts them as the header's line."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._blank = True
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = bytes(self._stream.read(size))
+        while self._blank and data:
+            mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+            rest = data.removeprefix(mark).lstrip(b"\r\n")
+            if rest:
+                self._blank = False
+                return mark + rest
+            data = bytes(self._stream.read(size))
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def scan_csv(files: Sequence[File], limit: int | None) -> Scan:
     """Read the header of some CSV files and count their rows.
 
@@ -177,6 +200,6 @@ def _tables(
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )
-    reader = pacsv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
+    reader = pacsv.open_csv(_FromHeader(stream), read_options=read, parse_options=parse, convert_options=convert)
     for batch in reader:
         yield pa.table(batch), skipped

@@ -23,12 +23,14 @@ _blake2b = hashlib.blake2b
 class FileDigests:
     """Digests of the content of files, remembered by URI, size and time of change.
 
+    What is remembered holds no URI but its digest: a column of paths may be redacted, and a signed URL is a secret.
+
     Parameters
     ----------
     verify : {"stat", "content"}, default "stat"
         content: a remembered digest is not trusted; each file is read once more by this object.
     known : mapping of str to (int, str, str), optional
-        What an earlier one remembered: size, stamp and hex digest by URI.
+        What an earlier one remembered: size, stamp and hex digest by the hex digest of the URI.
     """
 
     def __init__(
@@ -44,21 +46,22 @@ class FileDigests:
             state = state_of(uri)
         except (DataError, OSError):
             return _unread(uri)
-        held = self._known.get(uri)
-        trusted = self._verify == "stat" or uri in self._sure
+        key = _blake2b(uri.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).hexdigest()
+        held = self._known.get(key)
+        trusted = self._verify == "stat" or key in self._sure
         if held is not None and trusted and held[:2] == (state.size, state.stamp):
             return bytes.fromhex(held[2])
         try:
             made = _blake2b(fetch(uri), digest_size=KEY_BYTES).digest()
         except DecodeError:
             return _unread(uri)
-        self._known[uri] = (state.size, state.stamp, made.hex())
-        self._sure.add(uri)
+        self._known[key] = (state.size, state.stamp, made.hex())
+        self._sure.add(key)
         return made
 
     def to_bytes(self) -> bytes:
         """All that is remembered, for :meth:`from_bytes`: one JSON line a file, sorted."""
-        return b"".join(json.dumps([uri, *held]).encode() + b"\n" for uri, held in sorted(self._known.items()))
+        return b"".join(json.dumps([key, *held]).encode() + b"\n" for key, held in sorted(self._known.items()))
 
     @classmethod
     def from_bytes(cls, data: bytes, verify: Literal["stat", "content"] = "stat") -> FileDigests:
@@ -66,8 +69,8 @@ class FileDigests:
         known: dict[str, tuple[int, str, str]] = {}
         for line in data.splitlines():
             try:
-                uri, size, stamp, digest = json.loads(line)
-                known[str(uri)] = (int(size), str(stamp), bytes.fromhex(digest).hex())
+                key, size, stamp, digest = json.loads(line)
+                known[str(key)] = (int(size), str(stamp), bytes.fromhex(digest).hex())
             except (ValueError, TypeError):
                 continue
         return cls(verify, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -53,11 +54,11 @@ def scan_json_lines(files: Sequence[File], limit: int | None) -> Scan:
 
 
 def read_json_lines(piece: Piece, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Rows of a file as tables of 1024 rows."""
+    """The piece's rows of a file as tables of 1024 rows; rows behind them, which no type was found for, stay unread."""
     rows: list[Mapping[str, Any]] = []
-    for row in _rows(piece.uri):
-        if row is not None:
-            rows.append(row)
+    objects = (row for row in _rows(piece.uri) if row is not None)
+    for row in itertools.islice(objects, piece.n_rows):
+        rows.append(row)
         if len(rows) == BATCH_ROWS:
             yield table_of(rows, schema)
             rows = []

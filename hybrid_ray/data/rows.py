@@ -83,6 +83,7 @@ def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, fo
         folds=folds,
         seed=data.split.seed if data.split.seed is not None else seed,
         column=table[split_column].take(pa.array(labelled)) if split_column is not None else None,
+        hidden=split_column in data.redact,
     )
     test = np.zeros(len(table), bool)
     fold = np.full(len(table), -1, np.int16)

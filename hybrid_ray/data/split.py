@@ -69,7 +69,14 @@ class Split:
 
 
 def make_split(
-    split: SplitSpec, *, task: Task, y: AnyArray, folds: int, seed: int, column: pa.ChunkedArray | None
+    split: SplitSpec,
+    *,
+    task: Task,
+    y: AnyArray,
+    folds: int,
+    seed: int,
+    column: pa.ChunkedArray | None,
+    hidden: bool = False,
 ) -> Split:
     """Divide rows into training rows, in folds, and test rows.
 
@@ -84,6 +91,8 @@ def make_split(
     seed : int
     column : pa.ChunkedArray or None
         The split's column, (n,): groups, times, or train / dev / test.
+    hidden : bool, default False
+        True: no message may show what the column holds.
 
     Raises
     ------
@@ -107,7 +116,7 @@ def make_split(
     elif kind == "temporal":
         test, fold, note = _temporal(_times(values), split.test, folds)
     else:
-        test, fold, note = _by_column(values, strata, folds, rng)
+        test, fold, note = _by_column(values, strata, folds, rng, hidden)
     forward = kind == "temporal"
     notes = [note, *_check(test, fold, y if task != "regression" else None, forward, folds)]
     return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n))
@@ -265,7 +274,7 @@ def _moment_start(moments: AnyArray, position: int) -> int:
 
 
 def _by_column(
-    column: pa.Array, strata: AnyArray, folds: int, rng: np.random.Generator
+    column: pa.Array, strata: AnyArray, folds: int, rng: np.random.Generator, hidden: bool
 ) -> tuple[BoolArray, AnyArray, str]:
     """Test rows as the column says; its train and dev rows are divided into folds together."""
     text = clean_text(column.cast(pa.large_string()))
@@ -273,8 +282,9 @@ def _by_column(
     words = encoded.dictionary.to_pylist()
     odd = sorted(word for word in words if word not in ROLES)
     if odd or text.null_count:
+        got = f"{len(odd)} other values" if hidden else odd[:5]
         raise DataError(
-            f"data.split.column: must hold train, dev or test in every row; got {odd[:5]} and {text.null_count} rows "
+            f"data.split.column: must hold train, dev or test in every row; got {got} and {text.null_count} rows "
             "with nothing"
         )
     roles = np.array([ROLES[word] for word in words])[encoded.indices.to_numpy(zero_copy_only=False)]

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.statistics import (
     Ranking,
     Scorer,
@@ -20,7 +19,7 @@ from hybrid_ray.evaluation.statistics import (
     rank_scorer,
     tally_scorer,
 )
-from hybrid_ray.registry import nearest
+from hybrid_ray.metric_names import METRIC_NAMES, metric_name
 from hybrid_ray.types import AnyArray, Direction, Task
 
 Needs = Literal["labels", "probabilities", "values"]
@@ -193,49 +192,34 @@ def _median_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
     return median_scorer(np.abs(y - outputs[:, 0]))
 
 
-_BINARY: frozenset[Task] = frozenset({"binary"})
-_MULTICLASS: frozenset[Task] = frozenset({"multiclass"})
-_CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
-_NUMBERS: frozenset[Task] = frozenset({"regression"})
+def _metric(name: str, needs: Needs, fn: Statistic, per_class: bool = False) -> Metric:
+    return Metric(name, METRIC_NAMES[name].direction, METRIC_NAMES[name].tasks, needs, fn, per_class)
 
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", "maximize", _CLASSES, "labels", _accuracy),
-        Metric("balanced_accuracy", "maximize", _CLASSES, "labels", _balanced_accuracy),
-        Metric("precision", "maximize", _BINARY, "labels", _precision),
-        Metric("precision_macro", "maximize", _CLASSES, "labels", _precision_macro),
-        Metric("recall", "maximize", _BINARY, "labels", _recall),
-        Metric("recall_macro", "maximize", _CLASSES, "labels", _recall_macro),
-        Metric("f1", "maximize", _BINARY, "labels", _f1),
-        Metric("f1_macro", "maximize", _CLASSES, "labels", _f1_macro),
-        Metric("f1_weighted", "maximize", _CLASSES, "labels", _f1_weighted),
-        Metric("matthews_corrcoef", "maximize", _CLASSES, "labels", _matthews_corrcoef),
-        Metric("roc_auc", "maximize", _BINARY, "probabilities", _roc_auc, per_class=True),
-        Metric("roc_auc_ovr", "maximize", _MULTICLASS, "probabilities", _roc_auc, per_class=True),
-        Metric("average_precision", "maximize", _CLASSES, "probabilities", _average_precision, per_class=True),
-        Metric("log_loss", "minimize", _CLASSES, "probabilities", _log_loss),
-        Metric("brier_score_loss", "minimize", _CLASSES, "probabilities", _brier),
-        Metric("r2", "maximize", _NUMBERS, "values", _r2),
-        Metric("root_mean_squared_error", "minimize", _NUMBERS, "values", _root_mean_squared_error),
-        Metric("mean_absolute_error", "minimize", _NUMBERS, "values", _mean_absolute_error),
-        Metric("mean_absolute_percentage_error", "minimize", _NUMBERS, "values", _mean_absolute_percentage_error),
-        Metric("median_absolute_error", "minimize", _NUMBERS, "values", _median_absolute_error),
-    )
-}
+
+_ALL = (
+    _metric("accuracy", "labels", _accuracy),
+    _metric("balanced_accuracy", "labels", _balanced_accuracy),
+    _metric("precision", "labels", _precision),
+    _metric("precision_macro", "labels", _precision_macro),
+    _metric("recall", "labels", _recall),
+    _metric("recall_macro", "labels", _recall_macro),
+    _metric("f1", "labels", _f1),
+    _metric("f1_macro", "labels", _f1_macro),
+    _metric("f1_weighted", "labels", _f1_weighted),
+    _metric("matthews_corrcoef", "labels", _matthews_corrcoef),
+    _metric("roc_auc", "probabilities", _roc_auc, per_class=True),
+    _metric("roc_auc_ovr", "probabilities", _roc_auc, per_class=True),
+    _metric("average_precision", "probabilities", _average_precision, per_class=True),
+    _metric("log_loss", "probabilities", _log_loss),
+    _metric("brier_score_loss", "probabilities", _brier),
+    _metric("r2", "values", _r2),
+    _metric("root_mean_squared_error", "values", _root_mean_squared_error),
+    _metric("mean_absolute_error", "values", _mean_absolute_error),
+    _metric("mean_absolute_percentage_error", "values", _mean_absolute_percentage_error),
+    _metric("median_absolute_error", "values", _median_absolute_error),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric, by name."""
-
-ALIASES: Mapping[str, str] = {
-    "rmse": "root_mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mape": "mean_absolute_percentage_error",
-}
-
-_DEFAULT: Mapping[Task, str] = {
-    "binary": "log_loss",
-    "multiclass": "log_loss",
-    "regression": "root_mean_squared_error",
-}
 
 
 def metrics_of(task: Task) -> dict[str, Metric]:
@@ -244,36 +228,14 @@ def metrics_of(task: Task) -> dict[str, Metric]:
 
 
 def get_metric(name: str, task: Task) -> Metric:
-    """The metric of a name.
-
-    Parameters
-    ----------
-    name : str
-        scikit-learn's name, an alias (rmse, mae, mape), or ``auto``: log_loss for classes,
-        root_mean_squared_error for numbers.
-    task : Task
+    """The metric of a name, see ``metric_name``.
 
     Raises
     ------
     BadInputError
-        No such metric, or it does not serve the task; the message names those that do, and the nearest.
+        No such metric, or it does not serve the task.
     """
-    known = metrics_of(task)
-    if not known:
-        raise BadInputError(f"task: must be one of {sorted(_DEFAULT)} to be scored; got '{task}'")
-    wanted = _DEFAULT[task] if name == "auto" else ALIASES.get(name, name)
-    if wanted in known:
-        return known[wanted]
-    names = sorted(known)
-    if wanted in METRICS:
-        served = " and ".join(sorted(METRICS[wanted].tasks))
-        raise BadInputError(
-            f"metric: must be one of {names} for a {task} task; got '{name}', which serves {served}."
-            f"{nearest(wanted, names)}"
-        )
-    raise BadInputError(
-        f"metric: must be one of {names} for a {task} task; got '{name}'.{nearest(name, [*names, *ALIASES])}"
-    )
+    return METRICS[metric_name(name, task)]
 
 
 def score_all(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, float]:

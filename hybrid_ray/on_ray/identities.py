@@ -70,7 +70,7 @@ class Identify:
     def __call__(self, source: Source, piece: Piece, shards: Iterator[Shard]) -> Iterator[pa.Table]:
         """One table of one row a shard."""
         memos = Memos(self.cache.root, "identities")
-        key = digest_json([piece.uri, piece.first, piece.stop, sorted(self.columns)])
+        key = digest_json([piece.uri, piece.start, piece.first, piece.stop, sorted(self.columns)])
         before = (memos.get(key) if "image" in self.columns.values() else None) or b""
         files = FileDigests.from_bytes(before, self.verify)
         for shard in shards:

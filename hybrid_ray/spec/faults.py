@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hybrid_ray.registry import nearest
+from hybrid_ray.spec.consistency import Contradiction
 from hybrid_ray.spec.document import KeyPath, show_path
 from hybrid_ray.spec.model import PluginSpec
 
@@ -34,7 +35,7 @@ _MUST: Mapping[str, str] = {
 
 
 def faults(error: ValidationError, model: type[BaseModel], document: Any) -> list[str]:
-    """Every fault of a document, one line each, in document order.
+    """Every fault of a document, one line each, in document order; ``contradictions`` tells those between values.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ def faults(error: ValidationError, model: type[BaseModel], document: Any) -> lis
     """
     musts: dict[tuple[KeyPath, str], list[str]] = {}
     for detail in error.errors(include_url=False):
+        if isinstance(detail.get("ctx", {}).get("error"), Contradiction):
+            continue
         path = _in_document(detail, document)
         must, rest = _sentence(detail, path, model, document)
         held = musts.setdefault((path, rest), [])

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hybrid_ray.errors import SpecError
+from hybrid_ray.spec.consistency import contradictions
 from hybrid_ray.spec.document import check_plain, read_yaml, set_value
 from hybrid_ray.spec.faults import faults
 from hybrid_ray.spec.model import SPEC_VERSION, Spec
@@ -63,7 +64,7 @@ def load_spec(source: str | Path | Mapping[str, Any], overrides: Mapping[str, An
     try:
         spec = Spec.model_validate(document)
     except ValidationError as error:
-        found += faults(error, Spec, document)
+        found += [*faults(error, Spec, document), *contradictions(document)]
     if found:
         raise SpecError(found)
     return spec

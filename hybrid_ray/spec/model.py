@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, Registry, nearest
+from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, refuse, split_faults
 from hybrid_ray.types import Kind, Task
 
 SPEC_VERSION = 1
@@ -134,8 +135,7 @@ class SplitSpec(Section):
 
     @model_validator(mode="after")
     def _column_there(self) -> Self:
-        if self.kind in ("grouped", "temporal") and self.column is None:
-            raise ValueError(f"a {self.kind} split must name its column; got none. Add `column: <name>`")
+        refuse(split_faults(dict(self)))
         return self
 
 
@@ -169,17 +169,8 @@ class DataSpec(Section):
     """Rows to read at most, from the start; left out, all."""
 
     @model_validator(mode="after")
-    def _label_is_no_input(self) -> Self:
-        if self.label in self.drop:
-            raise ValueError(f"`drop` must not name the label; got {self.label!r}. Take it out of `drop`")
-        if self.columns is not None and self.label in self.columns:
-            raise ValueError(f"`columns` must hold inputs only; got the label {self.label!r}. Take it out of `columns`")
-        if self.split.column is not None and self.split.column in self.drop:
-            got = self.split.column
-            raise ValueError(f"`drop` must not name the split's column; got {got!r}. Take it out of `drop`")
-        twice = sorted(set(self.columns or ()) & set(self.drop))
-        if twice:
-            raise ValueError(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
+    def _columns_are_one_thing(self) -> Self:
+        refuse(data_faults(dict(self) | {"split": dict(self.split)}))
         return self
 
 
@@ -322,9 +313,6 @@ class Spec(Section):
     smoke: SmokeSpec = SmokeSpec()
 
     @model_validator(mode="after")
-    def _ids_differ(self) -> Self:
-        ids = [e.id for e in self.extractors if e.id is not None]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
-        if twice:
-            raise ValueError(f"extractors must have different ids; got {twice} more than once. Give each its own `id`")
+    def _parts_fit(self) -> Self:
+        refuse([*id_faults([dict(entry) for entry in self.extractors]), *metric_faults(self.search.metric, self.task)])
         return self

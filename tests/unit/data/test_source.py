@@ -92,6 +92,21 @@ def test_a_limit_takes_the_first_rows(tmp_path, name):
         assert [int(v) for v in all_rows(source)["id"].to_pylist()] == list(range(70))
 
 
+def test_json_lines_behind_a_limit_may_be_of_another_type(tmp_path):
+    rows = [{"id": i, "label": None} for i in range(100)] + [{"id": "none", "label": "yes"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = open_source(spec(tmp_path / "a.jsonl", limit=100))
+    assert all_rows(source)["id"].to_pylist() == list(range(100))
+    assert all_rows(open_source(spec(tmp_path / "a.jsonl")))["id"].to_pylist() == [*map(str, range(100)), "none"]
+
+
+@pytest.mark.parametrize("before", ["\n", "\r\n\r\n", "\ufeff\n", "\n" * 5000])
+def test_empty_lines_before_the_header_are_no_rows(tmp_path, before):
+    (tmp_path / "a.csv").write_text(f"{before}id,label\n1,a\n\n2,b\n", newline="")
+    table = all_rows(open_source(spec(tmp_path / "a.csv")))
+    assert table.to_pydict() == {"id": ["1", "2"], "label": ["a", "b"]}
+
+
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
 def test_several_files_are_one_source(tmp_path, name):
     for i in range(3):

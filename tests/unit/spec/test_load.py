@@ -113,6 +113,37 @@ def test_a_fault_says_where_and_what(document, fault):
         load_spec(document)
 
 
+def test_a_fault_of_one_value_hides_none_between_values():
+    data = {"drop": ["price"], "redact": ["price"], "columns": {"price": "numeric"}, "split": {"kind": "grouped"}}
+    data["max_bad_fraction"] = 7
+    twice = [{"name": "pixels", "id": "a", "params": {"size": "x"}}, {"name": "tfdif", "id": "a"}]
+    found = faults_of(changed(data=data, extractors=twice, search={"metric": "acuracy"}, seed=-1))
+    starts = [
+        "seed: must be",
+        "data.max_bad_fraction: must be",
+        "extractors[0].params.size: must be",
+        "extractors[1].name: unknown extractor",
+        "data.split: a grouped split must name its column",
+        "data: `drop` must not name the label",
+        "data: `redact` must not name the label",
+        "data: `columns` must hold inputs only",
+        "data: a column must not be both",
+        "spec: extractors must have different ids; got ['a']",
+        "search.metric: must be one of",
+    ]
+    for start in starts:
+        assert sum(fault.startswith(start) for fault in found) == 1, (start, found)
+    assert len(found) == len(starts)
+    assert next(f for f in found if f.startswith("search.metric")).endswith("Did you mean 'accuracy'?")
+
+
+def test_a_metric_must_serve_the_task():
+    (fault,) = faults_of(changed(task="binary", search={"metric": "r2"}))
+    assert "for a binary task; got 'r2', which serves regression" in fault
+    assert load_spec(changed(task="regression", search={"metric": "rmse"})).search.metric == "rmse"
+    assert load_spec(changed(search={"metric": "r2"})).search.metric == "r2", "what the task is shows in the rows"
+
+
 def test_a_long_value_is_cut():
     (fault,) = faults_of(changed(seed="x" * 500))
     assert len(fault) < 120

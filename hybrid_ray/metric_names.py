@@ -1,0 +1,89 @@
+"""Names of the metrics, the tasks they serve and which way is better; how they are computed is evaluation's matter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.registry import nearest
+from hybrid_ray.types import Direction, Task
+
+
+class MetricName(NamedTuple):
+    """Which way is better, and the tasks that a metric serves."""
+
+    direction: Direction
+    tasks: frozenset[Task]
+
+
+_BINARY: frozenset[Task] = frozenset({"binary"})
+_MULTICLASS: frozenset[Task] = frozenset({"multiclass"})
+_CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
+_NUMBERS: frozenset[Task] = frozenset({"regression"})
+
+METRIC_NAMES: Mapping[str, MetricName] = {
+    "accuracy": MetricName("maximize", _CLASSES),
+    "balanced_accuracy": MetricName("maximize", _CLASSES),
+    "precision": MetricName("maximize", _BINARY),
+    "precision_macro": MetricName("maximize", _CLASSES),
+    "recall": MetricName("maximize", _BINARY),
+    "recall_macro": MetricName("maximize", _CLASSES),
+    "f1": MetricName("maximize", _BINARY),
+    "f1_macro": MetricName("maximize", _CLASSES),
+    "f1_weighted": MetricName("maximize", _CLASSES),
+    "matthews_corrcoef": MetricName("maximize", _CLASSES),
+    "roc_auc": MetricName("maximize", _BINARY),
+    "roc_auc_ovr": MetricName("maximize", _MULTICLASS),
+    "average_precision": MetricName("maximize", _CLASSES),
+    "log_loss": MetricName("minimize", _CLASSES),
+    "brier_score_loss": MetricName("minimize", _CLASSES),
+    "r2": MetricName("maximize", _NUMBERS),
+    "root_mean_squared_error": MetricName("minimize", _NUMBERS),
+    "mean_absolute_error": MetricName("minimize", _NUMBERS),
+    "mean_absolute_percentage_error": MetricName("minimize", _NUMBERS),
+    "median_absolute_error": MetricName("minimize", _NUMBERS),
+}
+"""Every metric, under scikit-learn's name."""
+
+ALIASES: Mapping[str, str] = {
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+}
+
+_DEFAULT: Mapping[Task, str] = {
+    "binary": "log_loss",
+    "multiclass": "log_loss",
+    "regression": "root_mean_squared_error",
+}
+
+
+def metric_name(name: str, task: Task | None = None) -> str:
+    """scikit-learn's name of a metric.
+
+    Parameters
+    ----------
+    name : str
+        That name, an alias (rmse, mae, mape), or ``auto``: log_loss for classes, root_mean_squared_error for numbers.
+    task : Task, optional
+        What it must serve; left out, any name will do and ``auto`` stays.
+
+    Raises
+    ------
+    BadInputError
+        No such metric, or it does not serve the task; the message names those that do, and the nearest.
+    """
+    if task is None and name == "auto":
+        return name
+    names = sorted(known for known, facts in METRIC_NAMES.items() if task is None or task in facts.tasks)
+    if not names:
+        raise BadInputError(f"task: must be one of {sorted(_DEFAULT)} to be scored; got '{task}'")
+    wanted = _DEFAULT[task] if task is not None and name == "auto" else ALIASES.get(name, name)
+    if wanted in names:
+        return wanted
+    serves = f", which serves {' and '.join(sorted(METRIC_NAMES[wanted].tasks))}" if wanted in METRIC_NAMES else ""
+    for_task = f" for a {task} task" if task is not None else ""
+    raise BadInputError(
+        f"search.metric: must be one of {names}{for_task}; got '{name}'{serves}.{nearest(name, [*names, *ALIASES])}"
+    )

@@ -1,0 +1,93 @@
+"""What parts of a spec must hold together, told from the raw document: other faults then hide none of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.metric_names import metric_name
+
+
+class Contradiction(ValueError):
+    """Parts of a document that do not fit together. ``load_spec`` finds them all by ``contradictions``."""
+
+
+def refuse(found: Sequence[str]) -> None:
+    """Raise what was found, if anything.
+
+    Raises
+    ------
+    Contradiction
+    """
+    if found:
+        raise Contradiction("; ".join(found))
+
+
+def contradictions(document: Mapping[str, Any]) -> list[str]:
+    """Every fault of a document that lies between its values, each with its path."""
+    data = _mapping(document, "data")
+    search = _mapping(document, "search")
+    found = [f"data.split: {fault}" for fault in split_faults(_mapping(data, "split"))]
+    found += [f"data: {fault}" for fault in data_faults(data)]
+    found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
+    return found + metric_faults(search.get("metric"), document.get("task"))
+
+
+def split_faults(split: Mapping[str, Any]) -> list[str]:
+    """A split that lacks the column which its kind needs."""
+    kind = split.get("kind")
+    if kind in ("grouped", "temporal") and split.get("column") is None:
+        return [f"a {kind} split must name its column; got none. Add `column: <name>`"]
+    return []
+
+
+def data_faults(data: Mapping[str, Any]) -> list[str]:
+    """Columns that are asked to be two things at once."""
+    label, split = data.get("label"), _mapping(data, "split")
+    drop, redact, columns = _texts(data.get("drop")), _texts(data.get("redact")), _texts(data.get("columns"))
+    column = split.get("column")
+    found = []
+    if label in drop:
+        found.append(f"`drop` must not name the label; got {label!r}. Take it out of `drop`")
+    if label in redact:
+        found.append(f"`redact` must not name the label, which every report shows; got {label!r}. Take it out")
+    if label in columns:
+        found.append(f"`columns` must hold inputs only; got the label {label!r}. Take it out of `columns`")
+    if column in drop:
+        found.append(f"`drop` must not name the split's column; got {column!r}. Take it out of `drop`")
+    twice = sorted(set(columns) & set(drop))
+    if twice:
+        found.append(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
+    return found
+
+
+def id_faults(extractors: Any) -> list[str]:
+    """Ids that more than one extractor has."""
+    entries = extractors if isinstance(extractors, list | tuple) else ()
+    ids = [entry.get("id") for entry in entries if isinstance(entry, Mapping)]
+    twice = sorted({own for own in ids if isinstance(own, str) and ids.count(own) > 1})
+    if not twice:
+        return []
+    return [f"extractors must have different ids; got {twice} more than once. Give each its own `id`"]
+
+
+def metric_faults(metric: Any, task: Any) -> list[str]:
+    """A metric that does not exist, or does not serve the task; with its path."""
+    if not isinstance(metric, str):
+        return []
+    try:
+        metric_name(metric, task if task in ("binary", "multiclass", "regression") else None)
+    except BadInputError as error:
+        return [str(error)]
+    return []
+
+
+def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a list, or the keys of a mapping; nothing of anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple | Mapping) else []
