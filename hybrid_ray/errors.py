@@ -39,6 +39,21 @@ class DataError(BadInputError):
     """The rows cannot be read, or cannot serve the task."""
 
 
+class BadRowsError(DataError):
+    """More rows hold something unreadable than ``data.max_bad_fraction`` allows.
+
+    Parameters
+    ----------
+    message : str
+    rejects : sequence of (int, str, str)
+        Row number, column and reason of those that are known.
+    """
+
+    def __init__(self, message: str, rejects: Sequence[tuple[int, str, str]]) -> None:
+        self.rejects = tuple(rejects)
+        super().__init__(message)
+
+
 class HubError(BadInputError):
     """Weights have to come from a hub that does not answer."""
 

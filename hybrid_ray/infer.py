@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -27,8 +27,7 @@ WIDTH: Mapping[Modality, int] = {"image": 1000, "text": 400, "tabular": 10}
 """How many features one column gives, about: enough to tell narrow data from wide before anything is extracted."""
 
 
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A spec with nothing left open.
 
     Attributes
@@ -42,14 +41,12 @@ class Resolved:
     """
 
     spec: Spec
-    reasons: dict[str, str]
+    reasons: Mapping[str, str] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
 
 
-def infer_spec(
-    path: str | Sequence[str], label: str, task: Task | Literal["auto"] | str | None = None
-) -> tuple[Spec, dict[str, str]]:
-    """A complete spec for a table, and comments by dotted path for :func:`hybrid_ray.spec.dump_yaml`.
+def infer_spec(path: str | Sequence[str], label: str, task: Task | Literal["auto"] | str | None = None) -> Resolved:
+    """A complete spec for a table; its reasons are comments for :func:`hybrid_ray.spec.dump_yaml`.
 
     Columns that number, name or divide the rows, and columns that nothing can read, are in ``data.drop``.
 
@@ -81,7 +78,7 @@ def infer_spec(
     # The split follows the spec's own seed: one number to change.
     split = resolved.spec.data.split.model_copy(update={"seed": None})
     data = resolved.spec.data.model_copy(update={"split": split})
-    return resolved.spec.model_copy(update={"data": data}), reasons
+    return Resolved(resolved.spec.model_copy(update={"data": data}), reasons, resolved.warnings)
 
 
 def resolve_spec(spec: Spec, source: Source) -> Resolved:

@@ -82,8 +82,7 @@ def metric_name(name: str, task: Task | None = None) -> str:
     wanted = _DEFAULT[task] if task is not None and name == "auto" else ALIASES.get(name, name)
     if wanted in names:
         return wanted
+    said = [*names, *(alias for alias, whole in ALIASES.items() if whole in names)]
     serves = f", which serves {' and '.join(sorted(METRIC_NAMES[wanted].tasks))}" if wanted in METRIC_NAMES else ""
     for_task = f" for a {task} task" if task is not None else ""
-    raise BadInputError(
-        f"search.metric: must be one of {names}{for_task}; got '{name}'{serves}.{nearest(name, [*names, *ALIASES])}"
-    )
+    raise BadInputError(f"search.metric: must be one of {names}{for_task}; got '{name}'{serves}.{nearest(name, said)}")

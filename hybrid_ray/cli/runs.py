@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -33,6 +33,9 @@ from hybrid_ray.cli.options import (
 )
 from hybrid_ray.errors import BadInputError
 
+if TYPE_CHECKING:
+    from hybrid_ray.infer import Resolved
+
 app = typer.Typer()
 runs = typer.Typer(help="Runs in the store.", no_args_is_help=True)
 
@@ -44,30 +47,38 @@ def _request(
     task: str | None,
     overrides: dict[str, Any],
     smoke: bool = False,
-) -> Any:
+) -> Resolved:
     """The spec of a file, or the spec inferred from a table."""
-    from hybrid_ray.infer import infer_spec
+    from hybrid_ray.infer import Resolved, infer_spec
     from hybrid_ray.spec import load_spec, smoke_form
 
     if (spec is None) == (data is None):
         raise BadInputError("run: give a spec file, or --data and --label; got both or neither")
     if spec is not None:
+        if label is not None:
+            raise BadInputError(f"--label: a spec names its label itself; got {label!r}. Use --set data.label={label}")
         loaded = load_spec(spec, overrides | ({"task": task} if task else {}))
-        return smoke_form(loaded) if smoke else loaded
+        return Resolved(smoke_form(loaded) if smoke else loaded)
     if data is None or label is None:
         raise BadInputError("--label: must name the column to predict when --data is given; got none")
-    inferred, _ = infer_spec(data, label, task)
-    return load_spec(inferred.model_dump(mode="json", exclude_defaults=True), overrides) if overrides else inferred
+    if smoke:
+        raise BadInputError("--smoke: a spec file says what its small form is; got --data. Use --trials and --set")
+    inferred = infer_spec(data, label, task)
+    if not overrides:
+        return inferred
+    changed = load_spec(inferred.spec.model_dump(mode="json", exclude_defaults=True), overrides)
+    return inferred._replace(spec=changed)
 
 
 def _pipeline(
     stop_after: Literal["extract", "search", "report"],
-    request: Any,
+    request: Resolved,
     store: str,
     address: str | None,
     fresh: bool,
     quiet: bool,
     verbose: bool,
+    resume: str | None = None,
 ) -> dict[str, Any]:
     """Carry a spec out with progress on standard error."""
     from hybrid_ray.console import make_progress
@@ -77,11 +88,13 @@ def _pipeline(
     progress = make_progress(quiet, sys.stderr)
     with progress:
         return run_spec(
-            request,
+            request.spec,
             store,
             cluster=lambda: connect(address, quiet=not verbose),
             progress=progress,
             fresh=fresh,
+            resume=resume,
+            inferred=request,
             stop_after=stop_after,
         )
 
@@ -183,11 +196,12 @@ def retrain(
     verbose: Verbose = False,
 ) -> None:
     """Run the spec of a model again on other rows; registers the next version."""
+    from hybrid_ray.infer import Resolved
     from hybrid_ray.on_ray.run import spec_of_model
     from hybrid_ray.results import describe_run
 
     overrides = overrides_of(assignments, seed, trials, time_limit)
-    request = spec_of_model(store, model, data, overrides)
+    request = Resolved(spec_of_model(store, model, data, overrides))
     answer = _pipeline("report", request, store, address, fresh, quiet, verbose)
     emit(answer, as_json, describe_run(answer))
 
@@ -225,8 +239,10 @@ def runs_resume(
     verbose: Verbose = False,
 ) -> None:
     """Go on with an unfinished run."""
+    from hybrid_ray.infer import Resolved
     from hybrid_ray.on_ray.run import spec_of_run
     from hybrid_ray.results import describe_run
 
-    answer = _pipeline("report", spec_of_run(store, run_id), store, address, False, quiet, verbose)
+    request = Resolved(spec_of_run(store, run_id))
+    answer = _pipeline("report", request, store, address, False, quiet, verbose, resume=run_id)
     emit(answer, as_json, describe_run(answer))

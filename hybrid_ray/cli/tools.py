@@ -59,7 +59,7 @@ def spec_infer(data: NeedData, label: Annotated[str, typer.Option("--label")], t
     from hybrid_ray.infer import infer_spec
     from hybrid_ray.spec import dump_yaml
 
-    spec, reasons = infer_spec(data, label, task)
+    spec, reasons, _ = infer_spec(data, label, task)
     print(dump_yaml(spec, reasons), end="")
 
 
@@ -68,9 +68,11 @@ def spec_validate(
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML).")], assignments: Set = None, as_json: Json = False
 ) -> None:
     """Check a spec; every fault at once."""
-    from hybrid_ray.spec import load_spec
+    from hybrid_ray.spec import load_spec, smoke_form
 
     loaded = load_spec(spec, overrides_of(assignments, None, None, None))
+    if loaded.smoke.overrides:
+        smoke_form(loaded)
     emit({"valid": True, "name": loaded.name}, as_json, [f"{spec}: valid"])
 
 

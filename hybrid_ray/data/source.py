@@ -145,7 +145,7 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
     files, base = list_files(paths)
     kind = _format(data, files)
     if kind != "images":
-        files = [file for file in files if _format_of(file.uri) in (kind, None)] if len(files) > 1 else files
+        files = _of_format(files, kind, len(paths))
     scan = _scan(kind, data, files, base, limit)
     names = [file.uri for file in files]
     about = {
@@ -278,6 +278,15 @@ def _scan(kind: Format, data: DataSpec, files: Sequence[File], base: str, limit:
 def _format_of(uri: str) -> Format | None:
     name = bare_name(uri)
     return next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
+
+
+def _of_format(files: Sequence[File], kind: Format, asked: int) -> list[File]:
+    """The files to read: those that were asked for by name, or of a folder or glob those whose names say the format.
+
+    Where no name says it, all are of the one format that the first bytes or the spec told.
+    """
+    named = [file for file in files if _format_of(file.uri) == kind]
+    return named if named and len(files) > asked else list(files)
 
 
 def _format(data: DataSpec, files: Sequence[File]) -> Format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Target:
         Rows without a label that can be used.
     reason : str
         Why this task.
+    unreadable : ndarray of int (k,)
+        Rows whose label is text that is no number where numbers are learned: among the missing ones.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class Target:
     y: AnyArray
     missing: BoolArray
     reason: str = ""
+    unreadable: AnyArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto"]) -> Target:
@@ -172,10 +175,11 @@ def _like(classes: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _numbers(column: pa.Array, n_given: int, reason: str) -> Target:
-    bad = 0
+    unreadable = np.zeros(0, np.int64)
     if is_text(column.type):
         column, unread = parse_numbers(column)
-        bad = int(unread.sum())
+        unreadable = np.flatnonzero(unread)
+    bad = len(unreadable)
     y = np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
     y[~np.isfinite(y)] = np.nan
     missing = np.isnan(y)
@@ -183,7 +187,7 @@ def _numbers(column: pa.Array, n_given: int, reason: str) -> Target:
         raise DataError(f"data.label: regression needs numbers; got {bad} of {n_given} labels that are none")
     if reason != "as the graph says" and np.nanmin(y) == np.nanmax(y):
         raise DataError(f"data.label: must vary to be learned; got {np.nanmin(y):g} in all {n_given} rows")
-    return Target("regression", None, y, missing, reason)
+    return Target("regression", None, y, missing, reason, unreadable)
 
 
 def _some(classes: Sequence[Any]) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors._transformers_files import PACKAGE, WHERE, Encoder, find_encoder, state_folder
+from hybrid_ray.extractors._transformers_net import check_weights, load_network
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.passes import fixed_passes, packed_passes
@@ -112,8 +113,15 @@ class TransformersExtractor(PretrainedExtractor):
         return {name: value for name, value in super().identity().items() if name not in ("model", "revision")}
 
     def check(self) -> None:
-        """Refuse an encoder that is not to be had."""
-        self._encoder()
+        """Refuse an encoder that is not to be had, weights of another architecture, and texts longer than it reads."""
+        own = find_encoder(self.params.model, self.params.revision) if self._state is None else self._encoder()
+        if self.params.max_length is not None and own.longest is not None and self.params.max_length > own.longest:
+            raise BadInputError(
+                f"transformers.max_length: {self.params.model!r} reads at most {own.longest} tokens; got "
+                f"{self.params.max_length}. Leave it out"
+            )
+        if self._state is None:
+            check_weights(own)
 
     def settle(self) -> PluginParams:
         """Parameters with pooling, length and normalisation written out."""
@@ -246,39 +254,3 @@ class TransformersExtractor(PretrainedExtractor):
         use |= {"max_length": own.max_length, "lower_case": own.lower_case}
         meta = {"weights": own.digest(), "encoder": use, "pad_id": self._pad_id(), "files": sorted(blobs)}
         return State(meta=meta, blobs=blobs)
-
-
-def load_network(folder: Path) -> nn.Module:
-    """The encoder of a folder in fp32, in evaluation mode.
-
-    Raises
-    ------
-    BadInputError
-        Its weights are missing, damaged or of another architecture, or it needs code of its own.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model, info = AutoModel.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInputError(
-            f"{WHERE}: must be an encoder that transformers can load; got {folder} ({reason})"
-        ) from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
-    if missing:
-        raise BadInputError(
-            f"{WHERE}: the weights must be those of config.json's architecture; {folder} lacks {len(missing)}, "
-            f"{missing[0]!r} among them"
-        )
-    net: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
-    return net.float().eval().requires_grad_(False)

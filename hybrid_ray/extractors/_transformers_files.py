@@ -64,6 +64,8 @@ class Encoder:
         Longest text in tokens.
     lower_case : bool
         True when texts are lower-cased before the tokenizer sees them.
+    longest : int, optional
+        Tokens that it has positions for; None when nothing says so.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class Encoder:
     normalize: bool
     max_length: int
     lower_case: bool = False
+    longest: int | None = None
 
     def weight_files(self) -> list[Path]:
         """The safetensors files, with their index when there are several."""
@@ -184,10 +187,11 @@ def read_encoder(folder: Path) -> Encoder:
         else:
             raise BadInputError(f"{WHERE}: must be a transformer with pooling; {folder} has a further module {kind!r}")
     config = _json(inner / "config.json") or {}
-    positions = config.get("max_position_embeddings") or DEFAULT_MAX_LENGTH
+    positions = config.get("max_position_embeddings")
     own = _json(inner / "tokenizer_config.json") or {}
-    longest = min(int(positions), int(own.get("model_max_length") or positions))
-    return Encoder(inner, pooling, normalize, min(int(length or DEFAULT_MAX_LENGTH), longest), lower)
+    longest = int(min(positions, own.get("model_max_length") or positions)) if positions else None
+    wanted = int(min(length or DEFAULT_MAX_LENGTH, own.get("model_max_length") or DEFAULT_MAX_LENGTH))
+    return Encoder(inner, pooling, normalize, min(wanted, longest or wanted), lower, longest)
 
 
 def _pooling(config: Mapping[str, Any], folder: Path) -> Pooling:

@@ -15,8 +15,9 @@ import ray
 import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 
+from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.source import Source
-from hybrid_ray.errors import DataError, HybridRayError, RunFailedError
+from hybrid_ray.errors import HybridRayError, RunFailedError
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.dataset import PieceRead, data_context, first_shards, gather, iter_shards, read_dataset
 from hybrid_ray.on_ray.extractor_worker import Count, ExtractWorker, Orders, Units
@@ -86,7 +87,7 @@ def extract_features(
 
     Raises
     ------
-    DataError
+    BadRowsError
         Too many rows hold something unreadable.
     ResourceError
         The cluster lacks what the spec asks for.
@@ -314,12 +315,8 @@ class _Extraction:
         columns = "+".join(self.entry.columns)
         bad = manifest.bad(self._bad_rows.read(), columns)
         if bad.rows > self.max_bad_fraction * manifest.n_rows:
-            row, column, reason = bad.rejects[0]
-            raise DataError(
-                f"data.max_bad_fraction: at most {self.max_bad_fraction:g} of the rows may hold something unreadable; "
-                f"got {bad.rows} of {manifest.n_rows} in {columns}, the first in row {row}, column {column!r}: "
-                f"{reason}. Mend the rows or raise the fraction"
-            )
+            shown = [shown_reject(reject, self.source.data.redact) for reject in bad.rejects]
+            raise too_many_bad(bad.rows, manifest.n_rows, self.max_bad_fraction, shown)
         return bad
 
     @contextmanager

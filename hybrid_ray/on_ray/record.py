@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.data.card import data_card
+from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.report import render
@@ -149,7 +150,6 @@ def extraction_rows(job: Job, features: Features, trained: Trained | None) -> li
 
 def _data(job: Job, features: Features, reasons: Mapping[str, str]) -> DataCard:
     counts = Counter((column, reason) for _, column, reason in features.rejects)
-    redacted = set(job.spec.data.redact)
     return DataCard.model_validate(
         data_card(
             job.spec.data,
@@ -157,8 +157,8 @@ def _data(job: Job, features: Features, reasons: Mapping[str, str]) -> DataCard:
             job.rows,
             reasons=reasons,
             rejected_rows=features.bad_rows,
-            reject_counts={key: n for key, n in counts.items() if key[0] not in redacted},
-            rejects_path=f"{run_prefix(job.run_id)}/rejects.jsonl" if features.rejects else "",
+            reject_counts={key: n for key, n in counts.items() if key[0] != HIDDEN},
+            rejects_path=f"{run_prefix(job.run_id)}/rejects.jsonl" if features.rejects or job.source.malformed else "",
             folds=job.spec.search.folds,
         )
     )

@@ -5,7 +5,7 @@ Every stage keeps what it finished in the store, so the same call goes on where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -15,14 +15,13 @@ from hybrid_ray import __version__
 from hybrid_ray.data.rejects import rejects_lines
 from hybrid_ray.data.rows import Rows, read_rows
 from hybrid_ray.data.source import Source, open_source
-from hybrid_ray.errors import HybridRayError, RunFailedError
+from hybrid_ray.errors import BadRowsError, DataError, HybridRayError, RunFailedError
 from hybrid_ray.infer import Resolved, resolve_spec
 from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.matrices import FoldOrder
 from hybrid_ray.on_ray.record import extraction_rows, write_report
 from hybrid_ray.on_ray.stages import (
-    Features,
     Job,
     check_extractors,
     check_resources,
@@ -50,6 +49,8 @@ def run_spec(
     cluster: Callable[[], AbstractContextManager[Cluster]],
     progress: Progress,
     fresh: bool = False,
+    resume: str | None = None,
+    inferred: Resolved | None = None,
     stop_after: StopAfter = "report",
 ) -> dict[str, Any]:
     """Run a spec, or go on with it, or give the result that it already has.
@@ -65,6 +66,10 @@ def run_spec(
     progress : Progress
     fresh : bool, default False
         Start another run of the same request.
+    resume : str, optional
+        Id of the run of this request that shall go on; default: the first of it.
+    inferred : Resolved, optional
+        What was said when the spec was inferred: its reasons and warnings belong to the run's.
     stop_after : {"extract", "search", "report"}, default "report"
 
     Returns
@@ -84,18 +89,30 @@ def run_spec(
         root.check_writable()
         source = open_source(spec.data)
         resolved = resolve_spec(spec, source)
+        if inferred is not None:
+            reasons = {**inferred.reasons, **resolved.reasons}
+            warnings = tuple(dict.fromkeys([*inferred.warnings, *resolved.warnings]))
+            resolved = resolved._replace(reasons=reasons, warnings=warnings)
         check_extractors(resolved.spec)
         rows = _read(resolved.spec, source)
         stage.note("; ".join([f"{rows.n_rows} rows, {rows.split.kind} split", *resolved.warnings]))
     runs = RunStore(root)
     asked = resolved.spec.model_dump(mode="json")
     run_id = runs.run_id(asked, source.digest, resolved.spec.seed, __version__)
-    if fresh and runs.begun(run_id):
+    if resume is not None:
+        if resume.partition("-")[0] != run_id:
+            raise DataError(
+                f"run {resume}: can only go on with the rows and the code it began with; got others, which are run "
+                f"{run_id}. Start it with `hybrid-ray run`"
+            )
+        run_id = resume
+    elif fresh and runs.begun(run_id):
         run_id = runs.fresh_id(run_id)
     done = runs.result(run_id)
     if done is not None and stop_after == "report":
         return done
     record = {"name": spec.name, "spec": asked, "data": source.digest, "code": __version__}
+    record["split"] = rows.split.record()
     try:
         with cluster() as live:
             live.check_store(root)
@@ -106,18 +123,20 @@ def run_spec(
     except RayTaskError as error:
         if isinstance(error.cause, HybridRayError):
             raise error.cause from None
-        raise _failed(run_id, store, error.cause) from error
+        raise _failed(runs, run_id, store, error.cause) from error
     except HybridRayError:
         raise
     except Exception as error:
-        raise _failed(run_id, store, error) from error
+        raise _failed(runs, run_id, store, error) from error
 
 
-def _failed(run_id: str, store: str, error: Exception) -> RunFailedError:
+def _failed(runs: RunStore, run_id: str, store: str, error: Exception) -> RunFailedError:
     said = (str(error).strip().splitlines() or [""])[-1]
+    stopped = f"run {run_id}: stopped by {type(error).__name__}: {said}"
+    if not runs.begun(run_id):
+        return RunFailedError(f"{stopped}. Nothing was done yet: give the command again")
     return RunFailedError(
-        f"run {run_id}: stopped by {type(error).__name__}: {said}. What it finished is kept; "
-        f"`hybrid-ray runs resume {run_id} --store {store}` goes on"
+        f"{stopped}. What it finished is kept; `hybrid-ray runs resume {run_id} --store {store}` goes on"
     )
 
 
@@ -127,9 +146,12 @@ def _read(spec: Spec, source: Source) -> Rows:
 
 
 def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAfter) -> dict[str, Any]:
-    features = extract_stage(job)
+    try:
+        features = extract_stage(job)
+    except BadRowsError as error:
+        raise BadRowsError(f"{error}. Listed in {_keep_rejects(job, error.rejects)}", error.rejects) from None
     runs.use(job.run_id, features=[f.fingerprint for f in features.frozen.values()])
-    _keep_rejects(job, features)
+    _keep_rejects(job, features.rejects)
     if stop_after == "extract":
         counts = extraction_answer(extraction_rows(job, features, None))
         return {"run_id": job.run_id, "extraction": counts, "rows": job.rows.n_rows, "seconds": _seconds(job)}
@@ -166,10 +188,12 @@ def _search_answer(job: Job, found: Any) -> dict[str, Any]:
     }
 
 
-def _keep_rejects(job: Job, features: Features) -> None:
-    if features.rejects:
-        path = f"{run_prefix(job.run_id)}/rejects.jsonl"
-        job.root.write(path, rejects_lines(features.rejects, job.spec.data.redact))
+def _keep_rejects(job: Job, rejects: Sequence[tuple[int, str, str]]) -> str:
+    """Write the rejects of a run, if there are any; gives their path in the store."""
+    path = f"{run_prefix(job.run_id)}/rejects.jsonl"
+    if rejects or job.source.malformed:
+        job.root.write(path, rejects_lines(rejects, job.spec.data.redact, left_out=job.source.malformed))
+    return path
 
 
 def spec_of_run(store: str, run_id: str) -> Spec:

@@ -9,9 +9,9 @@ from typing import Any
 import ray
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source
-from hybrid_ray.errors import DataError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
@@ -86,17 +86,16 @@ class Features:
     raw : dict of str to RawRows
         Prepared rows of the extractors that each fold trains.
     rejects : tuple of (row, column, reason)
+        As records may show them.
+    bad_rows : int
+        Rows with something unreadable; at least those among the rejects, which are a bounded list.
     """
 
     decided: dict[str, ExtractorSpec]
     frozen: dict[str, FeatureSet]
     raw: dict[str, RawRows]
     rejects: tuple[tuple[int, str, str], ...]
-
-    @property
-    def bad_rows(self) -> int:
-        """Rows with something unreadable."""
-        return len({row for row, _, _ in self.rejects})
+    bad_rows: int
 
 
 def check_extractors(spec: Spec) -> None:
@@ -135,13 +134,13 @@ def extract_stage(job: Job) -> Features:
 
     Raises
     ------
-    DataError
+    BadRowsError
         More rows than ``data.max_bad_fraction`` allows hold something unreadable.
     """
     data = job.spec.data
     frozen: dict[str, FeatureSet] = {}
     raw: dict[str, RawRows] = {}
-    rejects: list[tuple[int, str, str]] = []
+    rejects = [(int(row), data.label, "no number") for row in job.rows.target.unreadable]
     decided = {str(spec.id): _decided(job, spec) for spec in job.spec.extractors}
     for spec in decided.values():
         entry = Entry.of(spec, job.kinds)
@@ -163,15 +162,11 @@ def extract_stage(job: Job) -> Features:
                 progress=job.progress,
             )
             rejects += [(r.row, r.column, r.reason) for r in frozen[entry.id].rejects]
-    features = Features(decided, frozen, raw, tuple(sorted(set(rejects))))
-    if features.bad_rows > data.max_bad_fraction * job.rows.n_rows:
-        row, column, reason = features.rejects[0]
-        raise DataError(
-            f"data.max_bad_fraction: at most {data.max_bad_fraction:g} of the rows may hold something unreadable; got "
-            f"{features.bad_rows} of {job.rows.n_rows}, the first in row {row}, column {column!r}: {reason}. "
-            "Mend the rows or raise the fraction"
-        )
-    return features
+    shown = tuple(sorted({shown_reject(reject, data.redact) for reject in rejects}))
+    bad = max([len({row for row, _, _ in shown}), *(feature_set.stats.bad for feature_set in frozen.values())])
+    if bad > data.max_bad_fraction * job.rows.n_rows:
+        raise too_many_bad(bad, job.rows.n_rows, data.max_bad_fraction, shown)
+    return Features(decided, frozen, raw, shown, bad)
 
 
 def _decided(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
@@ -215,13 +210,14 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     """Fit the trained extractors, every fold for itself, all folds side by side."""
     y = job.rows.target.y[order.rows]
     starts = range(1 if order.forward else 0, len(order.bounds) - 1)
+    # All places are planned before the first fit takes what is free.
+    places = {name: _fit_place(job, features.decided[name]) for name in features.raw}
     trainers: dict[str, FoldTrainer] = {}
     pending: dict[str, dict[int, FoldFit]] = {}
     for name, raw in features.raw.items():
         costly = EXTRACTORS.get(raw.entry.name).tags.costly
         root = job.root if costly else None
-        place = _fit_place(job, features.decided[name])
-        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), root, place)
+        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), root, places[name])
         pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
     with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
         folds = {}

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
@@ -98,22 +107,28 @@ class ExtractorSpec(PluginSpec):
     resources: Resources = Resources()
 
 
-class EstimatorSpec(PluginSpec):
+class SearchedSpec(PluginSpec):
+    """A plugin whose parameters are searched, but for those that are set."""
+
+    search: bool = True
+    """False: only ``params`` is tried; True: fields set in ``params`` stay fixed, the others are searched."""
+
+    @field_serializer("params")
+    def _set_fields(self, params: PluginParams) -> dict[str, Any]:
+        """What was set, and no more: written out, a default would come back as a field that is fixed."""
+        return params.model_dump(mode="json", exclude_unset=True)
+
+
+class EstimatorSpec(SearchedSpec):
     """One family of learners in the search."""
 
     registry: ClassVar[Registry[Any]] = ESTIMATORS
 
-    search: bool = True
-    """False: only ``params`` is tried; True: fields set in ``params`` stay fixed, the others are searched."""
 
-
-class FusionSpec(PluginSpec):
+class FusionSpec(SearchedSpec):
     """One feature-level fusion in the search."""
 
     registry: ClassVar[Registry[Any]] = FUSIONS
-
-    search: bool = True
-    """False: only ``params`` is tried; True: fields set in ``params`` stay fixed, the others are searched."""
 
     @field_validator("name")
     @classmethod

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from hybrid_ray.errors import DataError
+from hybrid_ray.on_ray.run import spec_of_run
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
 
@@ -100,6 +101,45 @@ def test_search_then_run_goes_on_from_the_ledger(rows, run, tmp_path):
     assert answer["search"]["resumed"] == answer["search"]["fits"] > 0
 
 
+def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
+    store = tmp_path / "store"
+    first = run(spec(rows), store)
+    stopped = run(spec(rows), store, fresh=True, stop_after="search")
+    assert stopped["run_id"] == f"{first['run_id']}-2"
+    answer = run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
+    assert answer["run_id"] == stopped["run_id"]
+    assert answer["search"]["resumed"] == answer["search"]["fits"] > 0
+    assert answer["version"] == first["version"] + 1
+    record = RunStore(StoreRoot(str(store))).get(stopped["run_id"])["record"]
+    assert (record["split"]["kind"], record["split"]["test"]) == ("stratified", answer["rows"]["test"])
+
+    table(130).to_parquet(rows)
+    with pytest.raises(DataError, match=r"can only go on with the rows and the code it began with; got others"):
+        run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
+
+
+def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=120)
+    lines = [f"{v:.3f},{2 * v:.3f}" for v in x]
+    lines[7] = "1.0,many"
+    lines[9] = "1.0,2.0,3.0"
+    (tmp_path / "rows.csv").write_text("x,y\n" + "\n".join(lines) + "\n")
+    asked = {
+        "name": "lines",
+        "task": "regression",
+        "data": {"path": str(tmp_path / "rows.csv"), "label": "y", "columns": {"x": "numeric"}},
+        "search": {"trials": 2, "folds": 2, "estimators": ["ridge"], "ensemble": {"trials": 2}},
+    }
+    answer = run(asked, tmp_path / "store")
+    assert (answer["rows"]["total"], answer["rows"]["bad"]) == (119, 1)
+    rejects = (tmp_path / "store" / "runs" / answer["run_id"] / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in rejects] == [
+        {"row": 7, "column": "y", "reason": "no number"},
+        {"lines_left_out": 1},
+    ]
+
+
 def test_bad_rows_are_kept_apart_up_to_a_fraction(rows, run, tmp_path):
     frame = table(120)
     frame.loc[:11, "photo"] = [b"this is no image"] * 12
@@ -115,7 +155,10 @@ def test_bad_rows_are_kept_apart_up_to_a_fraction(rows, run, tmp_path):
     frame.to_parquet(rows)
     with pytest.raises(DataError, match=r"max_bad_fraction"):
         run(spec(rows), store)
-    assert RunStore(StoreRoot(str(store))).list()[0]["status"] == "unfinished"
+    unfinished = RunStore(StoreRoot(str(store))).list()[0]
+    assert unfinished["status"] == "unfinished"
+    rejects = StoreRoot(str(store)).read(f"runs/{unfinished['run_id']}/rejects.jsonl").decode()
+    assert len(rejects.splitlines()) == 41, "what must be mended is listed"
 
 
 def test_redacted_columns_leave_no_trace(rows, run, tmp_path):

@@ -48,7 +48,7 @@ class TestInfer:
     def test_the_spec_is_complete(self, table, tmp_path, monkeypatch):
         path = table()
         monkeypatch.chdir(tmp_path)
-        spec, _ = infer_spec("shop 1.parquet", "label")
+        spec, *_ = infer_spec("shop 1.parquet", "label")
         assert (spec.name, spec.task, spec.data.path) == ("shop_1", "binary", path)
         assert spec.data.columns == KINDS
         assert spec.data.drop == ("vector", "customer_id")
@@ -61,7 +61,7 @@ class TestInfer:
         assert read == set(KINDS)
 
     def test_every_choice_has_its_reason_beside_it(self, table):
-        spec, reasons = infer_spec(table(), "label")
+        spec, reasons, _ = infer_spec(table(), "label")
         lines = [line.strip() for line in dump_yaml(spec, reasons).splitlines()]
         for start in (
             "task: binary  # the label has 2 values",
@@ -75,7 +75,7 @@ class TestInfer:
         assert {f"extractors.{i}" for i in range(len(spec.extractors))} <= set(reasons)
 
     def test_what_is_printed_is_a_spec_that_says_the_same(self, table):
-        spec, reasons = infer_spec(table(), "label")
+        spec, reasons, _ = infer_spec(table(), "label")
         read = load_spec(parse_yaml(dump_yaml(spec, reasons), "inferred"))
         assert read == spec
         again = resolve_spec(read, open_source(read.data))
@@ -85,7 +85,7 @@ class TestInfer:
     def test_the_task_may_be_said(self, table):
         path = table(label=[i % 5 for i in EVERY])
         assert infer_spec(path, "label")[0].task == "multiclass"
-        spec, reasons = infer_spec(path, "label", "regression")
+        spec, reasons, _ = infer_spec(path, "label", "regression")
         assert (spec.task, spec.data.split.kind, spec.search.metric) == (
             "regression",
             "random",
@@ -94,13 +94,13 @@ class TestInfer:
         assert "task" not in reasons
 
     def test_a_split_column_is_used_and_said(self, table):
-        spec, reasons = infer_spec(table(split=["train", "train", "dev", "test"] * 50), "label")
+        spec, reasons, _ = infer_spec(table(split=["train", "train", "dev", "test"] * 50), "label")
         assert (spec.data.split.kind, spec.data.split.column) == ("column", "split")
         assert reasons["data.split.kind"] == "the column 'split' holds train and test"
         assert "split" not in spec.data.columns
 
     def test_columns_that_divide_the_rows_are_no_inputs(self, table):
-        spec, reasons = infer_spec(
+        spec, reasons, _ = infer_spec(
             table(split=["train", "test", "unused", "dev"] * 50, fold=[i % 5 for i in EVERY]), "label"
         )
         assert spec.data.drop == ("vector", "customer_id", "split", "fold")
@@ -115,7 +115,7 @@ class TestInfer:
             (tmp_path / "pets" / kind).mkdir(parents=True)
             for i in range(10):
                 (tmp_path / "pets" / kind / f"{i}.png").write_bytes(b"x")
-        spec, _ = infer_spec(str(tmp_path / "pets"), "label")
+        spec, *_ = infer_spec(str(tmp_path / "pets"), "label")
         assert (spec.name, spec.task, spec.data.columns) == ("pets", "binary", {"image": "image"})
 
     @pytest.mark.parametrize(
@@ -236,6 +236,6 @@ REAL = [
     ("name", "label", "said", "task", "split", "dropped"), REAL, ids=[r[0].partition("/")[0] for r in REAL]
 )
 def test_real_tables(shared_data, name, label, said, task, split, dropped):
-    spec, reasons = infer_spec(str(shared_data / name), label, said)
+    spec, reasons, _ = infer_spec(str(shared_data / name), label, said)
     assert (spec.task, spec.data.split.kind, set(spec.data.drop)) == (task, split, dropped)
     assert load_spec(parse_yaml(dump_yaml(spec, reasons), name)) == spec

@@ -113,6 +113,8 @@ def test_several_files_are_one_source(tmp_path, name):
         write(tmp_path / f"part-{i}{name[1:]}", table(50, 50 * i))
     (tmp_path / "_SUCCESS").write_text("")
     (tmp_path / ".hidden.csv").write_text("x")
+    (tmp_path / "README.md").write_text("# not rows\n")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 neither")
     suffix = name.partition(".")[2]
     listed = tuple(str(tmp_path / f"part-{i}.{suffix}") for i in (2, 0))
     for path, expected in (

@@ -170,6 +170,37 @@ def test_the_counterpart_computes_in_the_other_format(tiny):
     np.testing.assert_array_equal(loaded.counterpart().transform(batch()).values, fp16.transform(batch()).values)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": 48}, r"a token embedding of \(\d+, 48\); got \{"),
+        ({"vocab_size": 9}, r"a token embedding of \(9, \d+\); got none of so many tokens"),
+        ({"num_hidden_layers": 7}, "7 layers; got 2"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_before_anything_is_loaded(tmp_path, change, said):
+    folder = tiny_encoder(tmp_path / "other")
+    build(folder).check()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(BadInputError, match=f"the weights must be those of config.json's architecture, .*{said}"):
+        build(folder).check()
+
+
+def test_damaged_weights_are_refused_before_anything_is_loaded(tmp_path):
+    folder = tiny_encoder(tmp_path / "cut")
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[:100])
+    with pytest.raises(BadInputError, match="must be an encoder that transformers can load"):
+        build(folder).check()
+
+
+def test_texts_longer_than_the_encoder_has_positions_for_are_refused(tiny):
+    build(tiny, max_length=64).check()
+    with pytest.raises(BadInputError, match=r"transformers.max_length: .* reads at most 64 tokens; got 65"):
+        build(tiny, max_length=65).check()
+
+
 def test_a_saved_format_that_is_not_native_is_computed_in_fp32(tiny):
     """fp16 is native to no CPU: a graph from a GPU still answers, near to what it did there, and at full speed."""
     fp16, fp32 = build(tiny, precision="fp16"), build(tiny, precision="fp32")

@@ -1,11 +1,14 @@
 """A spec written as YAML is the same spec when it is read; reasons stand beside the choices."""
 
+import json
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_ray.spec import dump_yaml, load_spec
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.spec import dump_yaml, load_spec, smoke_form
 from hybrid_ray.spec.document import parse_yaml
 
 KINDS = ("image", "text", "numeric", "categorical", "date")
@@ -100,3 +103,28 @@ def test_long_lists_are_written_one_below_the_other():
     text = dump_yaml(spec)
     assert f"    - {drop[0]}\n" in text
     assert max(map(len, text.splitlines())) < 60
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "smoke"])
+def test_what_is_fixed_and_what_is_searched_survives(form):
+    """A parameter that is set stays fixed, also at its default; none becomes fixed by being written down."""
+    names = sorted(ESTIMATORS.names())
+    logistic = {"name": "logistic", "params": {"C": 2.0, "max_iter": 1000}}
+    document = {
+        "name": "a",
+        "task": "binary",
+        "data": {"path": "/rows/a.csv", "label": "y", "columns": {"x": "numeric"}},
+        "search": {"estimators": [logistic, *names], "fusions": ["concat", {"name": "concat", "params": {"pca": 8}}]},
+    }
+    spec = load_spec(document)
+    if form == "json":
+        again = load_spec(json.loads(json.dumps(spec.model_dump(mode="json"))))
+    elif form == "yaml":
+        again = load_spec(parse_yaml(dump_yaml(spec), "again"))
+    else:
+        again = smoke_form(spec)
+    entries = (*again.search.estimators, *again.search.fusions)
+    fixed = [entry.params.model_dump(exclude_unset=True) for entry in entries]
+    assert fixed == [logistic["params"], *[{}] * len(names), {}, {"pca": 8}]
+    searched = {entry["name"]: entry["params"] for entry in spec.model_dump(mode="json")["search"]["estimators"][1:]}
+    assert searched == {name: {} for name in names}, "two specs that fix other parameters are not the same run"
