@@ -21,6 +21,7 @@ from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.matrices import FoldOrder
 from hybrid_ray.on_ray.record import extraction_rows, write_report
+from hybrid_ray.on_ray.scaling import gpu_node, wanted_gpus
 from hybrid_ray.on_ray.stages import (
     Job,
     check_extractors,
@@ -114,7 +115,7 @@ def run_spec(
     record = {"name": spec.name, "spec": asked, "data": source.digest, "code": __version__}
     record["split"] = rows.split.record()
     try:
-        with cluster() as live:
+        with cluster() as live, gpu_node(wanted_gpus(resolved.spec.extractors), progress):
             live.check_store(root)
             job = Job(resolved.spec, root, run_id, source, rows, live, progress)
             check_resources(job)

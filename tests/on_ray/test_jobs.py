@@ -2,89 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.on_ray.jobs import submit
 
+StartHead = Callable[..., AbstractContextManager[Any]]
 SPEC = "name: digits\ndata: {path: 'bundled://digits', label: label}\n"
 
 
-def free_ports(n: int) -> list[int]:
-    held = [socket.socket() for _ in range(n)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def processes(folder: str) -> set[int]:
-    """Processes whose command line names the cluster's own folder, and what they started."""
-    parents: dict[int, int] = {}
-    found: set[int] = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if folder.encode() in (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
-
-
-def end(folder: str) -> None:
-    """End this cluster's processes, and no others."""
-    deadline = time.monotonic() + 20
-    while (mine := processes(folder)) and time.monotonic() < deadline:
-        for pid in mine:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
-def head() -> Iterator[tuple[str, str]]:
+def head(start_head: StartHead) -> Iterator[tuple[str, str]]:
     """Address of the job server of a cluster of two CPUs, and its token."""
-    folder = tempfile.mkdtemp(prefix="hr_", dir="/tmp")  # short: sockets in it have names of at most 107 characters
     token = secrets.token_hex(16)
-    gcs, client, dashboard, agent, agent_grpc, runtime_env, metrics = free_ports(7)
-    # The job's own Python has no interpreter path of the shell: the cluster is given ours.
-    environment = os.environ | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": token,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = [
-        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--num-cpus=2", f"--temp-dir={folder}"),
-        *(f"--port={gcs}", f"--ray-client-server-port={client}", f"--dashboard-port={dashboard}"),
-        *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}"),
-        *(f"--runtime-env-agent-port={runtime_env}", f"--metrics-export-port={metrics}"),
-        *("--min-worker-port=0", "--max-worker-port=0", "--object-store-memory=100000000"),
-        "--node-ip-address=127.0.0.1",
-    ]
-    try:
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
-        yield f"http://127.0.0.1:{dashboard}", token
-    finally:
-        end(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    with start_head({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}) as started:
+        yield f"http://127.0.0.1:{started.dashboard}", token
 
 
 @pytest.fixture
