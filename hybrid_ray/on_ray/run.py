@@ -111,6 +111,9 @@ def run_spec(
         run_id = runs.fresh_id(run_id)
     done = runs.result(run_id)
     if done is not None and stop_after == "report":
+        with progress.stage("result") as stage:
+            # Files that rows only name are no part of a run's id: they are looked at when features are.
+            stage.note(f"run {run_id} has finished before and this is its result; --fresh looks at every file again")
         return done
     record = {"name": spec.name, "spec": asked, "data": source.digest, "code": __version__}
     record["split"] = rows.split.record()
