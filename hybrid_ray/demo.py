@@ -28,11 +28,13 @@ def main(store: str = "./hybrid_ray_store") -> int:
     source = open_source(spec.data)
     row = next(read_piece(source, source.pieces[0], ["image", "label"], 1)).to_pylist()[0]
     question = {"rows": [{"image": base64.b64encode(row["image"]).decode()}]}
-    with connect(None) as cluster, serve_model(cluster, answer["model"], store, "127.0.0.1", 0) as served:
+    made = f"{answer['model']}:{answer['version']}"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with connect(None) as cluster, serve_model(cluster, made, store, "127.0.0.1", 0) as served:
         request = urllib.request.Request(
             f"{served.url}/predict", json.dumps(question).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with direct.open(request, timeout=60) as response:
             said = json.load(response)
     print(f"\nPOST {served.url}/predict with an image of a {row['label']}:")
     print(json.dumps(said, indent=1)[:600])

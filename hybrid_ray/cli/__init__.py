@@ -6,6 +6,7 @@ standard error. Exit codes: 0 done; 2 bad input, one clear line; 1 a failure, wi
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,26 @@ app.add_typer(tools.store_app, name="store")
 _UsageError: Any = typer.BadParameter.__base__
 
 
+_COMMON = ("store", "address", "quiet", "verbose")
+
+
+def _with_common_options(command: Any) -> Any:
+    """Have every command take the options that scripts may give to all, also where it has no use for them."""
+    known = {option.name: option for option in command.commands["run"].params if option.name in _COMMON}
+    groups = [command]
+    while groups:
+        for below in groups.pop().commands.values():
+            if hasattr(below, "commands"):
+                groups.append(below)
+                continue
+            taken = {option.name for option in below.params}
+            for name in known.keys() - taken:
+                unused = copy.copy(known[name])
+                unused.expose_value, unused.hidden = False, True
+                below.params.append(unused)
+    return command
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -49,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or "--verbose" in arguments
-    command = typer.main.get_command(app)
+    command = _with_common_options(typer.main.get_command(app))
     try:
         code = command.main(arguments, prog_name="hybrid-ray", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -54,13 +54,16 @@ def submit(
 
 
 @spec_app.command("infer")
-def spec_infer(data: NeedData, label: Annotated[str, typer.Option("--label")], task: TaskOption = None) -> None:
+def spec_infer(
+    data: NeedData, label: Annotated[str, typer.Option("--label")], task: TaskOption = None, as_json: Json = False
+) -> None:
     """Write a complete spec for a table to standard output, each choice with its reason."""
     from hybrid_ray.infer import infer_spec
     from hybrid_ray.spec import dump_yaml
 
-    spec, reasons, _ = infer_spec(data, label, task)
-    print(dump_yaml(spec, reasons), end="")
+    spec, reasons, warnings = infer_spec(data, label, task)
+    answer = {"spec": spec.model_dump(mode="json"), "reasons": dict(reasons), "warnings": list(warnings)}
+    emit(answer, as_json, [dump_yaml(spec, reasons).rstrip("\n")])
 
 
 @spec_app.command("validate")
@@ -77,11 +80,12 @@ def spec_validate(
 
 
 @spec_app.command("schema")
-def spec_schema_command() -> None:
+def spec_schema_command(as_json: Json = False) -> None:
     """Print the JSON Schema of a spec, for editors."""
     from hybrid_ray.spec import spec_schema
 
-    print(json.dumps(spec_schema(), indent=2))
+    schema = spec_schema()
+    emit(schema, as_json, [json.dumps(schema, indent=2)])
 
 
 @store_app.command("usage")

@@ -102,8 +102,7 @@ def make_split(
     kind = split.kind if split.kind != "auto" else _auto(task, column)
     values = None if column is None else one_array(column)
     rng = np.random.default_rng(seed)
-    # Numbers are stratified by tenths of their ranks.
-    strata = y.astype(np.int64) if task != "regression" else _tenths(y)
+    strata = strata_of(y, task)
     note = ""
     if kind == "random":
         test, fold = _shuffled(np.zeros(len(y), np.int64), split.test, folds, rng)
@@ -128,6 +127,11 @@ def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
         return False
     found = {v.strip().lower() for v in values.unique().drop_null().to_pylist()[:20]}
     return found <= set(ROLES) and len({ROLES[v] for v in found}) >= 2
+
+
+def strata_of(y: AnyArray, task: Task) -> AnyArray:
+    """The stratum of each row: its class, or for numbers the tenth of the ranks that it is in."""
+    return y.astype(np.int64) if task != "regression" else _tenths(y)
 
 
 def _auto(task: Task, column: pa.ChunkedArray | None) -> str:

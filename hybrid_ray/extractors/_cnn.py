@@ -108,6 +108,12 @@ class CnnExtractor(ItemExtractor):
             flip=p.flip,
         )
 
+    @property
+    def most_features(self) -> int:
+        """The parameter ``features``."""
+        most: int = self.params.features
+        return most
+
     def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
         """Train on the present rows.
 

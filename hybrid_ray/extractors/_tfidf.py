@@ -103,6 +103,12 @@ class TfidfExtractor(Extractor):
         """Terms in all; 1 where training held no term, so that there is a column."""
         return max(sum(len(terms) for terms in self._fitted()), 1)
 
+    @property
+    def most_features(self) -> int:
+        """``max_features`` of each column."""
+        most: int = self.params.max_features * len(self.columns)
+        return most
+
     def get_state(self) -> State:
         """Terms as JSON, their weights as tensors."""
         parts = self._fitted()

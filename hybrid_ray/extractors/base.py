@@ -117,6 +117,11 @@ class Extractor(ABC):
     def n_features(self) -> int:
         """d; known after ``setup`` (frozen) or ``fit`` (trained)."""
 
+    @property
+    def most_features(self) -> int | None:
+        """What ``n_features`` may be at most once it is fitted, as far as its parameters tell; None: they do not."""
+        return None
+
     def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
         """Learn from training rows: ``y`` is (n,), class codes or floats, one a row, missing rows included."""
         raise TypeError(f"{self.name}: only a trained extractor has fit; this one is frozen")

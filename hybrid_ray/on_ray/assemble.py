@@ -58,6 +58,10 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
     decision = found.ensemble.fusion
     members = {name: parts.outputs[MEMBER + name] for name in found.ensemble.members}
     outputs = decision.combine(members)
+    saved = _saved(job)
+    if saved is not None:
+        _promote(ModelStore(job.root), job.spec, saved)
+        return Composed(saved, saved.uri, saved.n_bytes, float(saved.info["latency_ms"]), _chains(parts), outputs)
     used = used_extractors(found.ensemble.members)
     frozen = {name: Entry.of(features.decided[name], job.kinds).build() for name in used if name in features.frozen}
     copies = {key: copy for key, copy in parts.copies.items() if key.partition("@")[0] in used}
@@ -78,8 +82,16 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
             )
         )
         stage.note(f"{version.name}:{version.version}")
-    chains = sum(len(member.chains) for member in ray.get(list(parts.members.values())))
-    return Composed(version, version.uri, n_bytes, latency, chains, outputs)
+    return Composed(version, version.uri, n_bytes, latency, _chains(parts), outputs)
+
+
+def _chains(parts: Parts) -> int:
+    return sum(len(member.chains) for member in ray.get(list(parts.members.values())))
+
+
+def _saved(job: Job) -> ModelVersion | None:
+    """The version that this run registered before it was stopped, if it got so far: it is not registered twice."""
+    return next((v for v in ModelStore(job.root).list(job.spec.name) if v.info.get("run_id") == job.run_id), None)
 
 
 def _facts(job: Job, found: Found) -> dict[str, Any]:
@@ -132,9 +144,13 @@ def _save(
     store = ModelStore(root)
     version = store.register(graph, golden, info | {"latency_ms": latency})
     n_bytes = sum(entry.size for entry in root.entries(version.prefix))
+    _promote(store, spec, version)
+    return version, n_bytes, latency
+
+
+def _promote(store: ModelStore, spec: Spec, version: ModelVersion) -> None:
     if spec.graph.promote == "always" or (spec.graph.promote == "first" and not store.aliases(spec.name)):
         store.set_alias(spec.name, "champion", version.version)
-    return version, n_bytes, latency
 
 
 def _graph(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,30 @@ class FoldOrder:
         rows = training[np.argsort(split.fold[training], kind="stable")]
         counts = np.bincount(split.fold[training])
         return cls(rows, np.concatenate([[0], np.cumsum(counts)]), split.forward)
+
+    def sample(self, strata: AnyArray, share: float, seed: int) -> FoldOrder:
+        """A share of every fold, strata in proportion, drawn from a seed; at least two rows a fold.
+
+        Parameters
+        ----------
+        strata : ndarray of int (n,)
+            Stratum of each row, in this order.
+        share : float
+            Between 0 and 1.
+        seed : int
+        """
+        rng = np.random.default_rng(seed)
+        kept: list[AnyArray] = []
+        for start, stop in itertools.pairwise(self.bounds.tolist()):
+            size = stop - start
+            count = min(max(int(size * share), 2), size)
+            drawn = rng.permutation(size)
+            drawn = drawn[np.argsort(strata[start:stop][drawn], kind="stable")]
+            # Every so many-th of the rows sorted by stratum: each stratum gives its part, to within one row.
+            kept.append(start + np.sort(drawn[(np.arange(count) * size) // count]))
+        counts = [len(rows) for rows in kept]
+        bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return FoldOrder(self.rows[np.concatenate(kept)], bounds, self.forward)
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,17 @@ from hybrid_ray.errors import BadRowsError, DataError, HybridRayError, RunFailed
 from hybrid_ray.infer import Resolved, resolve_spec
 from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
-from hybrid_ray.on_ray.matrices import FoldOrder
 from hybrid_ray.on_ray.record import extraction_rows, write_report
 from hybrid_ray.on_ray.scaling import gpu_node, wanted_gpus
 from hybrid_ray.on_ray.stages import (
+    Found,
     Job,
     check_extractors,
     check_resources,
     extract_stage,
     fold_stage,
     parts_stage,
+    search_order,
     search_stage,
     train_stage,
 )
@@ -37,6 +38,7 @@ from hybrid_ray.results import extraction_answer, run_answer
 from hybrid_ray.search.fits import clear_chains
 from hybrid_ray.spec import Spec, load_spec
 from hybrid_ray.store.models import ModelStore
+from hybrid_ray.store.records import to_json
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore, run_prefix
 
@@ -159,11 +161,14 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     if stop_after == "extract":
         counts = extraction_answer(extraction_rows(job, features, None))
         return {"run_id": job.run_id, "extraction": counts, "rows": job.rows.n_rows, "seconds": _seconds(job)}
-    order = FoldOrder.of(job.rows.split)
+    order, sampled = search_order(job, features)
+    if sampled:
+        resolved = resolved._replace(warnings=(*resolved.warnings, sampled))
     trained = train_stage(job, features, order)
     runs.use(job.run_id, trained=trained.keys())
     folded = fold_stage(job, features, trained, order)
     found = search_stage(job, folded)
+    _keep_trials(job, found)
     if stop_after == "search":
         return _search_answer(job, found)
     parts = parts_stage(job, features, trained, folded, found)
@@ -180,7 +185,7 @@ def _seconds(job: Job) -> float:
     return sum(job.progress.seconds.values())
 
 
-def _search_answer(job: Job, found: Any) -> dict[str, Any]:
+def _search_answer(job: Job, found: Found) -> dict[str, Any]:
     trials = found.candidates.trials
     return {
         "run_id": job.run_id,
@@ -190,6 +195,15 @@ def _search_answer(job: Job, found: Any) -> dict[str, Any]:
         "ensemble": {"oof": found.ensemble.score, "weights": found.ensemble.weights},
         "seconds": _seconds(job),
     }
+
+
+def _keep_trials(job: Job, found: Found) -> None:
+    """Write what was tried, in order: with ``--trials`` of their number and no time limit, a seed gives the same."""
+    tried = [
+        {"number": t.number, "candidate": t.candidate.to_json(), "score": t.score, "folds": t.folds_done}
+        for t in found.candidates.trials
+    ]
+    job.root.write(f"{run_prefix(job.run_id)}/trials.json", to_json({"trials": tried}))
 
 
 def _keep_rejects(job: Job, rejects: Sequence[tuple[int, str, str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Mapping
@@ -11,27 +10,33 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from hybrid_ray.console import make_progress
 from hybrid_ray.data.columns import coerce, to_table
-from hybrid_ray.digests import digest_bytes
+from hybrid_ray.data.target import encode_known
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.on_ray.cluster import connect
 from hybrid_ray.on_ray.run import run_spec
 from hybrid_ray.spec import Spec, load_spec
+from hybrid_ray.store import inputs
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import AnyArray
+from hybrid_ray.types import AnyArray, Task
 
 LABEL = "target"
+
+
+def _labels(y: AnyArray) -> AnyArray:
+    """The distinct labels, sorted; those that are missing left out."""
+    given = y[[value is not None and value == value for value in y.tolist()]]
+    return np.unique(given)
 
 
 class _Hybrid(BaseEstimator):
     """Parameters and fitting that the classifier and the regressor share."""
 
-    _tasks: tuple[str, ...]
+    _tasks: tuple[Task, ...]
 
     def __init__(
         self,
@@ -80,12 +85,7 @@ class _Hybrid(BaseEstimator):
         if LABEL in table.column_names:
             raise BadInputError(f"X: the name {LABEL!r} is kept for the labels; got a column of that name. Rename it")
         root = StoreRoot(self.store or os.environ.get("HYBRID_RAY_STORE", "./hybrid_ray_store"))
-        buffer = io.BytesIO()
-        pq.write_table(table.append_column(LABEL, labels), buffer)
-        path = f"inputs/{digest_bytes(buffer.getvalue())}.parquet"
-        if not root.exists(path):
-            root.write(path, buffer.getvalue())
-        request = self._request(f"{root.uri.rstrip('/')}/{path}")
+        request = self._request(inputs.keep(root, table.append_column(LABEL, labels)), np.asarray(y))
         with make_progress(self.quiet, sys.stderr) as progress:
             answer = run_spec(
                 request, root.uri, cluster=lambda: connect(self.address, quiet=self.quiet), progress=progress
@@ -95,11 +95,17 @@ class _Hybrid(BaseEstimator):
         self.graph_.setup("cpu")
         self.n_features_in_ = table.num_columns
         self.feature_names_in_ = np.asarray(table.column_names, object)
-        if self.graph_.classes is not None:
-            self.classes_ = np.asarray(self.graph_.classes)
+        self._keep_labels(np.asarray(y))
         return self
 
-    def _request(self, path: str) -> Spec:
+    def _keep_labels(self, y: AnyArray) -> None:
+        """Note what the caller's own labels are."""
+
+    def _auto_task(self, y: AnyArray) -> Task:
+        """The task where the spec leaves it open."""
+        raise TypeError(f"{type(self).__name__}: a subclass says its task")
+
+    def _request(self, path: str, y: AnyArray) -> Spec:
         overrides: dict[str, Any] = {"data.path": path, "data.label": LABEL, "seed": self.seed}
         overrides |= {"search.trials": self.trials} if self.trials is not None else {}
         overrides |= {"search.time_limit_s": self.time_limit} if self.time_limit is not None else {}
@@ -115,9 +121,7 @@ class _Hybrid(BaseEstimator):
             raise BadInputError(
                 f"spec.task: must be one of {list(self._tasks)} for {type(self).__name__}; got {request.task}"
             )
-        if request.task == "auto" and self._tasks == ("regression",):
-            request = request.model_copy(update={"task": "regression"})
-        return request
+        return request if request.task != "auto" else request.model_copy(update={"task": self._auto_task(y)})
 
     def _outputs(self, X: Any) -> AnyArray:
         if not hasattr(self, "graph_"):
@@ -148,25 +152,39 @@ class HybridClassifier(ClassifierMixin, _Hybrid):
     ----------
     graph_ : Graph
     classes_ : ndarray
+        The labels given to ``fit``, sorted, of the type that they were given in.
     report_ : dict
         What ``hybrid-ray run --json`` prints.
     """
 
     _tasks = ("binary", "multiclass")
 
+    def _auto_task(self, y: AnyArray) -> Task:
+        return "binary" if len(_labels(y)) <= 2 else "multiclass"
+
+    def _keep_labels(self, y: AnyArray) -> None:
+        """A run reads labels as a table's: text that is all numbers are numbers to it, in their own order."""
+        self.classes_ = _labels(y)
+        known = encode_known(pa.array(self.classes_.tolist()), self.graph_.task, self.graph_.classes)
+        self._columns = known.y
+
     def predict_proba(self, X: Any) -> AnyArray:
         """Probabilities (n, n_classes), columns as in ``classes_``."""
-        return self._outputs(X)
+        return self._outputs(X)[:, self._columns]
 
     def predict(self, X: Any) -> AnyArray:
-        """Class labels (n,)."""
-        return np.asarray(self.graph_.labels(self._outputs(X))) if hasattr(self, "graph_") else self._outputs(X)
+        """Class labels (n,), of the type given to ``fit``."""
+        labels: AnyArray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
 
 
 class HybridRegressor(RegressorMixin, _Hybrid):
     """A hybrid_ray run with scikit-learn's regressor methods; parameters as in :class:`HybridClassifier`."""
 
     _tasks = ("regression",)
+
+    def _auto_task(self, y: AnyArray) -> Task:
+        return "regression"
 
     def predict(self, X: Any) -> AnyArray:
         """Values (n,)."""

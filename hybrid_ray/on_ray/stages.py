@@ -12,6 +12,8 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source
+from hybrid_ray.data.split import strata_of
+from hybrid_ray.errors import ResourceError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
@@ -177,6 +179,50 @@ def _decided(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
     with job.progress.stage("decide"):
         params = decide(entry, job.source, job.root, _plan(job, spec))
     return spec.model_copy(update={"params": params})
+
+
+UNTOLD_FEATURES = 32
+"""Features of a column, about, where a trained extractor does not tell how many it will make."""
+
+
+def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
+    """The training rows sorted by fold: all of them, or a stratified sample where they do not fit.
+
+    What all matrices of the search take together may be ``search.max_matrix`` of the smallest node's object store.
+
+    Returns
+    -------
+    order : FoldOrder
+    note : str
+        What a reader of the report must know; empty when all rows are there.
+
+    Raises
+    ------
+    ResourceError
+        Not even twenty rows a fold would fit.
+    """
+    order = FoldOrder.of(job.rows.split)
+    n_folds = len(order.bounds) - 1
+    width = sum(feature_set.n_features for feature_set in features.frozen.values())
+    for raw in features.raw.values():
+        told = raw.entry.build().most_features
+        # Each fold has features of its own.
+        width += n_folds * (UNTOLD_FEATURES * len(raw.entry.columns) if told is None else told)
+    room = int(job.spec.search.max_matrix * job.cluster.view().smallest_store)
+    most = room // (4 * width)
+    if most >= len(order.rows):
+        return order, ""
+    if most < 20 * n_folds:
+        raise ResourceError(
+            f"search.max_matrix: the share of the smallest object store must hold 20 rows a fold; got room for {most} "
+            f"of {width} features. Raise it, or start nodes with a larger object store"
+        )
+    strata = strata_of(job.rows.target.y[order.rows], job.rows.target.task)
+    sampled = order.sample(strata, most / len(order.rows), job.spec.seed)
+    return sampled, (
+        f"The search sees and the model is fitted on {len(sampled.rows)} of {len(order.rows)} training rows, drawn by "
+        f"class and fold: no more fit search.max_matrix, {job.spec.search.max_matrix:g} of the smallest object store."
+    )
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,8 @@ class SearchSpec(Section):
     max_concurrent: int | None = Field(None, ge=1)
     """Candidates at the same time; left out, what the cluster holds."""
     max_matrix: float = Field(0.3, gt=0, le=1)
-    """Share of the smallest node's object store that the matrices may take."""
+    """Share of the smallest node's object store that the matrices may take; above it the search runs on a sample of the
+    training rows, drawn by class and fold."""
 
 
 class GraphSpec(Section):

@@ -6,14 +6,14 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from hybrid_ray.store import features, memos, models, runs, trained
+from hybrid_ray.store import features, inputs, memos, models, runs, trained
 from hybrid_ray.store.backends import Entry
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore, run_prefix
 
-AREAS = (features.AREA, trained.AREA, memos.AREA, runs.AREA, models.AREA)
+AREAS = (features.AREA, trained.AREA, memos.AREA, runs.AREA, models.AREA, inputs.AREA)
 MIN_AGE_S = 3600.0
 """Seconds for which a file that nothing refers to yet is left alone: who wrote it may be about to refer to it."""
 MEMO_AGE_S = 30 * 86_400.0
@@ -26,7 +26,7 @@ def usage(root: StoreRoot) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``uri``; for each of features, trained, memos, runs, models and other ``{"files", "bytes"}``; ``total``.
+        ``uri``; for each of features, trained, memos, runs, models, inputs and other ``{"files", "bytes"}``; ``total``.
     """
     counts = {area: {"files": 0, "bytes": 0} for area in (*AREAS, "other")}
     for entry in root.entries():
@@ -43,7 +43,7 @@ def gc(root: StoreRoot, keep_runs: int | None = None, min_age_s: float = MIN_AGE
 
     That is: artifacts that became no version or whose version was deleted; features and trained extractors that no run
     uses; fitted chains of finished runs; memos of a month ago; predictions and chains that a crash left without a
-    record; half-written files.
+    record; tables that were handed over and that no run names; half-written files.
     A run that never noted what it uses (``RunStore.use``) may use anything: no features are removed while there is one.
 
     Parameters
@@ -69,6 +69,7 @@ def gc(root: StoreRoot, keep_runs: int | None = None, min_age_s: float = MIN_AGE
         doomed[runs.AREA] += _of_run(root, run_id, run_id in dropped, run_id in finished, before)
     doomed[models.AREA] = _artifacts(root, before)
     doomed[memos.AREA] = [e for e in root.entries(memos.AREA) if e.modified < now - max(MEMO_AGE_S, min_age_s)]
+    doomed[inputs.AREA] = _inputs(root, [run["run_id"] for run in listed if run["run_id"] not in dropped], before)
     kept_runs = [run["run_id"] for run in listed if run["run_id"] not in dropped]
     used, silent = _uses(root, kept_runs)
     if not silent:
@@ -101,6 +102,15 @@ def _of_run(root: StoreRoot, run_id: str, dropped: bool, finished: bool, before:
         return path.startswith(f"{prefix}/chains/") and "/".join(path.split("/")[:5]) not in chains
 
     return [entry for entry in entries if loose(entry.path) and entry.modified < before]
+
+
+def _inputs(root: StoreRoot, run_ids: Iterable[str], before: float) -> list[Entry]:
+    """Tables that were handed over (``inputs.keep``) and that no run's spec names."""
+    store = RunStore(root)
+    specs = (store.get(run_id)["record"].get("spec", {}) for run_id in run_ids)
+    named = {str(spec.get("data", {}).get("path", "")).rpartition("/")[2] for spec in specs}
+    entries = root.entries(inputs.AREA)
+    return [e for e in entries if e.path.rpartition("/")[2] not in named and e.modified < before]
 
 
 def _artifacts(root: StoreRoot, before: float) -> list[Entry]:

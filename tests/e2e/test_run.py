@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hybrid_ray.errors import DataError
+from hybrid_ray.errors import DataError, ResourceError
 from hybrid_ray.on_ray.run import spec_of_run
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
@@ -97,6 +97,9 @@ def test_search_then_run_goes_on_from_the_ledger(rows, run, tmp_path):
     searched = run(spec(rows), store, stop_after="search")
     assert searched["search"]["resumed"] == 0
     answer = run(spec(rows), store)
+    tried = json.loads((store / "runs" / answer["run_id"] / "trials.json").read_text())["trials"]
+    assert [trial["number"] for trial in tried] == list(range(8))
+    assert {trial["candidate"]["estimator"] for trial in tried} == {"logistic", "knn"}
     assert answer["run_id"] == searched["run_id"]
     assert answer["search"]["resumed"] == answer["search"]["fits"] > 0
 
@@ -116,6 +119,23 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
     table(130).to_parquet(rows)
     with pytest.raises(DataError, match=r"can only go on with the rows and the code it began with; got others"):
         run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
+
+
+def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
+    asked = spec(rows, estimators=["logistic"], trials=2)
+    asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
+    width = 4 * 4 * 3 + 3 * 32
+    asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
+    answer = run(asked, tmp_path / "store")
+    report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
+    [note] = [note for note in report["notes"] if "max_matrix" in note]
+    seen = int(note.split(" fitted on ")[1].split()[0])
+    assert 60 <= seen <= 75
+    assert f"{seen} of 96 training rows" in note
+    assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0}
+    asked["search"]["max_matrix"] = 10 * 4 * width / cluster.view().smallest_store
+    with pytest.raises(ResourceError, match=r"search.max_matrix: .* must hold 20 rows a fold; got room for \d+"):
+        run(asked, tmp_path / "store")
 
 
 def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp_path):

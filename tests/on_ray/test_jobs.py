@@ -15,6 +15,9 @@ import pytest
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.on_ray.jobs import submit
+from hybrid_ray.store.models import ModelStore
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
 
 StartHead = Callable[..., AbstractContextManager[Any]]
 SPEC = "name: digits\ndata: {path: 'bundled://digits', label: label}\n"
@@ -91,3 +94,26 @@ def test_a_wrong_token_is_said_in_one_line(head: tuple[str, str], monkeypatch: p
     with pytest.raises(BadInputError, match="RAY_AUTH_TOKEN") as caught:
         submit(head[0], ["spec", "schema"])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_run_and_a_job_script_on_a_running_cluster(authorised: str, tmp_path: Path, project_root: Path) -> None:
+    from ray.job_submission import JobSubmissionClient
+
+    from hybrid_ray.on_ray import jobs
+
+    store = str(tmp_path / "store")
+    log = io.StringIO()
+    done = submit(authorised, ["run", str(project_root / "specs" / "digits.yaml"), "--smoke"], stream=log, store=store)
+    assert (done["status"], done["exit_code"]) == ("SUCCEEDED", 0), log.getvalue()
+    assert [version.ref for version in ModelStore(StoreRoot(store)).list("digits")] == ["digits:1"]
+
+    client = JobSubmissionClient(authorised, headers={"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"})
+    environment = {"RAY_AUTH_MODE": "token"} | jobs._environment(store, here=True)
+    job = client.submit_job(
+        entrypoint=f"{sys.executable} jobs/search.py specs/digits.yaml --smoke --trials 3",
+        runtime_env={"working_dir": str(project_root), "env_vars": environment, "excludes": [".git", "tests"]},
+    )
+    assert jobs._outcome(client, job)["exit_code"] == 0, client.get_job_logs(job)
+    statuses = sorted(run["status"] for run in RunStore(StoreRoot(store)).list())
+    assert statuses == ["finished", "unfinished"], "a search goes on with run"

@@ -40,3 +40,24 @@ def test_one_cpu_is_enough(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1500", "3", "blue"]
     assert pq.read_table(tmp_path / "answers.parquet").num_rows == 1500
+
+
+RUN = """
+import sys
+from hybrid_ray.on_ray.cluster import connect
+from hybrid_ray.on_ray.run import run_spec
+from hybrid_ray.progress import SilentProgress
+from hybrid_ray.spec import load_spec, smoke_form
+
+spec = smoke_form(load_spec(sys.argv[1]))
+answer = run_spec(spec, sys.argv[2], cluster=lambda: connect("local", num_cpus=1), progress=SilentProgress())
+print(answer["model"], answer["version"])
+"""
+
+
+@pytest.mark.slow
+def test_a_run_ends_on_one_cpu(tmp_path: Path, project_root: Path) -> None:
+    command = [sys.executable, "-c", RUN, str(project_root / "specs" / "digits.yaml"), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["digits", "1"]

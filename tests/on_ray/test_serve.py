@@ -64,6 +64,21 @@ def test_a_port_in_use_is_one_line(cluster: Cluster) -> None:
         claim_port("203.0.113.7", 0)
 
 
+def test_overload_is_503_with_retry_after_however_many_ask(cluster: Cluster) -> None:
+    few = limits("together").model_copy(update={"max_queued": 1})
+    with serve_graph(cluster, GRAPH, ToyModel(), 1, port=0, limits=few) as held:
+
+        def ask(_: int) -> httpx.Response:
+            return httpx.post(f"{held.url}/predict", json={"rows": SENT * 5}, timeout=60)
+
+        with ThreadPoolExecutor(120) as pool:
+            answers = list(pool.map(ask, range(240)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert refused
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(float(answer.headers["retry-after"])) >= 1 for answer in refused)
+
+
 def test_it_takes_down_what_it_started(cluster: Cluster) -> None:
     graph = toy_graph("regression")
     with serve_graph(cluster, graph, ToyModel("regression"), 2, port=0, limits=limits("auto")) as held:

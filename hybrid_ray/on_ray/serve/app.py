@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, WorkerCrashedError
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -205,7 +205,10 @@ def compile_app(loader: Loader, served: Served, plan: ServePlan) -> Any:
         else None
     )
     # The ingress itself refuses what is above max_queued, with a Retry-After: Serve must let that much through to it.
-    ingress = _deployment(Ingress, "ingress", plan.ingress, limits.max_queued + _HEADROOM, limits.max_queued)
+    # What is above even that is refused by Serve, in words of its own but with the header too.
+    ingress = _deployment(Ingress, "ingress", plan.ingress, limits.max_queued + _HEADROOM, limits.max_queued).options(
+        backpressure_config=BackpressureConfig(retry_after_s=1)
+    )
     return ingress.bind(loader, served, _device(plan.ingress), extractors, members)
 
 

@@ -30,8 +30,11 @@ def content_type(headers: Mapping[str, str]) -> str:
     """
     message = Message()
     message["content-type"] = headers.get("content-type", "")
-    kind = message.get_content_type() if message["content-type"] else ""
-    charset = str(message.get_param("charset", "utf-8")).lower().replace("_", "-")
+    try:
+        kind = message.get_content_type() if message["content-type"] else ""
+        charset = str(message.get_param("charset", "utf-8")).lower().replace("_", "-")
+    except ValueError:  # the number of a continued parameter (RFC 2231) may be too long to be one
+        raise _unsupported("content-type must be application/json or multipart/form-data; got what is none") from None
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if kind not in ("application/json", "multipart/form-data"):
         raise _unsupported(f"content-type must be application/json or multipart/form-data; got {kind or 'none'!r}")
