@@ -170,11 +170,13 @@ class HybridClassifier(ClassifierMixin, _Hybrid):
 
     def predict_proba(self, X: Any) -> AnyArray:
         """Probabilities (n, n_classes), columns as in ``classes_``."""
-        return self._outputs(X)[:, self._columns]
+        outputs = self._outputs(X)
+        return outputs[:, self._columns]
 
     def predict(self, X: Any) -> AnyArray:
         """Class labels (n,), of the type given to ``fit``."""
-        labels: AnyArray = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: AnyArray = self.classes_[best]
         return labels
 
 

@@ -124,7 +124,7 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
-    width = 4 * 4 * 3 + 3 * 32
+    width = 4 * 4 + 3 * 32
     asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
     answer = run(asked, tmp_path / "store")
     report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
