@@ -57,8 +57,13 @@ def _request(
     if spec is not None:
         if label is not None:
             raise BadInputError(f"--label: a spec names its label itself; got {label!r}. Use --set data.label={label}")
-        loaded = load_spec(spec, overrides | ({"task": task} if task else {}))
-        return Resolved(smoke_form(loaded) if smoke else loaded)
+        asked = overrides | ({"task": task} if task else {})
+        loaded = load_spec(spec, asked)
+        if not smoke:
+            return Resolved(loaded)
+        # What the command line says wins over the small form, but for the rows, which are what makes it small.
+        small = smoke_form(loaded).model_dump(mode="json")
+        return Resolved(load_spec(small, {path: v for path, v in asked.items() if not path.startswith("data.")}))
     if data is None or label is None:
         raise BadInputError("--label: must name the column to predict when --data is given; got none")
     if smoke:
