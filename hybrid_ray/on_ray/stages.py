@@ -263,7 +263,8 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     for name, raw in features.raw.items():
         costly = EXTRACTORS.get(raw.entry.name).tags.costly
         root = job.root if costly else None
-        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job), root, places[name])
+        threads = max(int(features.decided[name].resources.num_cpus or 1), 1)
+        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job, threads), root, places[name])
         pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
     with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
         folds = {}
@@ -274,13 +275,16 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
 
 
 def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
-    """A GPU where the extractor uses one and the cluster has it, else a plain task."""
+    """A GPU where the extractor uses one and the cluster has it, else the CPUs asked for, or those of a plain task."""
     plan = _plan(job, spec)
-    return Place(plan.cpus, plan.gpus, plan.device) if plan.gpus else Place(job.task_cpus)
+    if plan.gpus:
+        return Place(plan.cpus, plan.gpus, plan.device)
+    asked = spec.resources.num_cpus
+    return Place(job.task_cpus if asked is None else asked)
 
 
-def _context(job: Job) -> FitContext:
-    return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=1)
+def _context(job: Job, threads: int) -> FitContext:
+    return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=threads)
 
 
 def _training(order: FoldOrder, fold: int) -> list[slice]:

@@ -104,6 +104,7 @@ def test_search_then_run_goes_on_from_the_ledger(rows, run, tmp_path):
     assert answer["search"]["resumed"] == answer["search"]["fits"] > 0
 
 
+@pytest.mark.slow
 def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
     store = tmp_path / "store"
     first = run(spec(rows), store)
@@ -121,6 +122,7 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
         run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
 
 
+@pytest.mark.slow
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]

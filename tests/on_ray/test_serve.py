@@ -64,6 +64,7 @@ def test_a_port_in_use_is_one_line(cluster: Cluster) -> None:
         claim_port("203.0.113.7", 0)
 
 
+@pytest.mark.slow
 def test_overload_is_503_with_retry_after_however_many_ask(cluster: Cluster) -> None:
     few = limits("together").model_copy(update={"max_queued": 1})
     with serve_graph(cluster, GRAPH, ToyModel(), 1, port=0, limits=few) as held:

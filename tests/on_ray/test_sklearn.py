@@ -23,6 +23,7 @@ def rows(n: int = 90) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return {"size": codes + rng.normal(0, 0.2, n), "weight": rng.normal(size=n)}, codes
 
 
+@pytest.mark.slow
 def test_labels_come_out_as_they_went_in(cluster: Cluster, tmp_path: Path) -> None:
     """Text that is all numbers is numbers to a table, in another order than as text: 10 after 9, "10" before "9"."""
     X, codes = rows()
@@ -42,6 +43,7 @@ def test_labels_come_out_as_they_went_in(cluster: Cluster, tmp_path: Path) -> No
     assert clone(model).get_params() == model.get_params()
 
 
+@pytest.mark.slow
 def test_numbers_are_learned_as_numbers(cluster: Cluster, tmp_path: Path) -> None:
     X, codes = rows()
     model = HybridRegressor({"search": {**SEARCH, "estimators": ["ridge"]}}, store=str(tmp_path / "store"))
