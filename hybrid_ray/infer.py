@@ -44,6 +44,11 @@ class Resolved(NamedTuple):
     reasons: Mapping[str, str] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
 
+    def knowing(self, before: Resolved) -> Resolved:
+        """The same spec, with the reasons and warnings of an earlier look too."""
+        warnings = dict.fromkeys([*before.warnings, *self.warnings])
+        return self._replace(reasons={**before.reasons, **self.reasons}, warnings=tuple(warnings))
+
 
 def infer_spec(path: str | Sequence[str], label: str, task: Task | Literal["auto"] | str | None = None) -> Resolved:
     """A complete spec for a table; its reasons are comments for :func:`hybrid_ray.spec.dump_yaml`.

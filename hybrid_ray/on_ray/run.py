@@ -93,24 +93,14 @@ def run_spec(
         source = open_source(spec.data)
         resolved = resolve_spec(spec, source)
         if inferred is not None:
-            reasons = {**inferred.reasons, **resolved.reasons}
-            warnings = tuple(dict.fromkeys([*inferred.warnings, *resolved.warnings]))
-            resolved = resolved._replace(reasons=reasons, warnings=warnings)
+            resolved = resolved.knowing(inferred)
         check_extractors(resolved.spec)
         rows = _read(resolved.spec, source)
         stage.note("; ".join([f"{rows.n_rows} rows, {rows.split.kind} split", *resolved.warnings]))
     runs = RunStore(root)
     asked = resolved.spec.model_dump(mode="json")
     run_id = runs.run_id(asked, source.digest, resolved.spec.seed, __version__)
-    if resume is not None:
-        if resume.partition("-")[0] != run_id:
-            raise DataError(
-                f"run {resume}: can only go on with the rows and the code it began with; got others, which are run "
-                f"{run_id}. Start it with `hybrid-ray run`"
-            )
-        run_id = resume
-    elif fresh and runs.begun(run_id):
-        run_id = runs.fresh_id(run_id)
+    run_id = _own_id(runs, run_id, fresh, resume)
     done = runs.result(run_id)
     if done is not None and stop_after == "report":
         with progress.stage("result") as stage:
@@ -134,6 +124,18 @@ def run_spec(
         raise
     except Exception as error:
         raise _failed(runs, run_id, store, error) from error
+
+
+def _own_id(runs: RunStore, run_id: str, fresh: bool, resume: str | None) -> str:
+    """Id of the run that is to be carried out, by the id that the request gives."""
+    if resume is None:
+        return runs.fresh_id(run_id) if fresh and runs.begun(run_id) else run_id
+    if resume.partition("-")[0] != run_id:
+        raise DataError(
+            f"run {resume}: can only go on with the rows and the code it began with; got others, which are run "
+            f"{run_id}. Start it with `hybrid-ray run`"
+        )
+    return resume
 
 
 def _failed(runs: RunStore, run_id: str, store: str, error: Exception) -> RunFailedError:
