@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hybrid_ray.data.source import open_source
-from hybrid_ray.errors import ArtifactError, DataError, ResourceError, RunFailedError
+from hybrid_ray.errors import ArtifactError, BadRowsError, DataError, ResourceError, RunFailedError
 from hybrid_ray.on_ray import extract, identities, resolve
 from hybrid_ray.on_ray.extract import extract_features, load_block
 from hybrid_ray.on_ray.train import Entry
@@ -184,8 +184,10 @@ def test_bad_rows_are_missing_listed_and_known_again(bench, n):
 def test_too_many_bad_rows_are_refused_and_finished_shards_kept(bench):
     texts = [f"bad {i}" if i % 3 == 0 else f"row {i}" for i in range(600)]
     source = bench.source(texts)
-    with pytest.raises(DataError, match=r"at most 0\.1 of the rows may hold something .*; got \d+ of 600 in text"):
+    said = r"at most 0\.1 of the rows may hold something unreadable; got \d+ of 600, the first in row 0, column 'text'"
+    with pytest.raises(BadRowsError, match=said) as caught:
         bench.extract(source, max_bad_fraction=0.1)
+    assert caught.value.rejects[0] == (0, "text", "begins with bad")
     kept = bench.seen
     assert kept
     with pytest.raises(DataError, match="max_bad_fraction"):
