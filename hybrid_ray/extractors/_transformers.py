@@ -101,6 +101,7 @@ class TransformersExtractor(PretrainedExtractor):
                 normalize=own.normalize if p.normalize is None else p.normalize,
                 max_length=p.max_length or own.max_length,
                 lower_case=own.lower_case,
+                longest=own.longest,
             )
         return self._found
 
@@ -114,7 +115,7 @@ class TransformersExtractor(PretrainedExtractor):
 
     def check(self) -> None:
         """Refuse an encoder that is not to be had, weights of another architecture, and texts longer than it reads."""
-        own = find_encoder(self.params.model, self.params.revision) if self._state is None else self._encoder()
+        own = self._encoder()
         if self.params.max_length is not None and own.longest is not None and self.params.max_length > own.longest:
             raise BadInputError(
                 f"transformers.max_length: {self.params.model!r} reads at most {own.longest} tokens; got "

@@ -208,7 +208,9 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
         told = raw.entry.build().most_features
         # Each fold has features of its own.
         width += n_folds * (UNTOLD_FEATURES * len(raw.entry.columns) if told is None else told)
-    room = int(job.spec.search.max_matrix * job.cluster.view().smallest_store)
+    # Whether a node has a CPU free at this moment says nothing of its store.
+    stores = [node.object_store for node in job.cluster.view().nodes]
+    room = int(job.spec.search.max_matrix * min(stores))
     most = room // (4 * width)
     if most >= len(order.rows):
         return order, ""
