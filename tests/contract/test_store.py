@@ -19,6 +19,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from hybrid_ray.errors import ArtifactError, StoreError
+from hybrid_ray.store import inputs
 from hybrid_ray.store.artifact import load_graph, save_graph
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.features import FeatureCache
@@ -706,6 +707,22 @@ def test_gc_keeps_what_is_used(root, graph, golden):
     counts = usage(root)
     assert counts["total"]["bytes"] == sum(e.size for e in root.entries())
     assert counts["runs"]["files"] == counts["total"]["files"]
+
+
+def test_gc_keeps_tables_that_a_run_names(root):
+    runs = RunStore(root)
+    url = {n: inputs.keep(root, pa.table({"x": list(range(n))})) for n in (1, 2, 3)}
+    assert inputs.keep(root, pa.table({"x": [0]})) == url[1]
+    for n, run in ((1, "done"), (2, "going")):
+        runs.begin(run, {"spec": {"data": {"path": url[n]}}})
+        runs.use(run)
+    runs.finish("done", {})
+    assert gc(root)["removed"]["inputs"]["files"] == 0, "too young: a run may be about to name it"
+    assert gc(root, min_age_s=-1)["removed"]["inputs"]["files"] == 1
+    left = [f"{root.uri.rstrip('/')}/{path}" for path in root.list("inputs")]
+    assert sorted(left) == sorted([url[1], url[2]])
+    gc(root, keep_runs=0, min_age_s=-1)
+    assert [f"{root.uri.rstrip('/')}/{path}" for path in root.list("inputs")] == [url[2]]
 
 
 def test_memos_are_kept_until_they_are_old(root, monkeypatch):

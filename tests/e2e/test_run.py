@@ -11,6 +11,7 @@ from PIL import Image
 
 from hybrid_ray.errors import DataError, ResourceError
 from hybrid_ray.on_ray.run import spec_of_run
+from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
 
@@ -116,6 +117,13 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
     assert answer["version"] == first["version"] + 1
     record = RunStore(StoreRoot(str(store))).get(stopped["run_id"])["record"]
     assert (record["split"]["kind"], record["split"]["test"]) == ("stratified", answer["rows"]["test"])
+
+    # Stopped once more, after the model was registered and before the run was finished.
+    (store / "runs" / stopped["run_id"] / "result.json").unlink()
+    once_more = run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
+    assert (once_more["version"], once_more["artifact"]) == (answer["version"], answer["artifact"])
+    versions = ModelStore(StoreRoot(str(store))).list("toy")
+    assert [version.version for version in versions] == [first["version"], answer["version"]]
 
     table(130).to_parquet(rows)
     with pytest.raises(DataError, match=r"can only go on with the rows and the code it began with; got others"):

@@ -74,6 +74,15 @@ class TestInfer:
         assert any(line.startswith("- vector  # values of the type list<") for line in lines)
         assert {f"extractors.{i}" for i in range(len(spec.extractors))} <= set(reasons)
 
+    def test_a_second_look_keeps_what_the_first_one_said(self, table):
+        first = infer_spec(table(), "label")
+        again = resolve_spec(first.spec, open_source(first.spec.data))
+        assert "data.columns.area" not in again.reasons, "the columns are given now"
+        both = again.knowing(first._replace(warnings=("one", "two"))).knowing(first._replace(warnings=("two",)))
+        assert both.spec == again.spec
+        assert both.reasons == {**first.reasons, **again.reasons}
+        assert both.warnings == ("two", "one", *again.warnings)
+
     def test_what_is_printed_is_a_spec_that_says_the_same(self, table):
         spec, reasons, _ = infer_spec(table(), "label")
         read = load_spec(parse_yaml(dump_yaml(spec, reasons), "inferred"))
