@@ -115,12 +115,11 @@ def cluster(private_folders: Path, plugin_path: str) -> Iterator[Cluster]:
     """A small private cluster; tests that start or join another must do so in a process of their own."""
     from hybrid_ray.on_ray.cluster import connect  # Ray is imported by the tests that use it only
 
-    before = os.environ.get("HYBRID_RAY_OBJECT_STORE_MB")
-    os.environ["HYBRID_RAY_OBJECT_STORE_MB"] = "200"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with connect("local", num_cpus=2) as connected:
-        yield connected
-    if before is None:
-        del os.environ["HYBRID_RAY_OBJECT_STORE_MB"]
-    else:
-        os.environ["HYBRID_RAY_OBJECT_STORE_MB"] = before
+    # Idle workers are kept: most of a short test's time is the start of their successors.
+    mine = {"HYBRID_RAY_OBJECT_STORE_MB": "200", "RAY_idle_worker_killing_time_threshold_ms": "600000"}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in mine.items():
+            environment.setenv(name, value)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        with connect("local", num_cpus=2) as connected:
+            yield connected

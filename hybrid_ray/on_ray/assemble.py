@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 
-from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import read_piece
-from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.graph import Graph, Member
-from hybrid_ray.on_ray.serve.placement import measure_nodes
+from hybrid_ray.on_ray.saving import LATENCY_ROWS, count_chains, promote, save_graph
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, used_extractors
 from hybrid_ray.on_ray.train import Entry
-from hybrid_ray.plugins import load_plugins
-from hybrid_ray.spec import Spec
-from hybrid_ray.store.golden import PRECISION_ROWS, Golden, make_golden
+from hybrid_ray.store.golden import PRECISION_ROWS
 from hybrid_ray.store.models import ModelStore, ModelVersion
-from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import AnyArray, State
-
-LATENCY_ROWS = 20
+from hybrid_ray.types import AnyArray
 
 
 @dataclass(frozen=True)
@@ -60,14 +49,14 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
     outputs = decision.combine(members)
     saved = _saved(job)
     if saved is not None:
-        _promote(ModelStore(job.root), job.spec, saved)
+        promote(ModelStore(job.root), job.spec, saved)
         return Composed(saved, saved.uri, saved.n_bytes, float(saved.info["latency_ms"]), _chains(parts), outputs)
     used = used_extractors(found.ensemble.members)
     frozen = {name: Entry.of(features.decided[name], job.kinds).build() for name in used if name in features.frozen}
     copies = {key: copy for key, copy in parts.copies.items() if key.partition("@")[0] in used}
     with job.progress.stage("save") as stage:
         version, n_bytes, latency = ray.get(
-            _save.options(num_cpus=job.task_cpus).remote(
+            save_graph.options(num_cpus=job.task_cpus).remote(
                 job.root,
                 job.spec,
                 job.rows.target.classes,
@@ -86,7 +75,8 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
 
 
 def _chains(parts: Parts) -> int:
-    return sum(len(member.chains) for member in ray.get(list(parts.members.values())))
+    n: int = ray.get(count_chains.remote(*parts.members.values()))
+    return n
 
 
 def _saved(job: Job) -> ModelVersion | None:
@@ -111,86 +101,3 @@ def _sample(job: Job) -> pa.Table:
     wanted = max(LATENCY_ROWS, job.spec.graph.golden_rows, PRECISION_ROWS)
     first = next(read_piece(job.source, job.source.pieces[0], list(job.kinds), wanted))
     return first.slice(0, wanted)
-
-
-@ray.remote
-def _save(
-    root: StoreRoot,
-    spec: Spec,
-    classes: list[Any] | None,
-    frozen: dict[str, Extractor],
-    entries: dict[str, Entry],
-    states: dict[str, Any],
-    members: dict[str, Any],
-    decision: DecisionFusion,
-    sample: pa.Table,
-    base: str,
-    info: dict[str, Any],
-) -> tuple[ModelVersion, int, float]:
-    load_plugins()
-    graph = _graph(spec, classes, frozen, entries, states, members, decision, info)
-    graph.setup("cpu")
-    latency = _latency_ms(graph, sample, base)
-    graph.info["costs_ms"] = measure_nodes(graph, coerce(sample.slice(0, LATENCY_ROWS), graph.columns, base).batch)
-    golden: Golden | None = make_golden(
-        graph,
-        sample,
-        mode=spec.graph.golden,
-        redact=spec.data.redact,
-        rows=spec.graph.golden_rows,
-        base=base,
-        seed=spec.seed,
-    )
-    store = ModelStore(root)
-    version = store.register(graph, golden, info | {"latency_ms": latency})
-    n_bytes = sum(entry.size for entry in root.entries(version.prefix))
-    _promote(store, spec, version)
-    return version, n_bytes, latency
-
-
-def _promote(store: ModelStore, spec: Spec, version: ModelVersion) -> None:
-    if spec.graph.promote == "always" or (spec.graph.promote == "first" and not store.aliases(spec.name)):
-        store.set_alias(spec.name, "champion", version.version)
-
-
-def _graph(
-    spec: Spec,
-    classes: list[Any] | None,
-    frozen: dict[str, Extractor],
-    entries: dict[str, Entry],
-    states: dict[str, Any],
-    members: dict[str, Any],
-    decision: DecisionFusion,
-    info: dict[str, Any],
-) -> Graph:
-    assert spec.task != "auto"
-    assert spec.data.columns is not None
-    # As they will be loaded: a format that is not native here is not emulated.
-    extractors = {key: x.from_state(x.params, x.columns, x.get_state()) for key, x in frozen.items()}
-    for key, entry in entries.items():
-        state: State = ray.get(states[key])
-        extractors[key] = entry.restore(state)
-    fitted: list[Member] = [replace(ray.get(ref), name=name) for name, ref in sorted(members.items())]
-    read = {column for extractor in extractors.values() for column in extractor.columns}
-    return Graph(
-        name=spec.name,
-        task=spec.task,
-        label=spec.data.label,
-        columns={column: kind for column, kind in spec.data.columns.items() if column in read},
-        classes=classes,
-        extractors=extractors,
-        members=fitted,
-        decision=decision,
-        info=info,
-    )
-
-
-def _latency_ms(graph: Graph, sample: pa.Table, base: str) -> float:
-    """Median time of one row, after one that warms up."""
-    times = []
-    for row in range(min(LATENCY_ROWS, len(sample))):
-        batch = coerce(sample.slice(row, 1), graph.columns, base).batch
-        start = time.perf_counter()
-        graph.outputs(batch)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:] or times) * 1000)

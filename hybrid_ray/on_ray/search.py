@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import ray
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.library import facts, finish, make_library
 from hybrid_ray.on_ray.matrices import Folded
 from hybrid_ray.on_ray.resources import MODEL_BYTES, SearchResources, plan_search
 from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
@@ -23,14 +24,12 @@ from hybrid_ray.search.ensemble import (
     EnsembleBook,
     Ensembler,
     EnsembleSearch,
-    EnsembleTrial,
     Recipe,
     ensemble_portfolio,
-    finish_ensemble,
     propose_ensemble,
 )
-from hybrid_ray.search.fits import Evaluator, Setting
-from hybrid_ray.search.oof import MAX_CANDIDATES, OofLibrary, build_library
+from hybrid_ray.search.fits import Evaluator
+from hybrid_ray.search.oof import MAX_CANDIDATES
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
@@ -118,25 +117,6 @@ class EnsembleWork:
         return work
 
 
-@ray.remote(num_cpus=0)
-def _facts(plan: SearchPlan, folded: FoldedData) -> tuple[Setting, int, int]:
-    return Setting.of(plan, folded), len(folded.y), folded.scored.stop - folded.scored.start
-
-
-@ray.remote(num_cpus=0)
-def _library(
-    plan: SearchPlan, folded: FoldedData, trials: Sequence[TrialRecord], ledger: Ledger, limit: int
-) -> OofLibrary:
-    load_plugins()
-    return build_library(trials, folded, plan.scorer, ledger, limit)
-
-
-@ray.remote(num_cpus=0)
-def _finish(tried: Sequence[EnsembleTrial], library: OofLibrary, seed: int) -> EnsembleSearch:
-    load_plugins()
-    return finish_ensemble(tried, Ensembler(library, seed))
-
-
 def search_candidates(
     cluster: Cluster, plan: SearchPlan, folded: Folded, root: StoreRoot, run_id: str, progress: Progress
 ) -> CandidateSearch:
@@ -170,7 +150,7 @@ def search_candidates(
     started = time.monotonic()
     load_plugins()
     with progress.stage("search", plan.trials) as stage:
-        setting, n_rows, _ = ray.get(_facts.remote(plan, folded.ref))
+        setting, n_rows, _ = ray.get(facts.remote(plan, folded.ref))
         tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
         pairs = min(n_rows, max(tag.pairs for tag in tags))
         resources = _resources(
@@ -241,11 +221,11 @@ def search_ensembles(
     load_plugins()
     trials = candidates.ranked_trials()
     with progress.stage("ensemble", plan.ensemble_trials) as stage:
-        _, _, n_scored = ray.get(_facts.remote(plan, folded.ref))
+        _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
         n_bytes = n_scored * plan.n_outputs * 8
         limit = max(1, min(MAX_CANDIDATES, int(cluster.view().smallest_store * LIBRARY_SHARE) // max(n_bytes, 1)))
         trials = trials[:limit]
-        library = _library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
+        library = make_library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
         book = EnsembleBook(plan.scorer.direction)
@@ -263,7 +243,7 @@ def search_ensembles(
         )
         run_trials(EnsembleWork(library, plan.seed), search, resources)
         tried = [book.trials[number] for number in sorted(book.trials)]
-        answer: EnsembleSearch = ray.get(_finish.remote(tried, library, plan.seed))
+        answer: EnsembleSearch = ray.get(finish.remote(tried, library, plan.seed))
     return replace(answer, seconds=time.monotonic() - started)
 
 

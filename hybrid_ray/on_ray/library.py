@@ -1,0 +1,38 @@
+"""The out-of-fold library, as tasks of Ray; beside the search, so that their workers need not import Tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray
+
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.ensemble import Ensembler, EnsembleSearch, EnsembleTrial, finish_ensemble
+from hybrid_ray.search.fits import Setting
+from hybrid_ray.search.oof import OofLibrary, build_library
+from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.trials import TrialRecord
+from hybrid_ray.store.ledger import Ledger
+
+
+@ray.remote(num_cpus=0)
+def facts(plan: SearchPlan, folded: FoldedData) -> tuple[Setting, int, int]:
+    """What the driver needs to know of matrices that it does not hold: the setting, all rows, scored rows."""
+    return Setting.of(plan, folded), len(folded.y), folded.scored.stop - folded.scored.start
+
+
+@ray.remote(num_cpus=0)
+def make_library(
+    plan: SearchPlan, folded: FoldedData, trials: Sequence[TrialRecord], ledger: Ledger, limit: int
+) -> OofLibrary:
+    """Read the out-of-fold predictions of the best trials."""
+    load_plugins()
+    return build_library(trials, folded, plan.scorer, ledger, limit)
+
+
+@ray.remote(num_cpus=0)
+def finish(tried: Sequence[EnsembleTrial], library: OofLibrary, seed: int) -> EnsembleSearch:
+    """Fit the best ensemble of those that were tried."""
+    load_plugins()
+    return finish_ensemble(tried, Ensembler(library, seed))

@@ -1,0 +1,117 @@
+"""Save a graph, as one task of Ray; beside the stages, so that its worker need not import them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from hybrid_ray.data.coerce import coerce
+from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.graph import Graph, Member
+from hybrid_ray.on_ray.serve.placement import measure_nodes
+from hybrid_ray.on_ray.train import Entry
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.spec import Spec
+from hybrid_ray.store.golden import Golden, make_golden
+from hybrid_ray.store.models import ModelStore, ModelVersion
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import State
+
+LATENCY_ROWS = 20
+
+
+@ray.remote
+def save_graph(
+    root: StoreRoot,
+    spec: Spec,
+    classes: list[Any] | None,
+    frozen: dict[str, Extractor],
+    entries: dict[str, Entry],
+    states: dict[str, Any],
+    members: dict[str, Any],
+    decision: DecisionFusion,
+    sample: pa.Table,
+    base: str,
+    info: dict[str, Any],
+) -> tuple[ModelVersion, int, float]:
+    """Compose the graph, measure it, save it and register it: the version, its bytes, its latency in milliseconds."""
+    load_plugins()
+    graph = _graph(spec, classes, frozen, entries, states, members, decision, info)
+    graph.setup("cpu")
+    latency = _latency_ms(graph, sample, base)
+    graph.info["costs_ms"] = measure_nodes(graph, coerce(sample.slice(0, LATENCY_ROWS), graph.columns, base).batch)
+    golden: Golden | None = make_golden(
+        graph,
+        sample,
+        mode=spec.graph.golden,
+        redact=spec.data.redact,
+        rows=spec.graph.golden_rows,
+        base=base,
+        seed=spec.seed,
+    )
+    store = ModelStore(root)
+    version = store.register(graph, golden, info | {"latency_ms": latency})
+    n_bytes = sum(entry.size for entry in root.entries(version.prefix))
+    promote(store, spec, version)
+    return version, n_bytes, latency
+
+
+@ray.remote(num_cpus=0)
+def count_chains(*members: Member) -> int:
+    """Chains of fitted members, which need not come to the driver for it."""
+    return sum(len(member.chains) for member in members)
+
+
+def promote(store: ModelStore, spec: Spec, version: ModelVersion) -> None:
+    """Make a version the champion, where the spec says so."""
+    if spec.graph.promote == "always" or (spec.graph.promote == "first" and not store.aliases(spec.name)):
+        store.set_alias(spec.name, "champion", version.version)
+
+
+def _graph(
+    spec: Spec,
+    classes: list[Any] | None,
+    frozen: dict[str, Extractor],
+    entries: dict[str, Entry],
+    states: dict[str, Any],
+    members: dict[str, Any],
+    decision: DecisionFusion,
+    info: dict[str, Any],
+) -> Graph:
+    assert spec.task != "auto"
+    assert spec.data.columns is not None
+    # As they will be loaded: a format that is not native here is not emulated.
+    extractors = {key: x.from_state(x.params, x.columns, x.get_state()) for key, x in frozen.items()}
+    for key, entry in entries.items():
+        state: State = ray.get(states[key])
+        extractors[key] = entry.restore(state)
+    fitted: list[Member] = [replace(ray.get(ref), name=name) for name, ref in sorted(members.items())]
+    read = {column for extractor in extractors.values() for column in extractor.columns}
+    return Graph(
+        name=spec.name,
+        task=spec.task,
+        label=spec.data.label,
+        columns={column: kind for column, kind in spec.data.columns.items() if column in read},
+        classes=classes,
+        extractors=extractors,
+        members=fitted,
+        decision=decision,
+        info=info,
+    )
+
+
+def _latency_ms(graph: Graph, sample: pa.Table, base: str) -> float:
+    """Median time of one row, after one that warms up."""
+    times = []
+    for row in range(min(LATENCY_ROWS, len(sample))):
+        batch = coerce(sample.slice(row, 1), graph.columns, base).batch
+        start = time.perf_counter()
+        graph.outputs(batch)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:] or times) * 1000)
