@@ -26,14 +26,15 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What needs no cluster runs side by side, a process a core; what shares one cluster runs after it.
+# What needs no cluster runs a process a core; what needs one runs in two processes, each with a cluster of its own.
+ON_RAY := -n 2 --dist loadfile
 fast: install
 	$(BIN)/python -m pytest -m "not slow" -n auto tests/unit tests/contract --cov --cov-report=term:skip-covered --cov-fail-under=90
-	$(BIN)/python -m pytest -m "not slow" tests/on_ray tests/e2e
+	$(BIN)/python -m pytest -m "not slow" $(ON_RAY) tests/on_ray tests/e2e
 
 # Long tests: kills, other clusters, the README's longer blocks.
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(ON_RAY)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache

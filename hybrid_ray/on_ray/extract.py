@@ -21,6 +21,7 @@ from hybrid_ray.errors import HybridRayError, RunFailedError
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.dataset import PieceRead, data_context, first_shards, gather, iter_shards, read_dataset
 from hybrid_ray.on_ray.extractor_worker import Count, ExtractWorker, Orders, Units
+from hybrid_ray.on_ray.failures import letting_go
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet, assemble, index, load_block, width
 from hybrid_ray.on_ray.identities import LITTLE, Bad, Manifest, Part, Reject, Verify, read_manifest
 from hybrid_ray.on_ray.resolve import Work, resolve
@@ -253,7 +254,7 @@ class _Extraction:
             cpu=plan.actors * plan.cpus + plan.readers * plan.read_cpus, gpu=plan.actors * plan.gpus or None
         )
         # A block a unit: blocks are cut where they reach this size, and a unit is one row.
-        with data_context({"target_max_block_size": 1, "execution_options": limits}):
+        with data_context({"target_max_block_size": 1, "execution_options": limits}), letting_go():
             dataset = read_dataset(
                 self.source,
                 list(self.entry.columns),

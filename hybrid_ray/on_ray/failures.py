@@ -1,8 +1,13 @@
-"""What a Ray Data worker raised, as an error of ours: Ray gives its own exception and a printed traceback."""
+"""When a dataset of Ray Data fails: its workers let go, and what they raised as an error of ours."""
 
 from __future__ import annotations
 
+import gc
 import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from hybrid_ray import errors
 from hybrid_ray.errors import BadInputError, HybridRayError, RunFailedError
@@ -10,6 +15,34 @@ from hybrid_ray.errors import BadInputError, HybridRayError, RunFailedError
 _CHAINED = "The above exception was the direct cause of the following exception:"
 _OURS = re.compile(r"hybrid_ray\.errors\.(?P<name>\w+): (?P<said>.*)")
 _LONGEST = 500
+
+
+@contextmanager
+def letting_go() -> Iterator[None]:
+    """Around the execution of a dataset: when it fails, its actors give their CPUs back.
+
+    Ray Data ends its actors by dropping what refers to them. But the frames of a traceback refer to the executor, for
+    as long as somebody keeps the exception, and both lie in cycles, which are not collected while the driver waits for
+    one of these CPUs.
+    """
+    try:
+        yield
+    except BaseException as error:
+        chain: list[BaseException] = [error]
+        for one in chain:
+            for frame, _ in traceback.walk_tb(one.__traceback__):
+                _clear(frame)
+            chain += [other for other in (one.__cause__, one.__context__) if other is not None and other not in chain]
+        gc.collect()
+        raise
+
+
+def _clear(frame: FrameType | None) -> None:
+    """Drop the local variables of a frame and of its callers, up to one that still runs."""
+    with suppress(RuntimeError):
+        while frame is not None:
+            frame.clear()
+            frame = frame.f_back
 
 
 def worker_error(error: BaseException, where: str) -> HybridRayError:

@@ -32,7 +32,7 @@ from hybrid_ray.on_ray.dataset import (
     read_dataset,
 )
 from hybrid_ray.on_ray.extractor_worker import usable_device, use_threads
-from hybrid_ray.on_ray.failures import worker_error
+from hybrid_ray.on_ray.failures import letting_go, worker_error
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
 from hybrid_ray.on_ray.serve.contract import Loader
@@ -187,7 +187,7 @@ def _stream(
         cpu=plan.actors * plan.cpus + plan.readers * plan.read_cpus, gpu=plan.actors * plan.gpus or None
     )
     expected = 0
-    with data_context({"execution_options": options}), _explained():
+    with data_context({"execution_options": options}), _explained(), letting_go():
         dataset = read_dataset(
             source, columns, SHARD_ROWS, groups, num_cpus=plan.read_cpus, readers=plan.readers
         ).map_batches(

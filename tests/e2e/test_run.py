@@ -65,6 +65,7 @@ def rows(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_twice_a_fresh_run_and_grown_rows(rows, run, tmp_path):
     store = tmp_path / "store"
     first = run(spec(rows), store)

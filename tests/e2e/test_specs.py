@@ -13,13 +13,17 @@ from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+FIRST = {"digits", "fashion_season"}
+"""In the fast tier: between them they have a trained extractor, images, text, a table and missing modalities."""
 
 
 def test_there_are_specs():
     assert len(SPECS) >= 7
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[] if p.stem in FIRST else pytest.mark.slow) for p in SPECS]
+)
 def test_smoke_form(path, run, tmp_path):
     spec = smoke_form(load_spec(path))
     assert spec.data.limit is None or spec.data.limit <= 200

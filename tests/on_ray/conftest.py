@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import ray
+
+from hybrid_ray.on_ray.cluster import Cluster
 
 
 class Head(NamedTuple):
@@ -87,3 +90,18 @@ def _head(environment: Mapping[str, str], options: Callable[[int], Sequence[str]
 def start_head() -> Callable[..., AbstractContextManager[Head]]:
     """Start a head of two CPUs with an environment and, by its port, further options; it ends with the block."""
     return _head
+
+
+@pytest.fixture
+def all_free(cluster: Cluster) -> Callable[[], bool]:
+    """Whether every CPU of the session's cluster is free again, or is within half a minute."""
+
+    def ask() -> bool:
+        deadline = time.monotonic() + 30
+        while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    return ask

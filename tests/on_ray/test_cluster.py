@@ -84,6 +84,7 @@ def test_a_store_that_workers_do_not_share_is_refused(cluster):
     assert root.list("probe") == []
 
 
+@pytest.mark.slow
 def test_a_local_cluster_is_private_quiet_and_gone_afterwards():
     found = run(
         """

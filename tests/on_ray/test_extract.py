@@ -214,11 +214,13 @@ def test_an_actor_that_dies_loses_and_doubles_nothing(bench):
 @pytest.mark.parametrize(
     ("fault", "said"), [("exit", r"SystemExit: it called exit\(3\)"), ("raise", "ValueError: toy: cannot stand boom")]
 )
-def test_a_worker_that_fails_is_said_so_and_the_rest_is_kept(bench, n, fault, said):
+def test_a_worker_that_fails_is_said_so_and_the_rest_is_kept(bench, all_free, n, fault, said):
     texts = texts_of(n)
     texts[n - 1] = "boom"
-    with pytest.raises(RunFailedError, match=rf"extractor toy: its workers must not fail; got .*{said}.*are kept"):
+    refused = rf"extractor toy: its workers must not fail; got .*{said}.*are kept"
+    with pytest.raises(RunFailedError, match=refused) as caught:
         bench.extract(bench.source(texts), bench.spec(fault=fault))
+    assert all_free(), f"somebody who keeps the exception does not keep the CPUs: {caught}"
     features = bench.extract(bench.source(texts))
     assert features.stats.cached + features.stats.computed == n
     same(load_block(bench.root, features), bench.expected(texts))
@@ -313,6 +315,7 @@ with connect() as cluster:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(bench):
     texts = texts_of(1280)
     source = bench.source(texts)
@@ -371,12 +374,13 @@ print(json.dumps([features.stats.computed, features.id, features.fingerprint, fe
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "resources",
     [
         pytest.param((1, None, None), id="one CPU"),
-        pytest.param((4, 1, None), id="one GPU", marks=pytest.mark.slow),
-        pytest.param((3, 1, 0.5), id="half a GPU", marks=pytest.mark.slow),
+        pytest.param((4, 1, None), id="one GPU"),
+        pytest.param((3, 1, 0.5), id="half a GPU"),
     ],
 )
 def test_it_ends_on_other_clusters(bench, resources):

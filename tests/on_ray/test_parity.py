@@ -137,6 +137,7 @@ def test_ray_data_equals_in_process(
     assert np.abs(np.stack([got[f"proba_{c}"] for c in CLASSES], axis=1) - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_http_equals_in_process(cluster: Cluster, stored: str, expected: np.ndarray) -> None:
     limits = ServeSpec(placement="split", **SMALL)
     with serve_model(cluster, "parity@best", stored, port=0, limits=limits, ready_timeout_s=180) as serving:
@@ -144,6 +145,7 @@ def test_http_equals_in_process(cluster: Cluster, stored: str, expected: np.ndar
         assert np.abs(asked(serving.url) - expected).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_serve_config_gives_the_same_together(cluster: Cluster, stored: str, expected: np.ndarray) -> None:
     port = claim_port("127.0.0.1", 0)
     limits = ServeSpec(placement="together", **SMALL)

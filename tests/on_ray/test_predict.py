@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,9 +156,10 @@ def test_bad_requests_are_refused_before_anything_runs(cluster: Cluster, files: 
     ],
 )
 def test_a_worker_that_fails_ends_it_in_one_line(
-    cluster: Cluster, files: Path, tmp_path: Path, loader: Any, said: str
+    cluster: Cluster, files: Path, tmp_path: Path, all_free: Callable[[], bool], loader: Any, said: str
 ) -> None:
     with pytest.raises(HybridRayError, match=said) as caught:
         predict_dataset(cluster, source_of(files, "rows.jsonl"), GRAPH, loader, str(tmp_path / "a.csv"))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+    assert all_free(), "somebody who keeps the exception does not keep the CPUs"

@@ -82,6 +82,7 @@ def root(tmp_path):
     return StoreRoot(str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_search(cluster, tmp_path):
     answers = []
     for workers in (1, 2):
@@ -235,6 +236,7 @@ def finished_fits(root):
     return {path: root.read(path) for path in root.list("runs/run1/fits")}
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_without_doing_a_finished_fit_again(cluster, tmp_path):
     killed = StoreRoot(str(tmp_path / "killed"))
     code = DRIVER.format(folder=str(Path(__file__).parent), store=killed.uri)
