@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hybrid_ray.errors import StoreError
-from hybrid_ray.store.backends import CONFLICTS, Entry, Range
+from hybrid_ray.store.backends import Entry, Range
 
 TEMPORARY = ".tmp-"
 """How the name of a file that is still being written begins."""
+PRUNED = 100
+"""How often a folder is made again that others remove because it is empty."""
 
 
 class FolderBackend:
@@ -139,11 +141,13 @@ class FolderBackend:
             temporary.unlink(missing_ok=True)
 
     def _put_in_new(self, folder: Path, temporary: Path, data: bytes) -> None:
-        """Make the folder first; another process may prune it while it is empty, but not for ever."""
-        for _ in range(CONFLICTS):
-            folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
+        """Make the folder first; another process may prune it or its parents while it is empty, but not for ever."""
+        for _ in range(PRUNED):
+            # Gone between two steps of mkdir itself, there is no parent, or a folder "exists" that is none.
+            with suppress(FileNotFoundError, FileExistsError):
+                folder.mkdir(parents=True, exist_ok=True)
                 return self._put(temporary, data)
+        folder.mkdir(parents=True, exist_ok=True)
         self._put(temporary, data)
 
     def _put(self, temporary: Path, data: bytes) -> None:

@@ -87,7 +87,24 @@ def s3():
             os.environ[name] = value
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
+LONG_ON_S3 = [
+    "test_one_changed_byte_in_any_file_is_refused",
+    "test_index_writers_side_by_side_lose_nothing",
+    "test_aliases_go_back_and_versions_go",
+    "test_registering_at_once_loses_no_version",
+]
+"""These make so many requests that with the S3 server they are for the slow tier."""
+
+
+def pytest_generate_tests(metafunc):
+    stores = {"root": ["folder", "memory", "s3"], "shared_root": ["folder", "s3"]}
+    for name in stores.keys() & set(metafunc.fixturenames):
+        long = metafunc.function.__name__ in LONG_ON_S3
+        marked = [pytest.param(s, marks=pytest.mark.slow if long and s == "s3" else []) for s in stores[name]]
+        metafunc.parametrize(name, marked, indirect=True)
+
+
+@pytest.fixture
 def root(request, tmp_path):
     if request.param == "folder":
         return StoreRoot(str(tmp_path / "store"))
@@ -97,7 +114,7 @@ def root(request, tmp_path):
     return StoreRoot(f"s3://bucket/{uuid.uuid4().hex}")
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture
 def shared_root(request, tmp_path):
     """A root that other processes reach too."""
     if request.param == "folder":

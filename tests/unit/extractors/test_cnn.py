@@ -36,6 +36,7 @@ def build(columns=IMAGE, **params):
     return build_extractor("cnn", TINY | params, columns)
 
 
+@pytest.mark.slow
 def test_digits_are_learned(digits):
     batch, y = digits
     rows, test = train_test_split(np.arange(len(y)), test_size=0.36, stratify=y, random_state=1)

@@ -190,6 +190,7 @@ def test_weights_of_another_architecture_are_refused_in_one_line(resnet_file):
         assert message.endswith("set `model: resnet18`")
 
 
+@pytest.mark.slow
 def test_a_tensor_of_another_shape_is_named(resnet_file, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file

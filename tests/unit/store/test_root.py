@@ -132,8 +132,10 @@ def test_writers_and_removers_of_one_folder_do_not_hinder_each_other(tmp_path):
 
     with ThreadPoolExecutor(2) as pool:
         removers = [pool.submit(remove) for _ in range(2)]
-        for n in range(300):
-            root.write(f"a/b/{n}", b"1")
-            root.create(f"a/c/{n}", b"1")
-        stop.set()
+        try:
+            for n in range(300):
+                root.write(f"a/b/{n}", b"1")
+                root.create(f"a/c/{n}", b"1")
+        finally:
+            stop.set()
         assert [remover.result() for remover in removers] == [None, None]
