@@ -27,14 +27,14 @@ lint: install
 	$(BIN)/mypy
 
 # What needs no cluster runs a process a core; what needs one runs in two processes, each with a cluster of its own.
-ON_RAY := -n 2 --dist loadfile
+ON_RAY := -n 2 --dist
 fast: install
 	$(BIN)/python -m pytest -m "not slow" -n auto tests/unit tests/contract --cov --cov-report=term:skip-covered --cov-fail-under=90
-	$(BIN)/python -m pytest -m "not slow" $(ON_RAY) tests/on_ray tests/e2e
+	$(BIN)/python -m pytest -m "not slow" $(ON_RAY) loadfile tests/on_ray tests/e2e
 
 # Long tests: kills, other clusters, the README's longer blocks.
 slow: install
-	$(BIN)/python -m pytest -m slow $(ON_RAY)
+	$(BIN)/python -m pytest -m slow $(ON_RAY) worksteal
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -32,7 +32,7 @@ def asked(tmp_path):
         "task": "binary",
         "data": {"path": str(tmp_path / "rows.csv"), "label": "label", "columns": {"x": "numeric"}},
         "extractors": [{"name": "tabular"}],
-        "search": {"trials": 2, "folds": 2},
+        "search": {"trials": 2, "folds": 2, "estimators": ["logistic"], "max_concurrent": 1},
     }
 
 

@@ -24,7 +24,7 @@ def test_what_a_model_needs_and_what_it_does_not(run, cluster, tmp_path):
             "columns": {"signal": "numeric", "noise": "numeric", "name": "categorical"},
         },
         "extractors": [{"name": "tabular"}],
-        "search": {"trials": 2, "batch": 2, "folds": 2, "estimators": ["logistic"], "ensemble": {"trials": 2}},
+        "search": {"trials": 2, "folds": 2, "estimators": ["logistic"], "ensemble": {"trials": 2}, "max_concurrent": 1},
     }
     store = str(tmp_path / "store")
     run(spec, store)

@@ -36,7 +36,7 @@ def asked(tmp_path):
             "shard_rows": SHARD,
         },
         "extractors": [{"name": "torchvision", "params": {"model": "resnet18", "weights": "none", "image_size": 64}}],
-        "search": {"trials": 24, "batch": 6, "folds": 3, "estimators": ["logistic", "svm", "knn", "mlp"],
+        "search": {"trials": 12, "batch": 6, "folds": 3, "estimators": ["logistic", "svm", "knn", "mlp"],
                    "ensemble": {"trials": 4}},
     }  # fmt: skip
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))

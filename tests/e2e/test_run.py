@@ -53,6 +53,7 @@ def spec(path, **search):
             "folds": 3,
             "estimators": ["logistic", "knn"],
             "ensemble": {"trials": 4},
+            "max_concurrent": 1,  # a second worker takes longer to start than these fits take
             **search,
         },
     }
@@ -160,7 +161,7 @@ def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp
         "name": "lines",
         "task": "regression",
         "data": {"path": str(tmp_path / "rows.csv"), "label": "y", "columns": {"x": "numeric"}},
-        "search": {"trials": 2, "folds": 2, "estimators": ["ridge"], "ensemble": {"trials": 2}},
+        "search": {"trials": 2, "folds": 2, "estimators": ["ridge"], "ensemble": {"trials": 2}, "max_concurrent": 1},
     }
     answer = run(asked, tmp_path / "store")
     assert (answer["rows"]["total"], answer["rows"]["bad"]) == (119, 1)
@@ -229,7 +230,13 @@ def test_regression_and_temporal_split(run, tmp_path):
                 "columns": {"x": "numeric"},
                 "split": {"kind": "temporal", "column": "day"},
             },
-            "search": {"trials": 4, "folds": 3, "estimators": ["ridge", "knn"], "ensemble": {"trials": 3}},
+            "search": {
+                "trials": 4,
+                "folds": 3,
+                "estimators": ["ridge", "knn"],
+                "ensemble": {"trials": 3},
+                "max_concurrent": 1,
+            },
         },
         tmp_path / "store",
     )

@@ -14,7 +14,7 @@ from hybrid_ray import HybridClassifier, HybridRegressor
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.on_ray.cluster import Cluster
 
-SEARCH = {"folds": 2, "batch": 2, "trials": 2, "ensemble": {"trials": 2}}
+SEARCH = {"folds": 2, "batch": 2, "trials": 2, "ensemble": {"trials": 2}, "max_concurrent": 1}
 
 
 def rows(n: int = 90) -> tuple[dict[str, np.ndarray], np.ndarray]:
