@@ -379,6 +379,7 @@ print(json.dumps([features.stats.computed, features.id, features.fingerprint, fe
     "resources",
     [
         pytest.param((1, None, None), id="one CPU"),
+        pytest.param((4, 1, None), id="one GPU"),
         pytest.param((3, 1, 0.5), id="half a GPU"),
     ],
 )
