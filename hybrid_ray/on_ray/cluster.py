@@ -118,7 +118,8 @@ def connect(
     num_cpus, num_gpus : int, optional
         What a local cluster has; left out, what the machine has.
     quiet : bool, default True
-        Keep Ray's own logs off the terminal.
+        Keep Ray's own logs and messages off the terminal; else they go to standard error. Standard output is left to
+        the caller's answer either way.
 
     Yields
     ------
@@ -141,7 +142,7 @@ def connect(
         yield _borrow(address)
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
-    with _environment(_settings(wanted, quiet)):
+    with _environment(_settings(wanted, quiet)), _messages_off_stdout(quiet):
         started = wanted == "local"
         with _without_announcement():
             context = _start(num_cpus, num_gpus, quiet) if started else _join(wanted, quiet)
@@ -149,6 +150,26 @@ def connect(
             yield Cluster(str(context.address_info["gcs_address"]), started)
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _messages_off_stdout(quiet: bool) -> Iterator[None]:
+    """Keep what Ray's processes tell every driver off standard output, where ``log_to_driver=False`` lets it through.
+
+    Ray has no setting for it (its issue 63800): the driver's thread that receives the messages looks this function up.
+    """
+    worker = ray._private.worker
+    shown = worker.print_to_stdstream
+
+    def to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
+        if not quiet:
+            shown(data | {"is_err": True}, ignore_prefix)
+
+    worker.print_to_stdstream = to_stderr
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = shown
 
 
 @contextmanager

@@ -88,19 +88,34 @@ def test_a_store_that_workers_do_not_share_is_refused(cluster):
 def test_a_local_cluster_is_private_quiet_and_gone_afterwards():
     found = run(
         """
+        import contextlib, io, time
+
+        def streams_that_tell(patience_s):  # what Ray tells every driver
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                gcs = ray._private.worker.global_worker.gcs_client
+                ray._private.utils.publish_error_to_driver("test", "a worker died", gcs_client=gcs)
+                end = time.monotonic() + patience_s
+                while "a worker died" not in out.getvalue() + err.getvalue() and time.monotonic() < end:
+                    time.sleep(0.05)
+            return [name for name, stream in (("out", out), ("err", err)) if "a worker died" in stream.getvalue()]
+
         with connect(num_cpus=1) as cluster:
             auth = lambda: [os.environ.get("RAY_AUTH_MODE"), len(os.environ["RAY_AUTH_TOKEN"])]
             inside = ray.get(ray.remote(num_cpus=0.1)(auth).remote())
             usage = os.environ["RAY_USAGE_STATS_ENABLED"]
             found = {"started": cluster.started, "cpus": cluster.view().cpus, "inside": inside, "usage": usage}
+            found["quiet"] = streams_that_tell(3)
         found["left"] = [ray.is_initialized(), *(name for name in os.environ if name.startswith("RAY_AUTH"))]
-        with connect(num_cpus=2) as cluster:
+        with connect(num_cpus=2, quiet=False) as cluster:
             found["again"] = cluster.view().cpus
+            found["loud"] = streams_that_tell(60)
         print(json.dumps(found))
         """
     )
     assert found == {
-        "started": True, "cpus": 1.0, "inside": ["token", 64], "usage": "0", "left": [False], "again": 2.0,
+        "started": True, "cpus": 1.0, "inside": ["token", 64], "usage": "0", "quiet": [], "left": [False],
+        "again": 2.0, "loud": ["err"],
     }  # fmt: skip
 
 
