@@ -18,7 +18,17 @@ from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS, nearest
-from hybrid_ray.spec import DataSpec, EstimatorSpec, ExtractorSpec, FusionSpec, SearchSpec, Spec, SplitSpec, load_spec
+from hybrid_ray.spec import (
+    CombinerSpec,
+    DataSpec,
+    EstimatorSpec,
+    ExtractorSpec,
+    FusionSpec,
+    SearchSpec,
+    Spec,
+    SplitSpec,
+    load_spec,
+)
 from hybrid_ray.types import Kind, Modality, Task
 
 LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
@@ -270,6 +280,7 @@ def _width(extractors: Sequence[ExtractorSpec]) -> int:
 def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[str, str]) -> SearchSpec:
     from hybrid_ray.estimators.defaults import default_estimators
     from hybrid_ray.evaluation.metrics import get_metric
+    from hybrid_ray.fusion.defaults import default_combiners
 
     search = spec.search
     changes: dict[str, Any] = {"metric": get_metric(search.metric, task).name}
@@ -282,4 +293,8 @@ def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[
     if not search.fusions:
         changes["fusions"] = (FusionSpec(name="concat"),)
         reasons["search.fusions"] = "blocks side by side, each reduced by its own PCA where that helps"
+    if not search.ensemble.combiners:
+        combiners = tuple(CombinerSpec(name=name) for name in default_combiners(task))
+        changes["ensemble"] = search.ensemble.model_copy(update={"combiners": combiners})
+        reasons["search.ensemble.combiners"] = f"the default for {task}"
     return search.model_copy(update=changes)

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 Modality = Literal["image", "text", "tabular", "series", "graph", "audio"]
 Kind = Literal["image", "text", "numeric", "categorical", "date"]
 Task = Literal["binary", "multiclass", "regression", "clustering", "anomaly", "forecasting"]
+CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
+REGRESSION: frozenset[Task] = frozenset({"regression"})
+BOTH = CLASSIFICATION | REGRESSION
+"""Tasks of supervised learning on rows."""
 Direction = Literal["maximize", "minimize"]
 
 MODALITY_OF: Mapping[Kind, Modality] = {

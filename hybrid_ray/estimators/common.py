@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=PluginParams)
 
-CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
-REGRESSION: frozenset[Task] = frozenset({"regression"})
-BOTH = CLASSIFICATION | REGRESSION
-
 ClassWeight = Literal["balanced"]
 CLASS_WEIGHTS: tuple[ClassWeight | None, ...] = (None, "balanced")
 

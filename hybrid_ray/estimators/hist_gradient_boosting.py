@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
-from hybrid_ray.estimators.common import BOTH, ClassWeight, OwnFamily, is_regression, typed
+from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import Task
+from hybrid_ray.types import BOTH, Task
 
 if TYPE_CHECKING:
     from hybrid_ray.estimators.models.base import OwnEstimator

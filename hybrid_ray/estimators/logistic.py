@@ -9,7 +9,6 @@ from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import (
-    CLASSIFICATION,
     ClassWeight,
     OwnFamily,
     is_regression,
@@ -18,7 +17,7 @@ from hybrid_ray.estimators.common import (
 )
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import Task
+from hybrid_ray.types import CLASSIFICATION, Task
 
 if TYPE_CHECKING:
     from hybrid_ray.estimators.models.base import OwnEstimator

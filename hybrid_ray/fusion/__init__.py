@@ -1,5 +1,5 @@
 """Built-in fusion, registered by import."""
 
-from hybrid_ray.fusion import concat, linear_pool, stacking
+from hybrid_ray.fusion import bayesian_averaging, bayesian_fusion, concat, linear_pool, log_pool, stacking, voting
 
-__all__ = ["concat", "linear_pool", "stacking"]
+__all__ = ["bayesian_averaging", "bayesian_fusion", "concat", "linear_pool", "log_pool", "stacking", "voting"]

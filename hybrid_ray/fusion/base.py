@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.params import PluginParams
-from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
+from hybrid_ray.types import BOTH, AnyArray, Block, FloatArray, State, Task
 
 
 class Fusion(ABC):
@@ -81,10 +81,13 @@ class DecisionFusion(Fusion):
     pool : bool
         True when ``combine`` is a weighted mean: the weights lie on the simplex, and weight 1 on a member gives
         that member back.
+    tasks : frozenset of Task
+        Tasks that it can be fitted for.
     """
 
     level: ClassVar[Literal["data", "feature", "decision"]] = "decision"
     pool: ClassVar[bool] = False
+    tasks: ClassVar[frozenset[Task]] = BOTH
 
     @abstractmethod
     def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:

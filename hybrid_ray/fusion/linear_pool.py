@@ -8,42 +8,40 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.fusion.weights import (
-    LogLossMean,
-    SquaredErrorMean,
-    convex_log_loss,
-    convex_squared_error,
-    greedy,
-    true_class,
-)
+from hybrid_ray.fusion.pool_problems import PoolProblem, pool_problem
+from hybrid_ray.fusion.sampled_weights import sampled_weights
+from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_negligible
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, State, Task
+from hybrid_ray.types import AnyArray, Task
 
-Solver = Literal["greedy", "convex", "uniform"]
-SOLVERS: tuple[Solver, ...] = ("greedy", "convex", "uniform")
+Solver = Literal["greedy", "convex", "uniform", "tpe", "cmaes"]
+SEARCHED: tuple[Solver, ...] = ("greedy", "convex", "uniform")
+"""Solvers that a search tries: the samplers cost a hundred times more and reach no better weights."""
 MAX_SHRINKAGE = 0.5
-_NEGLIGIBLE = 1e-3
 
 
 class LinearPoolParams(PluginParams):
     """Parameters of :class:`LinearPool`."""
 
     solver: Solver = "greedy"
-    """greedy: selection with replacement; convex: the best weights there are; uniform: the same for all."""
+    """greedy: selection with replacement; convex: the best weights there are; uniform: the same for all; tpe, cmaes:
+    the best of what Optuna's sampler asks for."""
     regularisation: float = Field(0.0, ge=0, le=1)
     """Share of the weight that is spread evenly over the members that have weight."""
     max_members: int | None = Field(None, ge=1)
     """Most members with weight; left out, as many as the solver likes."""
     steps: int = Field(60, ge=1, le=10_000)
     """greedy only: most additions."""
+    evaluations: int = Field(200, ge=1, le=100_000)
+    """tpe and cmaes only: weights that the sampler asks for."""
+    bags: int = Field(1, ge=1, le=1000)
+    """Above 1: the weights are the mean of those of so many bootstrap samples of the rows."""
 
 
 @FUSIONS.register("linear_pool")
-class LinearPool(DecisionFusion):
+class LinearPool(WeightedFusion):
     """Weighted mean of members; the weights minimise log loss, or squared error for numbers.
 
     References
@@ -54,10 +52,6 @@ class LinearPool(DecisionFusion):
     pool = True
     Params = LinearPoolParams
 
-    def __init__(self, params: PluginParams) -> None:
-        super().__init__(params)
-        self._weights: dict[str, float] = {}
-
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
         """Each solver, with and without its limits."""
@@ -66,36 +60,53 @@ class LinearPool(DecisionFusion):
         yield LinearPoolParams(solver="uniform")
         yield LinearPoolParams(solver="convex", regularisation=0.2, max_members=2)
         yield LinearPoolParams(max_members=1)
+        yield LinearPoolParams(bags=5, max_members=3)
+        yield LinearPoolParams(solver="tpe", evaluations=20)
+        yield LinearPoolParams(solver="cmaes", evaluations=40)
 
     def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
-        """Solve for the weights; nothing is drawn, so ``seed`` has no effect."""
+        """Solve for the weights; ``seed`` draws bags and what a sampler asks for."""
         names = sorted(inputs)
-        if task == "regression":
-            errors = np.stack([np.asarray(inputs[name], np.float64)[:, 0] - y for name in names])
-            weights = self._solve(_SquaredError(errors @ errors.T / len(y)))
-        else:
-            weights = self._solve(_LogLoss(np.stack([true_class(inputs[name], y) for name in names])))
+        weights = self._solve(pool_problem(inputs, names, y, task), seed)
         used = weights > 0
         share = self.params.regularisation
-        weights = np.where(used, (1 - share) * weights + share / used.sum(), 0.0)
-        # Dividing makes the weight of a sole member exactly 1.
-        self._weights = dict(zip(names, (weights / weights.sum()).tolist(), strict=True))
+        self._keep(names, np.where(used, (1 - share) * weights + share / used.sum(), 0.0))
         return self
 
-    def _solve(self, problem: _Problem) -> AnyArray:
+    def _solve(self, problem: PoolProblem, seed: int) -> AnyArray:
         """Weights (m,), with at most ``max_members`` above 0."""
         m = problem.n_members
         most = min(self.params.max_members or m, m)
-        if self.params.solver == "greedy":
-            return problem.greedy(self.params.steps, most)
-        weights = problem.convex() if self.params.solver == "convex" else np.full(m, 1.0 / m)
-        ranks = np.argsort(-weights if self.params.solver == "convex" else problem.alone(), kind="stable")
+        weights = without_negligible(self._bagged(problem, most, seed))
+        if np.count_nonzero(weights) <= most:
+            return weights / weights.sum()
+        ranks = np.argsort(problem.alone() if self.params.solver == "uniform" else -weights, kind="stable")
         kept = np.sort(ranks[:most])
-        kept = kept[weights[kept] > _NEGLIGIBLE / m]
-        part = problem.of(kept).convex() if self.params.solver == "convex" else np.ones(len(kept))
         weights = np.zeros(m)
-        weights[kept] = part / part.sum()
+        weights[kept] = self._bagged(problem.of(kept), most, seed)
         return weights
+
+    def _bagged(self, problem: PoolProblem, most: int, seed: int) -> AnyArray:
+        """Weights (m,) of all rows, or the mean over bootstrap samples of them."""
+        if self.params.bags == 1:
+            return self._weigh(problem, most, seed)
+        rng = np.random.default_rng(seed)
+        n = problem.n_rows
+        total = np.zeros(problem.n_members)
+        for _ in range(self.params.bags):
+            total += self._weigh(problem.drawn(rng.integers(n, size=n)), most, seed)
+        return total / self.params.bags
+
+    def _weigh(self, problem: PoolProblem, most: int, seed: int) -> AnyArray:
+        """Weights (m,) by the solver; greedy keeps to ``most`` members by itself."""
+        solver: Solver = self.params.solver
+        if solver == "greedy":
+            return problem.greedy(self.params.steps, most)
+        if solver == "convex":
+            return problem.convex()
+        if solver == "uniform":
+            return np.full(problem.n_members, 1.0 / problem.n_members)
+        return sampled_weights(problem.loss, problem.n_members, solver, self.params.evaluations, seed)
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """Weighted mean float64 (n, C) or (n, 1) of the members that have weight.
@@ -105,29 +116,14 @@ class LinearPool(DecisionFusion):
         KeyError
             A member that has weight is not there.
         """
-        used = {name: weight for name, weight in self._weights.items() if weight > 0}
-        if not used:
-            raise NotFittedError("linear_pool: fit must come before combine")
-        missing = sorted(set(used) - set(inputs))
-        if missing:
-            raise KeyError(f"linear_pool: the members {sorted(used)} must be there; missing {missing}")
-        names = sorted(used)
-        total = np.asarray(inputs[names[0]], np.float64) * used[names[0]]
-        for name in names[1:]:
-            total += np.asarray(inputs[name], np.float64) * used[name]
-        return total
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of each member; they sum to 1."""
-        return dict(self._weights)
+        return weighted_mean(inputs, self._used(inputs))
 
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
         """The solver, and how far its weights are pulled together."""
         if n_members < 2:
             return {}
-        point: dict[str, Any] = {"solver": trial.suggest_categorical("solver", SOLVERS)}
+        point: dict[str, Any] = {"solver": trial.suggest_categorical("solver", SEARCHED)}
         if point["solver"] != "uniform":
             point["regularisation"] = trial.suggest_float("regularisation", 0.0, MAX_SHRINKAGE)
         return point
@@ -142,63 +138,3 @@ class LinearPool(DecisionFusion):
             {"solver": "convex", "regularisation": 0.1},
             {"solver": "uniform"},
         ]
-
-    def get_state(self) -> State:
-        """The weights."""
-        return State({"weights": dict(self._weights)})
-
-    @classmethod
-    def from_state(cls, params: PluginParams, state: State) -> Self:
-        """The fitted pool back."""
-        weights = state.meta.get("weights")
-        if not isinstance(weights, dict) or not all(isinstance(w, int | float) and w >= 0 for w in weights.values()):
-            raise ArtifactError(f"linear_pool: a saved pool must hold weights, none negative; got {weights!r}")
-        fusion = cls(params)
-        fusion._weights = {str(name): float(weight) for name, weight in weights.items()}
-        return fusion
-
-
-class _LogLoss:
-    """Weights for classes: the true-class probabilities (m, n) of the members."""
-
-    def __init__(self, P: AnyArray) -> None:
-        self._P = P
-        self.n_members = len(P)
-
-    def greedy(self, steps: int, most: int) -> AnyArray:
-        return greedy(LogLossMean(self._P), self.n_members, steps, most)
-
-    def convex(self) -> AnyArray:
-        return convex_log_loss(self._P)
-
-    def alone(self) -> AnyArray:
-        """Loss of each member."""
-        losses: AnyArray = -np.log(self._P).mean(axis=1)
-        return losses
-
-    def of(self, members: AnyArray) -> _LogLoss:
-        return _LogLoss(self._P[members])
-
-
-class _SquaredError:
-    """Weights for numbers: the mean products (m, m) of the members' errors."""
-
-    def __init__(self, gram: AnyArray) -> None:
-        self._gram = gram
-        self.n_members = len(gram)
-
-    def greedy(self, steps: int, most: int) -> AnyArray:
-        return greedy(SquaredErrorMean(self._gram), self.n_members, steps, most)
-
-    def convex(self) -> AnyArray:
-        return convex_squared_error(self._gram)
-
-    def alone(self) -> AnyArray:
-        """Loss of each member."""
-        return np.diag(self._gram)
-
-    def of(self, members: AnyArray) -> _SquaredError:
-        return _SquaredError(self._gram[np.ix_(members, members)])
-
-
-_Problem = _LogLoss | _SquaredError

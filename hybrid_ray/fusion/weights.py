@@ -184,3 +184,45 @@ def convex_squared_error(gram: AnyArray) -> AnyArray:
     found, _ = nnls(root.T, solve_triangular(root, np.ones(m), lower=True))
     weights: AnyArray = found / found.sum()
     return weights
+
+
+def convex_log_pool(logs: AnyArray, y: AnyArray) -> AnyArray:
+    """Weights (m,) on the simplex with which the geometric mean has the smallest log loss.
+
+    The loss is convex in the weights: a log-sum-exp of linear functions, less a linear one.
+
+    Parameters
+    ----------
+    logs : ndarray float64 (m, n, C)
+        Finite log probabilities by member.
+    y : ndarray of int (n,)
+        Class codes.
+
+    References
+    ----------
+    Heskes, "Selecting weighting factors in logarithmic opinion pools", NIPS 1997.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    m, n, _ = logs.shape
+    flat = logs.reshape(m, -1)
+    truth = logs[:, np.arange(n), y].mean(axis=1)
+
+    def loss(weights: AnyArray) -> tuple[float, AnyArray]:
+        mixed = (weights @ flat).reshape(n, -1)
+        norms = logsumexp(mixed, axis=1)
+        proba = np.exp(mixed - norms[:, None])
+        return float(norms.mean() - weights @ truth), flat @ proba.reshape(-1) / n - truth
+
+    found = minimize(
+        loss,
+        np.full(m, 1.0 / m),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * m,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1.0, "jac": lambda _: np.ones(m)},
+        options={"maxiter": 200, "ftol": 1e-9},
+    )
+    weights: AnyArray = np.maximum(found.x, 0.0)
+    return weights / weights.sum()

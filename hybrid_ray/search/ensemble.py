@@ -130,7 +130,7 @@ def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recip
     key = trial.suggest_categorical("combiner", keys) if len(keys) > 1 else keys[0]
     combiner = next(choice for choice in plan.combiners if choice.key == key)
     tried = PrefixedTrial(trial, f"combiner.{key}.", combiner.fixed)
-    params = FUSIONS.get(combiner.name).space(tried, n_members, plan.task)
+    params = FUSIONS.get(combiner.name).space(tried, n_members, plan.task) if combiner.search else {}
     return Recipe(strategy, n_members, combiner.name, {**params, **combiner.fixed})
 
 
@@ -155,7 +155,8 @@ def ensemble_portfolio(plan: SearchPlan, n_candidates: int) -> list[Point]:
 
 
 def _starts(plan: SearchPlan, combiner: Choice, n_members: int) -> list[Point]:
-    starts: Sequence[Mapping[str, Any]] = FUSIONS.get(combiner.name).portfolio(n_members, plan.task)
+    fusion: type[DecisionFusion] = FUSIONS.get(combiner.name)
+    starts = fusion.portfolio(n_members, plan.task) if combiner.search else ()
     return [dict(start) for start in starts] or [{}]
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal, Self
 
 from hybrid_ray.errors import SpecError
 from hybrid_ray.evaluation.metrics import Metric, get_metric
+from hybrid_ray.fusion.defaults import default_combiners
 from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.spec import EstimatorSpec, FusionSpec, Spec
+from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.spec import EstimatorSpec, FusionSpec, SearchSpec, Spec
 from hybrid_ray.types import Modality, Task
 
 
@@ -130,7 +131,7 @@ class SearchPlan:
             The metric does not serve the task.
         """
         search = spec.search
-        faults = _faults(search.estimators, task)
+        faults = _faults(search, task)
         if not modality_of:
             faults.append("extractors: must be resolved before a search; got none")
         if faults:
@@ -143,7 +144,7 @@ class SearchPlan:
             modalities=dict(modality_of),
             estimators=_choices(search.estimators),
             fusions=_choices(search.fusions) or (Choice("concat", "concat"),),
-            combiners=tuple(Choice(name, name) for name in dict.fromkeys(search.ensemble.combiners)),
+            combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
             seed=spec.seed,
             trials=search.trials,
             batch=search.batch,
@@ -189,13 +190,19 @@ def _choices(entries: Sequence[EstimatorSpec | FusionSpec]) -> tuple[Choice, ...
     return tuple(choices)
 
 
-def _faults(estimators: Sequence[EstimatorSpec], task: Task) -> list[str]:
-    if not estimators:
-        return ["search.estimators: must be resolved before a search; got none"]
+def _faults(search: SearchSpec, task: Task) -> list[str]:
+    """What cannot be searched for this task."""
     load_plugins()
-    tasks = [ESTIMATORS.get(entry.name).tags.tasks for entry in estimators]
-    return [
-        f"search.estimators[{i}].name: must serve the task {task}; got '{entry.name}', which serves {sorted(served)}"
-        for i, (entry, served) in enumerate(zip(estimators, tasks, strict=True))
-        if task not in served
+    served = [
+        (f"search.estimators[{i}].name", entry.name, ESTIMATORS.get(entry.name).tags.tasks)
+        for i, entry in enumerate(search.estimators)
+    ] + [
+        (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks)
+        for i, entry in enumerate(search.ensemble.combiners)
     ]
+    faults = [
+        f"{path}: must serve the task {task}; got {name!r}, which serves {sorted(tasks)}"
+        for path, name, tasks in served
+        if task not in tasks
+    ]
+    return faults if search.estimators else ["search.estimators: must be resolved before a search; got none", *faults]

@@ -5,6 +5,7 @@ from hybrid_ray.spec.dump import dump_yaml
 from hybrid_ray.spec.load import load_spec
 from hybrid_ray.spec.model import (
     SPEC_VERSION,
+    CombinerSpec,
     DataSpec,
     EnsembleSpec,
     EstimatorSpec,
@@ -26,6 +27,7 @@ from hybrid_ray.spec.smoke import smoke_form
 
 __all__ = [
     "SPEC_VERSION",
+    "CombinerSpec",
     "DataSpec",
     "EnsembleSpec",
     "EstimatorSpec",

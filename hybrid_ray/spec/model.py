@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -40,13 +39,6 @@ def _fusion_of_level(name: str, level: str) -> str:
     if name not in known:
         raise ValueError(f"unknown {level}-level fusion {name!r}; expected one of {known}.{nearest(name, known)}")
     return name
-
-
-def _decision_level(name: str) -> str:
-    return _fusion_of_level(name, "decision")
-
-
-Combiner = Annotated[str, AfterValidator(_decision_level)]
 
 
 class PluginSpec(Section):
@@ -129,11 +121,18 @@ class FusionSpec(SearchedSpec):
     """One feature-level fusion in the search."""
 
     registry: ClassVar[Registry[Any]] = FUSIONS
+    level: ClassVar[str] = "feature"
 
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
-        return _fusion_of_level(value, "feature")
+        return _fusion_of_level(value, cls.level)
+
+
+class CombinerSpec(FusionSpec):
+    """One decision-level fusion in the ensemble search."""
+
+    level: ClassVar[str] = "decision"
 
 
 class SplitSpec(Section):
@@ -210,8 +209,8 @@ class EnsembleSpec(Section):
 
     trials: int = Field(24, ge=1)
     """Points of the ensemble search."""
-    combiners: tuple[Combiner, ...] = ("linear_pool", "stacking")
-    """Decision-level fusions to try."""
+    combiners: tuple[CombinerSpec, ...] = ()
+    """Decision-level fusions to try; left out, linear_pool and stacking."""
     max_members: int = Field(8, ge=1, le=64)
     """Members the graph may have: each is paid for at prediction."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.spec.model import EstimatorSpec, ExtractorSpec, FusionSpec, PluginSpec, Spec
+from hybrid_ray.spec.model import CombinerSpec, EstimatorSpec, ExtractorSpec, FusionSpec, PluginSpec, Spec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,21 +21,20 @@ def spec_schema() -> dict[str, Any]:
     load_plugins()
     schema = Spec.model_json_schema(mode="validation")
     definitions: dict[str, Any] = schema["$defs"]
-    for section, level in ((ExtractorSpec, None), (EstimatorSpec, None), (FusionSpec, "feature")):
-        definitions[section.__name__] = _plugin_schema(section, definitions, level)
-    combiners = schema["$defs"]["EnsembleSpec"]["properties"]["combiners"]
-    combiners["items"] = {"type": "string", "enum": _names(FusionSpec, "decision")}
+    for section in (ExtractorSpec, EstimatorSpec, FusionSpec, CombinerSpec):
+        definitions[section.__name__] = _plugin_schema(section, definitions)
     return {"$schema": DIALECT, "$id": "hybrid_ray/spec", **schema}
 
 
-def _names(section: type[PluginSpec], level: str | None) -> list[str]:
+def _names(section: type[PluginSpec]) -> list[str]:
+    level = section.level if issubclass(section, FusionSpec) else None
     return [name for name, plugin in section.registry.items() if level is None or plugin.level == level]
 
 
-def _plugin_schema(section: type[PluginSpec], definitions: dict[str, Any], level: str | None) -> dict[str, Any]:
+def _plugin_schema(section: type[PluginSpec], definitions: dict[str, Any]) -> dict[str, Any]:
     """What an entry of a list of plugins may be; the plugins' parameters are added to ``definitions``."""
     common: dict[str, Any] = definitions[section.__name__]
-    names = _names(section, level)
+    names = _names(section)
     branches = []
     for name in names:
         plugin = section.registry.get(name)

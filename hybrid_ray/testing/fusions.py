@@ -58,7 +58,7 @@ Check = Callable[[Any, FusionCase], None]
 def cases(fusion: type[Fusion]) -> Iterator[FusionCase]:
     """Every example of the fusion; at decision level, with every task."""
     for params in fusion.examples():
-        for task in TASKS if fusion.level == "decision" else TASKS[:1]:
+        for task in _tasks(fusion):
             yield FusionCase(params, task)
 
 
@@ -116,10 +116,15 @@ def check_feature_search(fusion: type[FeatureFusion]) -> None:
 
 def check_decision_search(fusion: type[DecisionFusion]) -> None:
     """Starts are complete and valid for any number of members and any task."""
-    for task in TASKS:
+    for task in _tasks(fusion):
         for n in MEMBERS:
             check_points(fusion.Params, fusion.portfolio(n, task), partial(_decision_space, fusion, n, task))
         check_space(fusion.Params, partial(_any_members, fusion, cycle(MEMBERS), task))
+
+
+def _tasks(fusion: type[Fusion]) -> list[Task]:
+    """Tasks to check a fusion with: all that it serves; at feature level the task makes no difference."""
+    return [task for task in TASKS if task in fusion.tasks] if issubclass(fusion, DecisionFusion) else [*TASKS[:1]]
 
 
 def _feature_space(fusion: type[FeatureFusion], dims: Mapping[str, int], trial: Trial) -> dict[str, Any]:

@@ -174,6 +174,7 @@ class TestResolve:
                 "task": "multiclass",
                 "extractors": [{"name": "tabular", "columns": ["area"]}, "tfidf"],
                 "search.estimators": ["knn"],
+                "search.ensemble.combiners": ["voting"],
                 "search.metric": "accuracy",
                 "graph.members": "bag",
                 "data.split": {"kind": "random", "seed": 7},
@@ -184,6 +185,7 @@ class TestResolve:
         assert spec.data.columns == {"area": "categorical", "review": "text"}
         assert [(e.id, e.columns) for e in spec.extractors] == [("tabular", ("area",)), ("tfidf", ("review",))]
         assert [e.name for e in spec.search.estimators] == ["knn"]
+        assert [e.name for e in spec.search.ensemble.combiners] == ["voting"]
         assert (spec.task, spec.search.metric, spec.graph.members) == ("multiclass", "accuracy", "bag")
         assert (spec.data.split.kind, spec.data.split.seed) == ("random", 7)
         assert set(made.reasons) == {"search.fusions"}

@@ -3,6 +3,8 @@ import pytest
 
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
+from hybrid_ray.fusion.pool_problems import pool_problem
+from hybrid_ray.fusion.sampled_weights import sampled_weights
 from hybrid_ray.testing.decision_fusions import toy_outputs
 from hybrid_ray.types import State
 
@@ -42,6 +44,48 @@ def test_convex_is_no_worse_than_greedy_on_the_rows_it_saw():
         answer = LinearPool(LinearPoolParams(solver=solver)).fit(inputs, y, "multiclass").combine(inputs)
         losses.append(-np.log(answer[np.arange(len(y)), y]).mean())
     assert losses[0] <= losses[1] + 1e-6
+
+
+@pytest.mark.parametrize("solver", ["tpe", "cmaes"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_sampler_is_no_worse_than_any_member_or_their_mean(solver, task):
+    inputs, y = toy_outputs(task)
+    names = sorted(inputs)
+    problem = pool_problem(inputs, names, y, task)
+    found = weights(task, members=4, solver=solver, evaluations=60)
+    starts = [np.full(4, 0.25), *np.eye(4)]
+    loss = problem.loss(np.array([found[name] for name in names]))
+    assert loss <= min(problem.loss(start) for start in starts) + 1e-9
+    assert loss >= problem.loss(problem.convex()) - 1e-6
+    assert weights(task, members=1, solver=solver) == {"pine": 1.0}
+
+
+def test_a_sampler_asks_for_as_many_as_it_is_told():
+    asked = []
+
+    def loss(w):
+        asked.append(w)
+        return float(np.square(w - [0.7, 0.2, 0.1]).sum())
+
+    few, many = (sampled_weights(loss, 3, "cmaes", n, seed=0) for n in (10, 300))
+    assert len(asked) == (10 + 4) + (300 + 4)
+    assert all(w.sum() == pytest.approx(1.0) and (w >= 0).all() for w in asked)
+    assert loss(many) < 1e-3 < loss(few)
+
+
+@pytest.mark.parametrize("solver", ["greedy", "convex"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_bags_are_the_mean_over_bootstrap_samples(solver, task):
+    inputs, y = toy_outputs(task, n=100)
+    single, bagged, again = (
+        LinearPool(LinearPoolParams(solver=solver, bags=bags)).fit(inputs, y, task, seed=3).weights
+        for bags in (1, 30, 30)
+    )
+    assert bagged == again
+    assert sum(w > 0 for w in bagged.values()) >= sum(w > 0 for w in single.values())
+    assert sum(bagged.values()) == pytest.approx(1.0)
+    limited = LinearPool(LinearPoolParams(solver=solver, bags=30, max_members=2)).fit(inputs, y, task, seed=3).weights
+    assert sum(w > 0 for w in limited.values()) <= 2
 
 
 def test_a_class_of_another_fold_may_have_no_probability():

@@ -188,6 +188,33 @@ def test_points_of_the_portfolio_are_complete(make_plan, n_candidates):
     assert propose_ensemble(optuna.trial.FixedTrial(points[0]), plan, n_candidates).n_members == 1
 
 
+def test_what_the_user_fixed_of_a_combiner_is_not_searched(make_plan):
+    sampled = Choice("linear_pool", "linear_pool", {"solver": "cmaes", "evaluations": 30})
+    plan = make_plan(combiners=(sampled, Choice("voting", "voting", search=False)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for point in ensemble_portfolio(plan, 5):
+        study.enqueue_trial(point)
+    recipes = [propose_ensemble(study.ask(), plan, 5) for _ in range(30)]
+    assert {recipe.combiner for recipe in recipes} == {"linear_pool", "voting"}
+    for recipe in recipes:
+        if recipe.combiner == "linear_pool":
+            assert recipe.params.items() >= {"solver": "cmaes", "evaluations": 30}.items()
+        else:
+            assert recipe.params == {}
+
+
+COMBINERS = ("bayesian_averaging", "bayesian_fusion", "linear_pool", "log_pool", "stacking", "voting")
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_every_combiner_puts_members_together_that_know_different_things(make_plan, name):
+    library = make_library([1.0, 1.0, 1.0])
+    found = search(library, make_plan(combiners=(Choice(name, name),)))
+    assert found.recipe.combiner == name
+    assert found.score < min(found.oof.values())
+    assert found.trials > 2
+
+
 def test_a_combiner_that_fails_is_a_failed_trial():
     library = make_library([1.0, 0.5])
     trial = Ensembler(library, 0).try_recipe(3, Recipe("best", 2, "linear_pool", {"no_such": 1}))

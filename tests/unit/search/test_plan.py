@@ -57,6 +57,23 @@ def test_estimators_of_another_task_are_refused_with_their_places():
     ]
 
 
+def test_combiners_are_choices_like_estimators():
+    combiners = ["voting", {"name": "linear_pool", "params": {"solver": "cmaes"}}, {"name": "voting", "search": False}]
+    search = {"estimators": ["knn"], "ensemble": {"combiners": combiners}}
+    plan = SearchPlan.of(spec_of(search), MODALITIES, "multiclass", 10)
+    assert [(c.key, dict(c.fixed), c.search) for c in plan.combiners] == [
+        ("voting", {}, True), ("linear_pool", {"solver": "cmaes"}, True), ("voting2", {}, False),
+    ]  # fmt: skip
+    left_out = SearchPlan.of(spec_of({"estimators": ["knn"]}), MODALITIES, "multiclass", 10)
+    assert [choice.name for choice in left_out.combiners] == ["linear_pool", "stacking"]
+
+
+def test_combiners_of_another_task_are_refused_with_their_places():
+    search = {"estimators": ["ridge"], "ensemble": {"combiners": ["stacking", "log_pool"]}}
+    with pytest.raises(SpecError, match=r"search\.ensemble\.combiners\[1\]\.name: must serve the task regression"):
+        SearchPlan.of(spec_of(search, "regression"), MODALITIES, "regression", 1)
+
+
 def test_what_is_not_resolved_is_refused():
     with pytest.raises(SpecError, match=r"search\.estimators: must be resolved.*extractors: must be resolved"):
         SearchPlan.of(spec_of({}), {}, "multiclass", 10)

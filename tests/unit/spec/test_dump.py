@@ -114,7 +114,11 @@ def test_what_is_fixed_and_what_is_searched_survives(form):
         "name": "a",
         "task": "binary",
         "data": {"path": "/rows/a.csv", "label": "y", "columns": {"x": "numeric"}},
-        "search": {"estimators": [logistic, *names], "fusions": ["concat", {"name": "concat", "params": {"pca": 8}}]},
+        "search": {
+            "estimators": [logistic, *names],
+            "fusions": ["concat", {"name": "concat", "params": {"pca": 8}}],
+            "ensemble": {"combiners": ["stacking", {"name": "linear_pool", "params": {"solver": "greedy"}}]},
+        },
     }
     spec = load_spec(document)
     if form == "json":
@@ -123,8 +127,8 @@ def test_what_is_fixed_and_what_is_searched_survives(form):
         again = load_spec(parse_yaml(dump_yaml(spec), "again"))
     else:
         again = smoke_form(spec)
-    entries = (*again.search.estimators, *again.search.fusions)
+    entries = (*again.search.estimators, *again.search.fusions, *again.search.ensemble.combiners)
     fixed = [entry.params.model_dump(exclude_unset=True) for entry in entries]
-    assert fixed == [logistic["params"], *[{}] * len(names), {}, {"pca": 8}]
+    assert fixed == [logistic["params"], *[{}] * len(names), {}, {"pca": 8}, {}, {"solver": "greedy"}]
     searched = {entry["name"]: entry["params"] for entry in spec.model_dump(mode="json")["search"]["estimators"][1:]}
     assert searched == {name: {} for name in names}, "two specs that fix other parameters are not the same run"

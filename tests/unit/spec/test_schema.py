@@ -31,7 +31,7 @@ def test_every_parameter_of_every_plugin_is_in_it_with_a_description(schema, reg
     load_plugins()
     for name, plugin in registry.items():
         shipped = plugin.__module__.startswith("hybrid_ray.")  # Other tests register toys in this process.
-        if not shipped or (registry is FUSIONS and plugin.level != "feature"):
+        if not shipped:
             continue
         properties = schema["$defs"][f"{registry.role}.{name}"].get("properties", {})
         assert set(properties) == set(plugin.Params.model_fields)
@@ -59,6 +59,7 @@ def test_every_reference_leads_somewhere(schema):
         {},
         {"extractors": ["pixels", {"name": "tfidf", "params": {"words": 1}, "columns": ["a"]}]},
         {"search": {"estimators": ["logistic", {"name": "knn", "params": {"n_neighbors": 3}, "search": False}]}},
+        {"search": {"ensemble": {"combiners": ["voting", {"name": "linear_pool", "params": {"solver": "cmaes"}}]}}},
         {"data": {"path": ["/a.csv", "/b.csv"], "label": "y", "columns": {"a": "image"}}},
     ],
 )
@@ -76,6 +77,8 @@ def test_what_is_good_is_good_to_both(validator, part):
         {"extractors": [{"name": "tfidf", "params": {"words": "many"}}]},
         {"search": {"estimators": [{"name": "logistic", "params": {"c": 1}}]}},
         {"search": {"ensemble": {"combiners": ["none_such"]}}},
+        {"search": {"ensemble": {"combiners": ["concat"]}}},
+        {"search": {"ensemble": {"combiners": [{"name": "linear_pool", "params": {"solver": "grid"}}]}}},
         {"nonsense": 1},
         {"task": "guess"},
     ],

@@ -1,0 +1,192 @@
+"""Decision-level fusion by Bayes' theorem, from a normal model of what members say given the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field
+
+from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import FUSIONS
+from hybrid_ray.types import AnyArray, State, Task
+
+FLOOR = 1e-7
+"""Probabilities are kept this far from 0."""
+MAX_COLUMNS = 2048
+"""Members x classes above which members are taken to be independent: the covariance costs the square of it, and its
+inverse the cube."""
+_RIDGE = 1e-3
+
+
+class BayesianFusionParams(PluginParams):
+    """Parameters of :class:`BayesianFusion`."""
+
+    dependence: float = Field(0.8, ge=0, le=1)
+    """How much of the covariance between members is believed: 1: what was measured; 0: members are taken to be
+    independent given the truth, so that each adds evidence of its own."""
+
+
+@FUSIONS.register("bayesian_fusion")
+class BayesianFusion(DecisionFusion):
+    """The posterior of the truth, given what all members say.
+
+    For classes the members' centred log probabilities are normal around a mean for each class, with one covariance; for
+    numbers the members' errors are normal, and the prior of the number is flat. Members that err together count for
+    less than their number.
+
+    References
+    ----------
+    Winkler, "Combining probability distributions from dependent information sources", Management Science 1981, for
+    numbers; Lindley, "Reconciliation of discrete probability distributions", Bayesian Statistics 2, 1985, for classes.
+    """
+
+    Params = BayesianFusionParams
+
+    def __init__(self, params: PluginParams) -> None:
+        super().__init__(params)
+        self._names: list[str] = []
+        self._classes = True
+        self._coefficients: AnyArray = np.zeros((0, 1, 1))
+        self._offsets: AnyArray = np.zeros(1)
+
+    @classmethod
+    def examples(cls) -> Iterator[PluginParams]:
+        """Independent members, and dependent ones."""
+        yield BayesianFusionParams()
+        yield BayesianFusionParams(dependence=0.0)
+        yield BayesianFusionParams(dependence=1.0)
+
+    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+        """Fit the normal model, O(rows * (members * classes)^2); nothing is drawn, so ``seed`` has no effect."""
+        self._names = sorted(inputs)
+        self._classes = task != "regression"
+        if self._classes:
+            said = np.stack([_logits(inputs[name]) for name in self._names], axis=1)
+            self._coefficients, self._offsets = _posterior_of_classes(said, y, self.params.dependence)
+        else:
+            values = np.stack([np.asarray(inputs[name], np.float64)[:, 0] for name in self._names], axis=1)
+            self._coefficients, self._offsets = _posterior_of_numbers(values, y, self.params.dependence)
+        return self
+
+    def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
+        """Class probabilities float64 (n, C), or values (n, 1).
+
+        Raises
+        ------
+        KeyError
+            A member is not there.
+        """
+        from scipy.special import softmax
+
+        if not self._names:
+            raise NotFittedError("bayesian_fusion: fit must come before combine")
+        missing = sorted(set(self._names) - set(inputs))
+        if missing:
+            raise KeyError(f"bayesian_fusion: the members {self._names} must be there; missing {missing}")
+        total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets
+        for name, matrix in zip(self._names, self._coefficients, strict=True):
+            total = total + (_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)) @ matrix
+        if not self._classes:
+            return total
+        proba: AnyArray = softmax(total, axis=1)
+        return proba
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Share of each member in the mean absolute coefficient; they sum to 1."""
+        shares = np.abs(self._coefficients).mean(axis=(1, 2))
+        total = float(shares.sum())
+        return dict(zip(self._names, (shares / total if total > 0 else shares).tolist(), strict=True))
+
+    @classmethod
+    def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
+        """How far members are taken to depend on each other."""
+        return {} if n_members < 2 else {"dependence": trial.suggest_float("dependence", 0.0, 1.0)}
+
+    @classmethod
+    def portfolio(cls, n_members: int, task: Task) -> Sequence[Mapping[str, Any]]:
+        """Dependent first: members of one search err together."""
+        return [{}] if n_members < 2 else [{"dependence": share} for share in (0.8, 1.0)]
+
+    def get_state(self) -> State:
+        """Names, coefficients and offsets."""
+        return State(
+            {"names": list(self._names), "classes": self._classes},
+            {"coefficients": self._coefficients, "offsets": self._offsets},
+        )
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The fitted fusion back."""
+        fusion = cls(params)
+        try:
+            fusion._names = [str(name) for name in state.meta["names"]]
+            fusion._classes = bool(state.meta["classes"])
+            fusion._coefficients = state.tensors["coefficients"]
+            fusion._offsets = state.tensors["offsets"]
+        except KeyError as error:
+            raise ArtifactError(
+                f"bayesian_fusion: a saved fusion must hold names and coefficients; missing {error}"
+            ) from error
+        wanted = (len(fusion._names), len(fusion._offsets), len(fusion._offsets))
+        if fusion._coefficients.shape != wanted:
+            raise ArtifactError(
+                f"bayesian_fusion: coefficients must be of shape {wanted}; got {fusion._coefficients.shape}"
+            )
+        return fusion
+
+
+def _logits(outputs: AnyArray) -> AnyArray:
+    """Log probabilities float64 (n, C), the mean of each row taken off."""
+    logs = np.log(np.maximum(np.asarray(outputs, np.float64), FLOOR))
+    centred: AnyArray = logs - logs.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _posterior_of_classes(said: AnyArray, y: AnyArray, dependence: float) -> tuple[AnyArray, AnyArray]:
+    """Coefficients (m, C, C) and offsets (C,) of the posterior's log odds, from logits (n, m, C) and codes (n,)."""
+    n, m, n_classes = said.shape
+    flat = said.reshape(n, -1)
+    counts = np.bincount(y, minlength=n_classes)
+    shown = np.zeros((n_classes, flat.shape[1]))
+    np.add.at(shown, y, flat)
+    # One row of the overall mean in every class: a class that no row shows looks like all rows together.
+    centres = (shown + flat.mean(axis=0)) / (counts + 1.0)[:, None]
+    solved = _solve(flat - centres[y], centres.T, n_classes, dependence)
+    prior = np.log((counts + 1.0) / (n + n_classes))
+    offsets: AnyArray = prior - 0.5 * np.einsum("cd,dc->c", centres, solved)
+    return np.ascontiguousarray(solved.reshape(m, n_classes, n_classes)), offsets
+
+
+def _posterior_of_numbers(values: AnyArray, y: AnyArray, dependence: float) -> tuple[AnyArray, AnyArray]:
+    """Coefficients (m, 1, 1) and offset (1,) of the posterior mean, from values (n, m) and the truth (n,)."""
+    errors = values - y[:, None]
+    bias = errors.mean(axis=0)
+    spread = max(float(errors.std()), np.finfo(np.float64).tiny)
+    solved = _solve((errors - bias) / spread, np.ones((len(bias), 1)), 1, dependence)[:, 0]
+    weights = solved / solved.sum()
+    return weights[:, None, None].copy(), np.array([-float(weights @ bias)])
+
+
+def _solve(residuals: AnyArray, right: AnyArray, width: int, dependence: float) -> AnyArray:
+    """Inverse covariance of residuals (n, m * width) times ``right`` (m * width, k), members ``width`` columns each."""
+    n, columns = residuals.shape
+    ridge = _RIDGE * max(float(np.square(residuals).mean()), np.finfo(np.float64).tiny)
+    if dependence > 0 and columns <= MAX_COLUMNS:
+        covariance = residuals.T @ residuals / n
+        member = np.arange(columns) // width
+        covariance *= np.where(member[:, None] == member, 1.0, dependence)
+        covariance[np.diag_indices(columns)] += ridge
+        solved: AnyArray = np.linalg.solve(covariance, right)
+        return solved
+    parts = []
+    for start in range(0, columns, width):
+        own = residuals[:, start : start + width]
+        covariance = own.T @ own / n + ridge * np.eye(width)
+        parts.append(np.linalg.solve(covariance, right[start : start + width]))
+    return np.concatenate(parts)
