@@ -1,6 +1,8 @@
 """Built-in estimators, registered by import."""
 
 from hybrid_ray.estimators import (
+    adaboost,
+    decision_tree,
     extra_trees,
     hist_gradient_boosting,
     knn,
@@ -15,6 +17,8 @@ from hybrid_ray.estimators import (
 )
 
 __all__ = [
+    "adaboost",
+    "decision_tree",
     "extra_trees",
     "hist_gradient_boosting",
     "knn",

@@ -44,6 +44,8 @@ def test_estimator_space(name, task, check):
 
 def test_every_named_family_is_there():
     assert set(FAMILIES) == {
+        "adaboost",
+        "decision_tree",
         "logistic",
         "ridge",
         "svm",

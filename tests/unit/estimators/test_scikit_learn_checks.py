@@ -1,6 +1,7 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from hybrid_ray.estimators.models.adaboost import BoostedClassifier, BoostedRegressor
 from hybrid_ray.estimators.models.bayes import BayesClassifier
 from hybrid_ray.estimators.models.forest import ForestClassifier, ForestRegressor
 from hybrid_ray.estimators.models.hist import HistClassifier, HistRegressor
@@ -9,10 +10,13 @@ from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegres
 from hybrid_ray.estimators.models.linear import LinearClassifier, LinearRegressor
 from hybrid_ray.estimators.models.neighbours import NeighbourClassifier, NeighbourRegressor
 from hybrid_ray.estimators.models.network import NetworkClassifier, NetworkRegressor
+from hybrid_ray.estimators.models.tree import TreeClassifier, TreeRegressor
 from hybrid_ray.estimators.models.xgb import XGBoostClassifier, XGBoostRegressor
 
 OURS = [
     BayesClassifier(),
+    BoostedClassifier(n_estimators=20),
+    BoostedRegressor(n_estimators=20),
     ForestClassifier(n_estimators=10),
     ForestRegressor(n_estimators=10, extra=True),
     HistClassifier(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
@@ -27,6 +31,8 @@ OURS = [
     NeighbourRegressor(),
     NetworkClassifier(hidden=16, learning_rate=0.02, max_epochs=40),
     NetworkRegressor(hidden=16, learning_rate=0.02, max_epochs=40),
+    TreeClassifier(),
+    TreeRegressor(),
     XGBoostClassifier(n_estimators=10, learning_rate=0.3),
     XGBoostRegressor(n_estimators=20, learning_rate=0.3),
 ]
