@@ -39,6 +39,8 @@ class EstimatorTags:
         Copies of the training matrix that a fit makes: the memory budget counts them.
     pairs : int
         Up to this many training rows a fit holds two float64 matrices of rows x rows; the budget counts these too.
+    columns : int
+        Float64 columns that a fit adds to each training row; the budget counts these too.
     max_rows : int or None
         Above this many training rows a fit is too slow to be tried.
     """
@@ -47,6 +49,7 @@ class EstimatorTags:
     scaled: bool = False
     copies: float = 1.0
     pairs: int = 0
+    columns: int = 0
     max_rows: int | None = None
 
 

@@ -16,6 +16,8 @@ MANY_ROWS = 100_000
 _NARROW = ("lightgbm", "random_forest", "xgboost", "svm", "mlp", "extra_trees", "knn")
 _BROAD = ("svm", "mlp", "lightgbm", "extra_trees", "knn", "xgboost")
 _SMALL = ("svm", "random_forest", "knn")
+_INSTEAD = {"svm": "nystroem_svm"}
+"""What stands for a family that is too slow for so many rows."""
 
 
 def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -> list[str]:
@@ -46,4 +48,10 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
         others = _NARROW
     if n_rows > MANY_ROWS:
         others = (*others, "hist_gradient_boosting")
-    return [linear, *(name for name in others if n_rows <= (ESTIMATORS.get(name).tags.max_rows or n_rows))]
+    chosen = (name if _in_time(name, n_rows) else _INSTEAD.get(name, name) for name in others)
+    return [linear, *(name for name in chosen if _in_time(name, n_rows))]
+
+
+def _in_time(name: str, n_rows: int) -> bool:
+    most = ESTIMATORS.get(name).tags.max_rows
+    return most is None or n_rows <= most

@@ -152,14 +152,14 @@ def search_candidates(
     with progress.stage("search", plan.trials) as stage:
         setting, n_rows, _ = ray.get(facts.remote(plan, folded.ref))
         tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
-        pairs = min(n_rows, max(tag.pairs for tag in tags))
+        added = max(2 * min(n_rows, tag.pairs) ** 2 + n_rows * tag.columns for tag in tags)
         resources = _resources(
             cluster,
             plan,
             plan.trials,
             matrix_bytes=n_rows * sum(folded.dims.values()) * 4,
             copies=max(tag.copies for tag in tags),
-            model_bytes=MODEL_BYTES + 2 * 8 * pairs**2,
+            model_bytes=MODEL_BYTES + 8 * added,
         )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
         search = BatchSearch(

@@ -28,6 +28,12 @@ def test_wide_features_prefer_kernels_to_trees():
     assert wide.index("svm") < wide.index("lightgbm")
 
 
+def test_landmarks_stand_for_a_kernel_matrix_that_is_too_large():
+    assert {"svm", "nystroem_svm"} & set(default_estimators("binary", 5000)) == {"svm"}
+    assert {"svm", "nystroem_svm"} & set(default_estimators("binary", 50_000)) == {"nystroem_svm"}
+    assert {"svm", "nystroem_svm"} & set(default_estimators("binary", 5_000_000)) == set()
+
+
 def test_a_few_rows_get_no_learner_that_holds_rows_out():
     assert not {"xgboost", "lightgbm", "mlp", "hist_gradient_boosting"} & set(default_estimators("binary", 60))
 

@@ -4,12 +4,14 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from hybrid_ray.estimators.models.adaboost import BoostedClassifier, BoostedRegressor
 from hybrid_ray.estimators.models.bayes import BayesClassifier
 from hybrid_ray.estimators.models.forest import ForestClassifier, ForestRegressor
+from hybrid_ray.estimators.models.gaussian_process import ProcessClassifier, ProcessRegressor
 from hybrid_ray.estimators.models.hist import HistClassifier, HistRegressor
 from hybrid_ray.estimators.models.kernel import KernelClassifier, KernelRegressor
 from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
 from hybrid_ray.estimators.models.linear import LinearClassifier, LinearRegressor
 from hybrid_ray.estimators.models.neighbours import NeighbourClassifier, NeighbourRegressor
 from hybrid_ray.estimators.models.network import NetworkClassifier, NetworkRegressor
+from hybrid_ray.estimators.models.nystroem import LandmarkClassifier, LandmarkRegressor
 from hybrid_ray.estimators.models.tree import TreeClassifier, TreeRegressor
 from hybrid_ray.estimators.models.xgb import XGBoostClassifier, XGBoostRegressor
 
@@ -23,6 +25,8 @@ OURS = [
     HistRegressor(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
     KernelClassifier(),
     KernelRegressor(),
+    LandmarkClassifier(n_landmarks=40),
+    LandmarkRegressor(n_landmarks=40),
     LightGBMClassifier(n_estimators=10, min_child_samples=5, learning_rate=0.3),
     LightGBMRegressor(n_estimators=20, min_child_samples=5, learning_rate=0.3),
     LinearClassifier(),
@@ -31,6 +35,8 @@ OURS = [
     NeighbourRegressor(),
     NetworkClassifier(hidden=16, learning_rate=0.02, max_epochs=40),
     NetworkRegressor(hidden=16, learning_rate=0.02, max_epochs=40),
+    ProcessClassifier(),
+    ProcessRegressor(),
     TreeClassifier(),
     TreeRegressor(),
     XGBoostClassifier(n_estimators=10, learning_rate=0.3),
