@@ -2,6 +2,7 @@
 
 from hybrid_ray.estimators import (
     adaboost,
+    boosted_mlp,
     decision_tree,
     extra_trees,
     gaussian_process,
@@ -11,6 +12,7 @@ from hybrid_ray.estimators import (
     logistic,
     mlp,
     naive_bayes,
+    neural_head,
     nystroem_svm,
     random_forest,
     ridge,
@@ -20,6 +22,7 @@ from hybrid_ray.estimators import (
 
 __all__ = [
     "adaboost",
+    "boosted_mlp",
     "decision_tree",
     "extra_trees",
     "gaussian_process",
@@ -29,6 +32,7 @@ __all__ = [
     "logistic",
     "mlp",
     "naive_bayes",
+    "neural_head",
     "nystroem_svm",
     "random_forest",
     "ridge",

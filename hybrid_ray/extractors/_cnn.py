@@ -122,7 +122,8 @@ class CnnExtractor(ItemExtractor):
         BadInputError
             There are no labels, or fewer than two rows hold an image.
         """
-        from hybrid_ray.extractors._cnn_net import reproducible, train
+        from hybrid_ray.extractors._cnn_net import train
+        from hybrid_ray.seeding import reproducible
 
         rows = int(prepared.present.sum())
         if y is None or rows < 2:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -235,19 +234,3 @@ def hold_out(codes: AnyArray | None, n: int, seed: int) -> tuple[AnyArray, AnyAr
     if len(held) < _MIN_HELD_OUT:
         held = held[:0]
     return np.setdiff1d(np.arange(n), held), np.sort(held)
-
-
-@contextmanager
-def reproducible(seed: int, threads: int) -> Iterator[None]:
-    """Seeded generators and a number of threads for a block; both are as before after it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with (
-            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        ):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)

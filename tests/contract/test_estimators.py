@@ -45,8 +45,10 @@ def test_estimator_space(name, task, check):
 def test_every_named_family_is_there():
     assert set(FAMILIES) == {
         "adaboost",
+        "boosted_mlp",
         "decision_tree",
         "gaussian_process",
+        "neural_head",
         "nystroem_svm",
         "logistic",
         "ridge",

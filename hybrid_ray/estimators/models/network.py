@@ -20,15 +20,39 @@ _TINY = 1e-12
 Layers = list[tuple[AnyArray, AnyArray]]
 
 
-class Network(OwnEstimator):
+class LayersKept(OwnEstimator):
+    """Saves ``layers_``: ``depth`` hidden ones and the last."""
+
+    layers_: Layers
+    depth: int
+
+    def pack(self) -> State:
+        """Weights and offsets of the layers, beside what the class keeps."""
+        state = super().pack()
+        layers = {
+            f"{part}.{i}": array for i, pair in enumerate(self.layers_) for part, array in zip("wb", pair, strict=True)
+        }
+        return State(state.meta, state.tensors | layers)
+
+    @classmethod
+    def unpack(cls, state: State) -> Self:
+        """The fitted estimator back."""
+        model = super().unpack(state)
+        names = [(f"w.{i}", f"b.{i}") for i in range(model.depth + 1)]
+        missing = [name for pair in names for name in pair if name not in state.tensors]
+        if missing:
+            raise ArtifactError(f"{cls.__name__}: a saved network must hold its layers; missing {missing}")
+        model.layers_ = [(state.tensors[w], state.tensors[b]) for w, b in names]
+        return model
+
+
+class Network(LayersKept):
     """What both networks share: how they are trained and applied, and how their layers are kept.
 
     scikit-learn's own early stopping watches accuracy; this one watches the loss that is minimised.
     """
 
-    layers_: Layers
     hidden: int
-    depth: int
     learning_rate: float
     alpha: float
     batch_size: int
@@ -70,25 +94,6 @@ class Network(OwnEstimator):
     def _loss(self, outputs: AnyArray, y: AnyArray, weights: AnyArray | None) -> float:
         """What held-out rows are judged by."""
         raise NotImplementedError
-
-    def pack(self) -> State:
-        """Weights and offsets of the layers, beside what the class keeps."""
-        state = super().pack()
-        layers = {
-            f"{part}.{i}": array for i, pair in enumerate(self.layers_) for part, array in zip("wb", pair, strict=True)
-        }
-        return State(state.meta, state.tensors | layers)
-
-    @classmethod
-    def unpack(cls, state: State) -> Self:
-        """The fitted estimator back."""
-        model = super().unpack(state)
-        names = [(f"w.{i}", f"b.{i}") for i in range(model.depth + 1)]
-        missing = [name for pair in names for name in pair if name not in state.tensors]
-        if missing:
-            raise ArtifactError(f"{cls.__name__}: a saved network must hold its layers; missing {missing}")
-        model.layers_ = [(state.tensors[w], state.tensors[b]) for w, b in names]
-        return model
 
 
 def _layers(net: Any) -> Layers:
@@ -173,13 +178,13 @@ class NetworkClassifier(Network, OwnClassifier):
         return self
 
     def _loss(self, outputs: AnyArray, y: AnyArray, weights: AnyArray | None) -> float:
-        logs = np.log(np.maximum(_probabilities(outputs)[np.arange(len(y)), y], _TINY))
+        logs = np.log(np.maximum(probabilities(outputs)[np.arange(len(y)), y], _TINY))
         return -float(np.average(logs, weights=weights))
 
     def predict_proba(self, X: Any) -> AnyArray:
         """Class probabilities float64 (n, C)."""
         matrix = self._matrix(X)
-        return _probabilities(forward(self.layers_, matrix))
+        return probabilities(forward(self.layers_, matrix))
 
 
 class NetworkRegressor(Network, OwnRegressor):
@@ -231,7 +236,7 @@ class NetworkRegressor(Network, OwnRegressor):
         return self._restore(forward(self.layers_, matrix))
 
 
-def _probabilities(outputs: AnyArray) -> AnyArray:
+def probabilities(outputs: AnyArray) -> AnyArray:
     """Class probabilities float64 (n, C) of outputs (n, 1) or (n, C)."""
     values = outputs.astype(np.float64)
     if values.shape[1] == 1:

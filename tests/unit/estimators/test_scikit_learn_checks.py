@@ -3,8 +3,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from hybrid_ray.estimators.models.adaboost import BoostedClassifier, BoostedRegressor
 from hybrid_ray.estimators.models.bayes import BayesClassifier
+from hybrid_ray.estimators.models.boosted_network import BoostedNetworkClassifier, BoostedNetworkRegressor
 from hybrid_ray.estimators.models.forest import ForestClassifier, ForestRegressor
 from hybrid_ray.estimators.models.gaussian_process import ProcessClassifier, ProcessRegressor
+from hybrid_ray.estimators.models.head import HeadClassifier, HeadRegressor
 from hybrid_ray.estimators.models.hist import HistClassifier, HistRegressor
 from hybrid_ray.estimators.models.kernel import KernelClassifier, KernelRegressor
 from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
@@ -19,8 +21,12 @@ OURS = [
     BayesClassifier(),
     BoostedClassifier(n_estimators=20),
     BoostedRegressor(n_estimators=20),
+    BoostedNetworkClassifier(n_estimators=5, shrinkage=0.5),
+    BoostedNetworkRegressor(n_estimators=5, shrinkage=0.5),
     ForestClassifier(n_estimators=10),
     ForestRegressor(n_estimators=10, extra=True),
+    HeadClassifier(hidden=16, learning_rate=0.02, max_epochs=20),
+    HeadRegressor(hidden=16, learning_rate=0.05, max_epochs=40),
     HistClassifier(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
     HistRegressor(n_estimators=10, min_samples_leaf=5, learning_rate=0.3),
     KernelClassifier(),
