@@ -33,5 +33,5 @@ def test_fusion_search(name, check):
 def test_every_named_fusion_is_there():
     assert set(NAMES) == {
         "concat",
-        "bayesian_averaging", "bayesian_fusion", "linear_pool", "log_pool", "stacking", "voting",
+        "bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting",
     }  # fmt: skip

@@ -203,7 +203,7 @@ def test_what_the_user_fixed_of_a_combiner_is_not_searched(make_plan):
             assert recipe.params == {}
 
 
-COMBINERS = ("bayesian_averaging", "bayesian_fusion", "linear_pool", "log_pool", "stacking", "voting")
+COMBINERS = ("bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting")
 
 
 @pytest.mark.parametrize("name", COMBINERS)

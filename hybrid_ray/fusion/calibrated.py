@@ -1,0 +1,169 @@
+"""Decision-level fusion with calibration around it: of each member, and of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import FUSIONS, nearest
+from hybrid_ray.types import CLASSIFICATION, AnyArray, State, Task
+
+COMBINERS = ("linear_pool", "log_pool", "stacking")
+"""Combiners that a search puts calibration around, each with its defaults."""
+METHODS: tuple[Method, ...] = ("none", "temperature", "isotonic")
+INNER_FOLDS = 3
+
+
+class CalibratedParams(PluginParams):
+    """Parameters of :class:`Calibrated`."""
+
+    combiner: str = "linear_pool"
+    """Decision-level fusion inside."""
+    combiner_params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the fusion inside; left out, its defaults."""
+    members: Method = "none"
+    """What is done to each member before it is combined."""
+    result: Method = "temperature"
+    """What is done to the answer."""
+
+    @model_validator(mode="after")
+    def _inner_is_valid(self) -> Self:
+        known = [name for name, each in FUSIONS.items() if each.level == "decision" and name != Calibrated.name]
+        if self.combiner not in known:
+            raise ValueError(
+                f"unknown decision-level fusion {self.combiner!r}; expected one of {known}."
+                f"{nearest(self.combiner, known)}"
+            )
+        FUSIONS.get(self.combiner).Params.model_validate(self.combiner_params)
+        return self
+
+
+@FUSIONS.register("calibrated")
+class Calibrated(DecisionFusion):
+    """Another fusion whose members, whose answer, or both are calibrated.
+
+    Members speak out of fold already. The answer is calibrated on rows that the combiner did not see: it is fitted on
+    inner folds first, then on all rows.
+    """
+
+    tasks = CLASSIFICATION
+    Params = CalibratedParams
+
+    def __init__(self, params: PluginParams) -> None:
+        super().__init__(params)
+        self._inner = self._make_inner()
+        self._members: dict[str, Calibrator] = {}
+        self._result: Calibrator | None = None
+
+    def _make_inner(self) -> DecisionFusion:
+        fusion: type[DecisionFusion] = FUSIONS.get(self.params.combiner)
+        return fusion(fusion.Params.model_validate(self.params.combiner_params))
+
+    @classmethod
+    def examples(cls) -> Iterator[PluginParams]:
+        """Each method at each place."""
+        yield CalibratedParams()
+        yield CalibratedParams(combiner="log_pool", members="temperature", result="none")
+        yield CalibratedParams(combiner="stacking", members="isotonic", result="isotonic")
+
+    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+        """Fit calibration and combiner; ``seed`` draws the inner folds."""
+        self._members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
+        said = {name: calibrate(inputs[name]) for name, calibrate in self._members.items()}
+        self._result = Identity()
+        if self.params.result != "none":
+            self._result = fit_calibrator(self.params.result, self._held_out(said, y, task, seed), y)
+        self._inner.fit(said, y, task, seed)
+        return self
+
+    def _held_out(self, said: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int) -> AnyArray:
+        """Answers (n, C) for all rows, each by a combiner that was fitted on other rows."""
+        folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
+        answers = np.empty_like(next(iter(said.values())))
+        for fold in np.unique(folds):
+            held, training = folds == fold, folds != fold
+            if not training.any():
+                training = held
+            inner = self._make_inner()
+            inner.fit({name: each[training] for name, each in said.items()}, y[training], task, seed)
+            answers[held] = inner.combine({name: each[held] for name, each in said.items()})
+        return answers
+
+    def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
+        """Class probabilities float64 (n, C).
+
+        Raises
+        ------
+        KeyError
+            A member that has weight is not there.
+        """
+        if self._result is None:
+            raise NotFittedError("calibrated: fit must come before combine")
+        said = {name: calibrate(inputs[name]) for name, calibrate in self._members.items() if name in inputs}
+        return self._result(self._inner.combine(said))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the fusion inside."""
+        return self._inner.weights
+
+    @classmethod
+    def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
+        """What is calibrated, how, and around which combiner."""
+        return {
+            "combiner": trial.suggest_categorical("combiner", COMBINERS),
+            "members": trial.suggest_categorical("members", METHODS),
+            "result": trial.suggest_categorical("result", METHODS),
+        }
+
+    @classmethod
+    def portfolio(cls, n_members: int, task: Task) -> Sequence[Mapping[str, Any]]:
+        """The answer by temperature first: it cannot be overfitted."""
+        return [
+            {"combiner": "linear_pool", "members": "none", "result": "temperature"},
+            {"combiner": "log_pool", "members": "temperature", "result": "none"},
+            {"combiner": "linear_pool", "members": "none", "result": "isotonic"},
+        ]
+
+    def get_state(self) -> State:
+        """State of the combiner inside and of every calibration."""
+        if self._result is None:
+            raise NotFittedError("calibrated: fit must come before it is saved")
+        parts = {"inner": self._inner.get_state(), "result": self._result.get_state()}
+        parts |= {f"member.{i}": calibrate.get_state() for i, calibrate in enumerate(self._members.values())}
+        return State(
+            {"names": list(self._members), "parts": {part: state.meta for part, state in parts.items()}},
+            {f"{part}/{name}": array for part, state in parts.items() for name, array in state.tensors.items()},
+        )
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The fitted fusion back."""
+        fusion = cls(params)
+        try:
+            names = [str(name) for name in state.meta["names"]]
+            parts = {part: _part(state, part) for part in state.meta["parts"]}
+            inner: type[DecisionFusion] = FUSIONS.get(fusion.params.combiner)
+            fusion._inner = inner.from_state(fusion._inner.params, parts["inner"])
+            fusion._result = load_calibrator(fusion.params.result, parts["result"])
+            fusion._members = {
+                name: load_calibrator(fusion.params.members, parts[f"member.{i}"]) for i, name in enumerate(names)
+            }
+        except KeyError as error:
+            raise ArtifactError(f"calibrated: a saved fusion must hold all its parts; missing {error}") from error
+        return fusion
+
+
+def _part(state: State, part: str) -> State:
+    """The state of one part of a fusion."""
+    mark = f"{part}/"
+    tensors = {name.removeprefix(mark): array for name, array in state.tensors.items() if name.startswith(mark)}
+    return State(dict(state.meta["parts"][part]), tensors)
