@@ -36,8 +36,10 @@ from hybrid_ray.evaluation.schema import (
     LevelRow,
     MetricRow,
     ResidualCard,
+    RightRow,
     RocCurve,
 )
+from hybrid_ray.evaluation.significance import mcnemar
 from hybrid_ray.types import AnyArray, Modality, Task
 
 NAIVE = "naive"
@@ -248,6 +250,7 @@ def evaluate_test(
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
+        right=_right_rows(y, outputs, shown) if classes is not None else [],
         classes=_class_rows(y, graph, classes) if classes is not None else [],
         confusion=_confusion(y, graph, classes) if classes is not None else None,
         calibration=_calibration(y, graph, classes) if classes is not None else None,
@@ -267,6 +270,16 @@ def _metric_rows(y: AnyArray, outputs: AnyArray, naive: AnyArray, task: Task, se
                 score=_estimate(found, ENSEMBLE),
                 naive=metric.score(y, naive),
             )
+        )
+    return rows
+
+
+def _right_rows(y: AnyArray, outputs: Mapping[str, AnyArray], names: Sequence[str]) -> list[RightRow]:
+    rows = []
+    for name in sorted(set(names) - {ENSEMBLE}, key=lambda name: _ORDER.index(level_kind(name))):
+        found = mcnemar(np.asarray(y), outputs[ENSEMBLE], outputs[name])
+        rows.append(
+            RightRow(name=name, ensemble_only=found.first_only, other_only=found.second_only, p_value=found.p_value)
         )
     return rows
 

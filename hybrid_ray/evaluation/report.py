@@ -104,6 +104,7 @@ def _template() -> Template:
         "signed": formatting.signed,
         "count": formatting.count,
         "p_value": formatting.p_value,
+        "title_of": view.title_of,
         "size": formatting.size,
         "milliseconds": formatting.milliseconds,
         "parameters": formatting.parameters,

@@ -97,6 +97,43 @@ class AblationRow(Part):
     p_value: Score = None
 
 
+class RightRow(Part):
+    """The ensemble against another level, by the test rows that only one of them gets right (McNemar)."""
+
+    name: str
+    ensemble_only: int
+    other_only: int
+    p_value: Score
+
+
+class FoldRow(Part):
+    """One candidate against the best one, over the folds that both were held out by."""
+
+    label: str
+    rank: Score
+    """Mean rank over the folds; 1 is best."""
+    gain: Score
+    """Mean over the folds of its gain over the best candidate; negative is worse, 0 for that candidate itself."""
+    p_value: Score = None
+    """Two-sided corrected resampled t test, with Holm's correction; null for the best candidate itself."""
+    same: bool
+    """True where its mean rank cannot be told from the best one (Nemenyi, 5 %)."""
+
+
+class FoldTests(Part):
+    """Whether the best candidates of the search differ by more than chance."""
+
+    folds: int
+    rows: list[FoldRow]
+    """By mean rank."""
+    friedman_p: Score
+    """Of the hypothesis that all of them are the same, by their ranks."""
+    critical_difference: Score
+    """Mean ranks that differ by more differ significantly (Nemenyi, 5 %)."""
+    anova_p: Score
+    """Of the same hypothesis, by analysis of variance with repeated measures."""
+
+
 class ClassRow(Part):
     """One class against the rest, on the test rows."""
 
@@ -164,6 +201,7 @@ class Evaluation(Part):
     ablation: list[AblationRow]
     members: dict[str, Score]
     """Test score of each member of the ensemble, by the headline's metric."""
+    right: list[RightRow] = []
     classes: list[ClassRow] = []
     confusion: Confusion | None = None
     calibration: Calibration | None = None
@@ -328,6 +366,7 @@ class Report(Part):
     ensemble: EnsembleCard
     candidates: list[CandidateRow] = []
     """Best first; those that were stopped early last."""
+    fold_tests: FoldTests | None = None
     search: SearchCard | None = None
     stages: dict[str, float] = {}
     """Seconds of each stage, in order."""

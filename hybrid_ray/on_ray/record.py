@@ -16,6 +16,7 @@ from hybrid_ray.data.card import data_card
 from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
@@ -23,6 +24,7 @@ from hybrid_ray.evaluation.schema import (
     EnsembleCard,
     Evaluation,
     ExtractionRow,
+    FoldTests,
     GraphCard,
     MemberRow,
     Report,
@@ -31,6 +33,7 @@ from hybrid_ray.evaluation.schema import (
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.search.oof import member_names
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import AnyArray
@@ -92,6 +95,7 @@ def write_report(
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
         candidates=_candidates(found),
+        fold_tests=_fold_tests(job, found),
         search=_search(job, found),
         stages=dict(job.progress.seconds),
         extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
@@ -205,6 +209,17 @@ def _candidates(found: Found) -> list[CandidateRow]:
         )
         for trial in [*ranked, *stopped]
     ]
+
+
+def _fold_tests(job: Job, found: Found) -> FoldTests | None:
+    trials = found.candidates.ranked_trials()
+    names = member_names([trial.candidate for trial in trials])
+    sizes = np.bincount(job.rows.split.fold[job.rows.split.fold >= 0])
+    # Over time a fold learns from those before it; else from all others.
+    held = sizes[1:] if job.rows.split.forward else sizes
+    training = np.cumsum(sizes)[:-1] if job.rows.split.forward else sizes.sum() - sizes
+    scores = {name: trial.scores for name, trial in zip(names, trials, strict=True)}
+    return compare_folds(scores, found.plan.scorer, float(training.mean()), float(held.mean()))
 
 
 def _search(job: Job, found: Found) -> SearchCard:

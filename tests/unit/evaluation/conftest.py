@@ -5,6 +5,7 @@ import pytest
 
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
@@ -96,6 +97,9 @@ def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", 
         )
         for i in range(24)
     ]
+    scorer = get_metric(evaluation.headline.metric, task)
+    noise = np.random.default_rng(seed).normal(1.0, 0.01, size=(16, 5))
+    folds = {row.label: row.oof * noise[i] for i, row in enumerate(candidates) if not row.pruned}
     return Report(
         name="fashion_season",
         task=task,
@@ -142,6 +146,7 @@ def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", 
             test=evaluation.headline.score.value,
         ),
         candidates=candidates,
+        fold_tests=compare_folds(folds, scorer, 3840, 960),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
         stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
         extraction=[
