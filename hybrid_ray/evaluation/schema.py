@@ -304,8 +304,23 @@ class MemberRow(Part):
 
     name: str
     weight: Score
+    low: Score = None
+    """Ends of the weight's 95 % interval over bootstrap samples of the out-of-fold rows."""
+    high: Score = None
     oof: Score = None
     test: Score = None
+
+
+class CombinerRow(Part):
+    """What one way to combine members reached in the ensemble search."""
+
+    combiner: str
+    solver: str = ""
+    trials: int
+    oof: Score
+    """Best nested out-of-fold score; null where every trial failed."""
+    seconds: float
+    """Mean time of a trial."""
 
 
 class EnsembleCard(Part):
@@ -318,6 +333,8 @@ class EnsembleCard(Part):
     oof: Score = None
     """Nested out-of-fold score, which chose it."""
     test: Score = None
+    tried: list[CombinerRow] = []
+    """Best first."""
 
 
 class ExtractionRow(Part):

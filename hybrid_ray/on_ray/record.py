@@ -17,9 +17,11 @@ from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
+from hybrid_ray.evaluation.metrics import Metric
 from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
+    CombinerRow,
     DataCard,
     EnsembleCard,
     Evaluation,
@@ -33,6 +35,7 @@ from hybrid_ray.evaluation.schema import (
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.search.ensemble import EnsembleTrial
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
@@ -175,6 +178,8 @@ def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) ->
         MemberRow(
             name=name,
             weight=weights.get(name, 0.0),
+            low=ensemble.intervals.get(name, (None, None))[0],
+            high=ensemble.intervals.get(name, (None, None))[1],
             oof=oof[ensemble.members[name].key],
             test=evaluation.members.get(name),
         )
@@ -188,7 +193,23 @@ def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) ->
         members=members,
         oof=ensemble.score,
         test=evaluation.headline.score.value,
+        tried=_combiners(ensemble.tried, found.plan.scorer),
     )
+
+
+def _combiners(tried: Sequence[EnsembleTrial], metric: Metric) -> list[CombinerRow]:
+    groups: dict[tuple[str, str], list[EnsembleTrial]] = {}
+    for trial in tried:
+        groups.setdefault((trial.recipe.combiner, str(trial.recipe.params.get("solver", ""))), []).append(trial)
+    rows = []
+    for (combiner, solver), trials in groups.items():
+        scores = [trial.score for trial in trials if not trial.error]
+        best = (max if metric.direction == "maximize" else min)(scores, default=None)
+        seconds = [trial.seconds for trial in trials if trial.seconds > 0]  # a repeated recipe costs nothing
+        mean = sum(seconds) / len(seconds) if seconds else 0.0
+        rows.append(CombinerRow(combiner=combiner, solver=solver, trials=len(trials), oof=best, seconds=mean))
+    sign = -1.0 if metric.direction == "maximize" else 1.0
+    return sorted(rows, key=lambda row: (row.oof is None, sign * (row.oof or 0.0)))
 
 
 def _candidates(found: Found) -> list[CandidateRow]:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.estimators.base import Trial
@@ -34,6 +36,8 @@ family, or of each set of extractors, before the second best of any.
 """
 
 POOL = "linear_pool"
+RESAMPLES = 50
+"""Bootstrap samples that the final combiner is fitted on, to tell how sure its weights are."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,9 @@ class EnsembleSearch:
     members : dict of str to Candidate
         By member name, heaviest first; members without weight are left out.
     weights : dict of str to float
+    intervals : dict of str to (float, float)
+        Middle 95 % of each member's weight when the combiner is fitted on bootstrap samples of the rows; empty where
+        some sample could not be fitted.
     score : float
         Of the ensemble, on parts that it had not seen.
     oof : dict of str to float
@@ -110,6 +117,7 @@ class EnsembleSearch:
     fusion: DecisionFusion
     members: dict[str, Candidate]
     weights: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
     score: float
     oof: dict[str, float]
     tried: tuple[EnsembleTrial, ...]
@@ -198,9 +206,22 @@ class Ensembler:
 
     def fit(self, recipe: Recipe, parts: Sequence[int]) -> DecisionFusion:
         """Choose members and fit the combiner on some parts of the library."""
-        fusion: type[DecisionFusion] = FUSIONS.get(recipe.combiner)
-        combiner = fusion(fusion.Params.model_validate(dict(recipe.params)))
-        return self._fitted(combiner, self.choose(recipe, parts), parts)
+        return self._fitted(_combiner(recipe), self.choose(recipe, parts), self.library.rows(parts))
+
+    def weight_intervals(self, recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """Middle 95 % of the weights of members, over combiners fitted on bootstrap samples of all rows."""
+        rows = self.library.rows(self.library.parts)
+        rng = np.random.default_rng(self._seed)
+        drawn = []
+        try:
+            for _ in range(RESAMPLES):
+                sample = rows[rng.integers(len(rows), size=len(rows))]
+                weights = self._fitted(_combiner(recipe), names, sample).weights
+                drawn.append([weights.get(name, 0.0) for name in names])
+        except Exception:  # a plugin may raise anything on an odd sample: then nothing is said of its weights
+            return {}
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
     def score(self, recipe: Recipe) -> tuple[float, ...]:
         """Score of a recipe on each part, fitted on the other parts (for time: on the earlier ones)."""
@@ -230,15 +251,19 @@ class Ensembler:
     def _by_pool_weight(self, parts: tuple[int, ...]) -> list[str]:
         if parts not in self._pooled:
             fusion: type[DecisionFusion] = FUSIONS.get(POOL)
-            weights = self._fitted(fusion(fusion.Params()), self.library.names, parts).weights
+            weights = self._fitted(fusion(fusion.Params()), self.library.names, self.library.rows(parts)).weights
             heavy = [name for name in self.library.names if weights.get(name, 0.0) > 0]
             self._pooled[parts] = sorted(heavy, key=lambda name: -weights[name]) or self.library.names
         return self._pooled[parts]
 
-    def _fitted(self, combiner: DecisionFusion, names: Sequence[str], parts: Sequence[int]) -> DecisionFusion:
-        rows = self.library.rows(parts)
+    def _fitted(self, combiner: DecisionFusion, names: Sequence[str], rows: AnyArray) -> DecisionFusion:
         inputs = self.library.members(names, rows)
         return combiner.fit(inputs, self.library.y[rows], self.library.task, self._seed)
+
+
+def _combiner(recipe: Recipe) -> DecisionFusion:
+    fusion: type[DecisionFusion] = FUSIONS.get(recipe.combiner)
+    return fusion(fusion.Params.model_validate(dict(recipe.params)))
 
 
 def _one_of_each(ranked: Sequence[str], strategy: Strategy, candidates: Mapping[str, Candidate]) -> list[str]:
@@ -273,12 +298,14 @@ def finish_ensemble(tried: Sequence[EnsembleTrial], ensembler: Ensembler, second
         if weights:  # a combiner may end with an answer that is the same for every row
             break
     ordered = sorted(weights, key=lambda name: (-abs(weights[name]), library.names.index(name)))
+    intervals = ensembler.weight_intervals(best.recipe, list(fusion.weights))
     means = dict(zip(library.names, library.scores[:, list(library.scored)].mean(axis=1).tolist(), strict=True))
     return EnsembleSearch(
         recipe=best.recipe,
         fusion=fusion,
         members={name: library.candidates[name] for name in ordered},
         weights={name: weights[name] for name in ordered},
+        intervals={name: intervals[name] for name in ordered if name in intervals},
         score=best.score,
         oof={name: means[name] for name in ordered},
         tried=tuple(tried),

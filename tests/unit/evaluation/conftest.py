@@ -10,6 +10,7 @@ from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
     ColumnCard,
+    CombinerRow,
     DataCard,
     EnsembleCard,
     ExtractionRow,
@@ -139,11 +140,22 @@ def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", 
             solver="greedy",
             params={"regularisation": 0.01},
             members=[
-                MemberRow(name=name, weight=weight, oof=base * 1.1, test=evaluation.members[name])
+                MemberRow(
+                    name=name,
+                    weight=weight,
+                    low=weight - 0.1,
+                    high=weight + 0.15,
+                    oof=base * 1.1,
+                    test=evaluation.members[name],
+                )
                 for name, weight in zip(MEMBERS, (0.5, 0.3, 0.2), strict=True)
             ],
             oof=base * 1.02,
             test=evaluation.headline.score.value,
+            tried=[
+                CombinerRow(combiner="linear_pool", solver="greedy", trials=11, oof=base * 1.02, seconds=0.21),
+                CombinerRow(combiner="stacking", trials=9, oof=base * 1.03, seconds=0.65),
+            ],
         ),
         candidates=candidates,
         fold_tests=compare_folds(folds, scorer, 3840, 960),

@@ -71,6 +71,8 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert all(member.name in page.text for member in report.ensemble.members)
     assert all(row.extractor in page.text for row in report.extraction)
     assert "search: trials: 24" in page.text
+    assert "0.40 to 0.65" in page.text  # the first weight's interval
+    assert "linear_pool (greedy)" in page.text
     assert "Are the best ones different?" in page.text
     assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text

@@ -163,6 +163,29 @@ def test_the_fitted_fusion_is_the_one_that_the_weights_describe(make_plan):
     assert mixed.shape == (600, 3)
 
 
+def test_weights_come_with_bootstrap_intervals(make_plan):
+    library = make_library([1.5, 0.9, 0.8, 0.2])
+    found = search(library, make_plan(combiners=(Choice("linear_pool", "linear_pool"),)))
+    assert set(found.intervals) == set(found.weights)
+    assert all(0 <= low <= high <= 1 for low, high in found.intervals.values())
+    inside = [low <= found.weights[name] <= high for name, (low, high) in found.intervals.items()]
+    assert np.mean(inside) > 0.6
+    recipe = Recipe("best", 3, "linear_pool", {"solver": "convex"})
+    few, many = (
+        Ensembler(make_library([1.5, 0.9, 0.8], n=n), 0).weight_intervals(recipe, ["m0", "m1", "m2"])
+        for n in (150, 6000)
+    )
+    assert few.keys() == many.keys() == {"m0", "m1", "m2"}
+    assert many["m0"][1] - many["m0"][0] < 0.5 * (few["m0"][1] - few["m0"][0])
+    again = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0).weight_intervals(recipe, ["m0", "m1", "m2"])
+    assert again == few
+
+
+def test_a_sample_that_cannot_be_fitted_leaves_no_intervals():
+    ensembler = Ensembler(make_library([1.0, 0.5]), 0)
+    assert ensembler.weight_intervals(Recipe("best", 2, "linear_pool", {"no_such": 1}), ["m0", "m1"]) == {}
+
+
 def test_strategies_rank_as_they_say():
     library = make_library([2.0, 1.9, 1.8, 1.7, 1.6, 1.5])
     ensembler = Ensembler(library, 0)
