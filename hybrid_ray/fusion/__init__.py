@@ -3,10 +3,13 @@
 from hybrid_ray.fusion import (
     bayesian_averaging,
     bayesian_fusion,
+    bilinear,
     calibrated,
+    canonical,
     concat,
     linear_pool,
     log_pool,
+    selected,
     stacking,
     voting,
 )
@@ -14,10 +17,13 @@ from hybrid_ray.fusion import (
 __all__ = [
     "bayesian_averaging",
     "bayesian_fusion",
+    "bilinear",
     "calibrated",
+    "canonical",
     "concat",
     "linear_pool",
     "log_pool",
+    "selected",
     "stacking",
     "voting",
 ]

@@ -12,6 +12,7 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
+from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS, nearest
 from hybrid_ray.types import CLASSIFICATION, AnyArray, State, Task
@@ -139,10 +140,7 @@ class Calibrated(DecisionFusion):
             raise NotFittedError("calibrated: fit must come before it is saved")
         parts = {"inner": self._inner.get_state(), "result": self._result.get_state()}
         parts |= {f"member.{i}": calibrate.get_state() for i, calibrate in enumerate(self._members.values())}
-        return State(
-            {"names": list(self._members), "parts": {part: state.meta for part, state in parts.items()}},
-            {f"{part}/{name}": array for part, state in parts.items() for name, array in state.tensors.items()},
-        )
+        return nest(parts, {"names": list(self._members)})
 
     @classmethod
     def from_state(cls, params: PluginParams, state: State) -> Self:
@@ -150,20 +148,12 @@ class Calibrated(DecisionFusion):
         fusion = cls(params)
         try:
             names = [str(name) for name in state.meta["names"]]
-            parts = {part: _part(state, part) for part in state.meta["parts"]}
             inner: type[DecisionFusion] = FUSIONS.get(fusion.params.combiner)
-            fusion._inner = inner.from_state(fusion._inner.params, parts["inner"])
-            fusion._result = load_calibrator(fusion.params.result, parts["result"])
+            fusion._inner = inner.from_state(fusion._inner.params, part(state, "inner"))
+            fusion._result = load_calibrator(fusion.params.result, part(state, "result"))
             fusion._members = {
-                name: load_calibrator(fusion.params.members, parts[f"member.{i}"]) for i, name in enumerate(names)
+                name: load_calibrator(fusion.params.members, part(state, f"member.{i}")) for i, name in enumerate(names)
             }
         except KeyError as error:
             raise ArtifactError(f"calibrated: a saved fusion must hold all its parts; missing {error}") from error
         return fusion
-
-
-def _part(state: State, part: str) -> State:
-    """The state of one part of a fusion."""
-    mark = f"{part}/"
-    tensors = {name.removeprefix(mark): array for name, array in state.tensors.items() if name.startswith(mark)}
-    return State(dict(state.meta["parts"][part]), tensors)
