@@ -70,7 +70,7 @@ class NeuralHead(OwnFamily):
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
         """Small heads, one with each optimizer and schedule at least once."""
-        yield NeuralHeadParams(hidden=24, learning_rate=1e-2, max_epochs=20, batch_size=16)
+        yield NeuralHeadParams(hidden=24, learning_rate=2e-2, max_epochs=10, batch_size=16)
         yield NeuralHeadParams(
             hidden=16,
             depth=1,
@@ -79,7 +79,7 @@ class NeuralHead(OwnFamily):
             optimizer="sgd",
             schedule="plateau",
             learning_rate=5e-2,
-            max_epochs=20,
+            max_epochs=10,
             batch_size=16,
         )
 

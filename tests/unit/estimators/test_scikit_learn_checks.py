@@ -1,3 +1,5 @@
+"""scikit-learn's own checks of our estimators: many, and rarely one that fails; hence in the slow tier."""
+
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -58,6 +60,7 @@ def checks(estimator):
             yield pytest.param(copy, check, id=f"{type(estimator).__name__}-{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "check"), [case for estimator in OURS for case in checks(estimator)])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
