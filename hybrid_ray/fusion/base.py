@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from hybrid_ray.estimators.base import Trial
@@ -25,6 +25,20 @@ class Fusion(ABC):
     def examples(cls) -> Iterator[PluginParams]:
         """Tiny instances for the contract checks."""
         yield cls.Params()
+
+    def _check_there(self, needed: Iterable[str], inputs: Mapping[str, Any]) -> None:
+        """Refuse inputs that lack what ``fit`` saw and ``combine`` needs.
+
+        Raises
+        ------
+        KeyError
+            A name is not there.
+        """
+        names = sorted(needed)
+        missing = [name for name in names if name not in inputs]
+        if missing:
+            what = "members" if self.level == "decision" else "blocks"
+            raise KeyError(f"{self.name}: the {what} {names} must be there; missing {missing}")
 
     @abstractmethod
     def get_state(self) -> State:

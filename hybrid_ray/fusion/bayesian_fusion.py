@@ -85,9 +85,7 @@ class BayesianFusion(DecisionFusion):
 
         if not self._names:
             raise NotFittedError("bayesian_fusion: fit must come before combine")
-        missing = sorted(set(self._names) - set(inputs))
-        if missing:
-            raise KeyError(f"bayesian_fusion: the members {self._names} must be there; missing {missing}")
+        self._check_there(self._names, inputs)
         total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets
         for name, matrix in zip(self._names, self._coefficients, strict=True):
             total = total + (_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)) @ matrix

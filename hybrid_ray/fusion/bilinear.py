@@ -99,9 +99,7 @@ class Bilinear(FeatureFusion):
         """
         if not self._blocks:
             raise NotFittedError("bilinear: fit must come before combine")
-        missing = sorted(set(self._blocks) - set(inputs))
-        if missing:
-            raise KeyError(f"bilinear: the blocks {sorted(self._blocks)} must be there; missing {missing}")
+        self._check_there(self._blocks, inputs)
         columns = {name: self._columns(name, inputs[name]) for name in self._blocks}
         parts = list(columns.values())
         for pair, (mean, factor) in self._moments.items():

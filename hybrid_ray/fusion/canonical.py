@@ -101,9 +101,7 @@ class Canonical(FeatureFusion):
         """
         if not self._blocks:
             raise NotFittedError("canonical: fit must come before combine")
-        missing = sorted(set(self._blocks) - set(inputs))
-        if missing:
-            raise KeyError(f"canonical: the blocks {sorted(self._blocks)} must be there; missing {missing}")
+        self._check_there(self._blocks, inputs)
         columns = {name: self._columns(name, inputs[name]) for name in self._blocks}
         parts = list(columns.values()) if self.params.keep or not self._axes else []
         if self._axes:

@@ -128,9 +128,7 @@ class Concat(FeatureFusion):
         """
         if not self._blocks:
             raise NotFittedError("concat: fit must come before combine")
-        missing = sorted(set(self._blocks) - set(inputs))
-        if missing:
-            raise KeyError(f"concat: the blocks {sorted(self._blocks)} must be there; missing {missing}")
+        self._check_there(self._blocks, inputs)
         n = len(inputs[next(iter(self._blocks))].values)
         matrix = np.empty((n, sum(block.width for block in self._blocks.values())), np.float32)
         start = 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 
+from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.types import AnyArray
 
 Sampler = Literal["tpe", "cmaes"]
@@ -39,7 +39,7 @@ def sampled_weights(
     if n_members == 1:
         return np.ones(1)
     starts = [np.ones(n_members), *np.eye(n_members)]
-    with _quiet():
+    with quiet_optuna():
         import optuna
 
         samplers = {"tpe": optuna.samplers.TPESampler, "cmaes": optuna.samplers.CmaEsSampler}
@@ -57,16 +57,3 @@ def sampled_weights(
             if value < least:
                 best, least = weights, value
     return best
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna says nothing of single trials."""
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -88,9 +88,7 @@ class Stacking(DecisionFusion):
         if not self._names:
             raise NotFittedError("stacking: fit must come before combine")
         used = [(name, row) for name, row in zip(self._names, self._coefficients, strict=True) if row.any()]
-        missing = sorted({name for name, _ in used} - set(inputs))
-        if missing:
-            raise KeyError(f"stacking: the members {[name for name, _ in used]} must be there; missing {missing}")
+        self._check_there((name for name, _ in used), inputs)
         if not used:
             return self._constant(inputs)
         total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets

@@ -40,9 +40,7 @@ class WeightedFusion(DecisionFusion):
         used = {name: self._weights[name] for name in sorted(self._weights) if self._weights[name] > 0}
         if not used:
             raise NotFittedError(f"{self.name}: fit must come before combine")
-        missing = sorted(set(used) - set(inputs))
-        if missing:
-            raise KeyError(f"{self.name}: the members {sorted(used)} must be there; missing {missing}")
+        self._check_there(used, inputs)
         return used
 
     @property

@@ -11,7 +11,6 @@ import logging
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from hybrid_ray.on_ray.resources import SearchResources
+from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.search.trials import Told
 
 GAIN = "gain"
@@ -288,7 +288,7 @@ def make_optuna(
     space: Callable[[Any], dict[str, Any]], points: list[dict[str, Any]], sampler: str, seed: int
 ) -> OptunaSearch:
     """A seeded OptunaSearch over a define-by-run space, its good starts enqueued."""
-    with _quiet_optuna():
+    with quiet_optuna():
         chosen: optuna.samplers.BaseSampler = (
             optuna.samplers.RandomSampler(seed=seed)
             if sampler == "random"
@@ -307,7 +307,7 @@ def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) 
     resources : SearchResources
         Trials at the same time, and what one asks of Ray.
     """
-    with _quiet_optuna():
+    with quiet_optuna():
         if not search.advance():
             return
         supply = Supply(context)
@@ -368,16 +368,3 @@ def _environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Optuna says nothing of single trials, nor that grouping of parameters is young."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
