@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.coefficients import CoefficientFusion
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, State, Task
+from hybrid_ray.types import AnyArray, Task
 
 FLOOR = 1e-7
 """Probabilities are kept this far from 0."""
@@ -32,7 +32,7 @@ class BayesianFusionParams(PluginParams):
 
 
 @FUSIONS.register("bayesian_fusion")
-class BayesianFusion(DecisionFusion):
+class BayesianFusion(CoefficientFusion):
     """The posterior of the truth, given what all members say.
 
     For classes the members' centred log probabilities are normal around a mean for each class, with one covariance; for
@@ -46,13 +46,6 @@ class BayesianFusion(DecisionFusion):
     """
 
     Params = BayesianFusionParams
-
-    def __init__(self, params: PluginParams) -> None:
-        super().__init__(params)
-        self._names: list[str] = []
-        self._classes = True
-        self._coefficients: AnyArray = np.zeros((0, 1, 1))
-        self._offsets: AnyArray = np.zeros(1)
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
@@ -94,13 +87,6 @@ class BayesianFusion(DecisionFusion):
         proba: AnyArray = softmax(total, axis=1)
         return proba
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Share of each member in the mean absolute coefficient; they sum to 1."""
-        shares = np.abs(self._coefficients).mean(axis=(1, 2))
-        total = float(shares.sum())
-        return dict(zip(self._names, (shares / total if total > 0 else shares).tolist(), strict=True))
-
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
         """How far members are taken to depend on each other."""
@@ -111,32 +97,10 @@ class BayesianFusion(DecisionFusion):
         """Dependent first: members of one search err together."""
         return [{}] if n_members < 2 else [{"dependence": share} for share in (0.8, 1.0)]
 
-    def get_state(self) -> State:
-        """Names, coefficients and offsets."""
-        return State(
-            {"names": list(self._names), "classes": self._classes},
-            {"coefficients": self._coefficients, "offsets": self._offsets},
-        )
-
-    @classmethod
-    def from_state(cls, params: PluginParams, state: State) -> Self:
-        """The fitted fusion back."""
-        fusion = cls(params)
-        try:
-            fusion._names = [str(name) for name in state.meta["names"]]
-            fusion._classes = bool(state.meta["classes"])
-            fusion._coefficients = state.tensors["coefficients"]
-            fusion._offsets = state.tensors["offsets"]
-        except KeyError as error:
-            raise ArtifactError(
-                f"bayesian_fusion: a saved fusion must hold names and coefficients; missing {error}"
-            ) from error
-        wanted = (len(fusion._names), len(fusion._offsets), len(fusion._offsets))
-        if fusion._coefficients.shape != wanted:
-            raise ArtifactError(
-                f"bayesian_fusion: coefficients must be of shape {wanted}; got {fusion._coefficients.shape}"
-            )
-        return fusion
+    def _fault(self) -> str:
+        wanted = (len(self._names), len(self._offsets), len(self._offsets))
+        found = self._coefficients.shape
+        return f"coefficients must be of shape {wanted}; got {found}" if found != wanted else ""
 
 
 def _logits(outputs: AnyArray) -> AnyArray:

@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.coefficients import CoefficientFusion
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, State, Task
+from hybrid_ray.types import AnyArray, Task
 
 FLOOR = 1e-7
 """Probabilities are kept this far from 0, so that one sure and wrong member does not decide alone."""
@@ -32,7 +32,7 @@ class StackingParams(PluginParams):
 
 
 @FUSIONS.register("stacking")
-class Stacking(DecisionFusion):
+class Stacking(CoefficientFusion):
     """Logistic regression on the members' log probabilities; ridge regression on their values for numbers.
 
     The penalty pulls weights to the plain mean of the members, not to 0: with few rows or a strong penalty the answer
@@ -44,13 +44,6 @@ class Stacking(DecisionFusion):
     """
 
     Params = StackingParams
-
-    def __init__(self, params: PluginParams) -> None:
-        super().__init__(params)
-        self._names: list[str] = []
-        self._classes = True
-        self._coefficients: AnyArray = np.zeros((0, 1))
-        self._offsets: AnyArray = np.zeros(1)
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
@@ -107,13 +100,6 @@ class Stacking(DecisionFusion):
         n = len(next(iter(inputs.values()))) if inputs else 0
         return np.tile(row, (n, 1))
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Share of each member in the mean absolute coefficient; they sum to 1."""
-        shares = np.abs(self._coefficients).mean(axis=1)
-        total = float(shares.sum())
-        return dict(zip(self._names, (shares / total if total > 0 else shares).tolist(), strict=True))
-
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
         """The penalty, and what weights may be."""
@@ -137,30 +123,9 @@ class Stacking(DecisionFusion):
             points.append({"regularisation": 0.03, "non_negative": True, "per_class": True})
         return points
 
-    def get_state(self) -> State:
-        """Names, coefficients and offsets."""
-        return State(
-            {"names": list(self._names), "classes": self._classes},
-            {"coefficients": self._coefficients, "offsets": self._offsets},
-        )
-
-    @classmethod
-    def from_state(cls, params: PluginParams, state: State) -> Self:
-        """The fitted fusion back."""
-        fusion = cls(params)
-        try:
-            fusion._names = [str(name) for name in state.meta["names"]]
-            fusion._classes = bool(state.meta["classes"])
-            fusion._coefficients = state.tensors["coefficients"]
-            fusion._offsets = state.tensors["offsets"]
-        except KeyError as error:
-            raise ArtifactError(
-                f"stacking: a saved fusion must hold names and coefficients; missing {error}"
-            ) from error
-        rows = len(fusion._coefficients)
-        if rows != len(fusion._names):
-            raise ArtifactError(f"stacking: each of {len(fusion._names)} members must have coefficients; got {rows}")
-        return fusion
+    def _fault(self) -> str:
+        members, rows = len(self._names), len(self._coefficients)
+        return f"each of {members} members must have coefficients; got {rows}" if rows != members else ""
 
 
 def _logits(outputs: AnyArray) -> AnyArray:
