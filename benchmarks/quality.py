@@ -1,0 +1,349 @@
+"""Quality beside peers on real data, for the same wall time on the same machine; one command a cell, JSON out.
+
+    python benchmarks/quality.py cell SET SYSTEM [--seed 0] [--part dev|test] [--seconds 240]
+    python benchmarks/quality.py all   [--sets a,b] [--systems x,y] [--seeds 0,1,2] [--part dev|test]
+    python benchmarks/quality.py table [--part dev|test]
+
+Systems:
+
+ours                one `hybrid-ray run`: the spec says what the data is and how it is scored, and nothing else
+single              the same, but the answer is the best single candidate
+stacking            scikit-learn's stacking of five learners on the same features
+autogluon           AutoGluon-Tabular, best quality preset, on the raw columns (text as it is; where an image is all
+                    there is, on its thumbnail's pixels)
+autogluon_features  the same, given the same extracted features too
+naive               the share of each class, or the mean
+
+Features of frozen extractors are extracted once a set, before any clock starts, and given to all that read them.
+AutoGluon lives in an environment of its own: ``--autogluon PYTHON`` or $HYBRID_RAY_AUTOGLUON names its interpreter.
+
+``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split. A cell is written whole
+or not at all, and one that is there is not run again. ``table`` prints every score, the mean rank of each system over
+sets and seeds, and for each set the paired bootstrap of the difference of ours to every other system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import ray
+from quality_sets import SCORERS, SETS, Part, QualitySet
+
+from hybrid_ray.data.rows import read_rows
+from hybrid_ray.data.source import open_source
+from hybrid_ray.infer import resolve_spec
+from hybrid_ray.on_ray.cluster import connect
+from hybrid_ray.on_ray.matrices import load_rows
+from hybrid_ray.on_ray.stages import Job, extract_stage
+from hybrid_ray.progress import SilentProgress
+from hybrid_ray.spec import load_spec
+from hybrid_ray.store.root import StoreRoot
+
+SYSTEMS = ("naive", "single", "stacking", "autogluon", "autogluon_features", "ours")
+UNBOUNDED = 100_000
+"""Candidates that ours may try: the time decides."""
+GRACE = 900
+"""Seconds beside the fit that a cell may take: start, last fits, prediction."""
+RESAMPLES = 1000
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where things are and for how long a system may fit."""
+
+    data: Path
+    out: Path
+    part: Part
+    seconds: float
+    autogluon: str
+
+    def cell(self, name: str, system: str, seed: int) -> Path:
+        """File of a cell."""
+        return self.out / self.part / f"{name}.{system}.{seed}.json"
+
+    def inputs(self, name: str) -> Path:
+        """Folder of what the peers read."""
+        return self.out / "inputs" / f"{name}-{self.part}"
+
+    @property
+    def store(self) -> Path:
+        """The store of ours: features and runs."""
+        return self.out / "store"
+
+
+def prepare(bench: Bench, entry: QualitySet) -> Path:
+    """Write what the peers read, extracting the frozen features; nothing when it is there."""
+    folder = bench.inputs(entry.name)
+    if (folder / "task.json").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = entry.rows(bench.data, bench.part)
+    rows.to_parquet(folder / "rows.parquet")
+    started = time.perf_counter()
+    np.savez(folder / "features.npz", **frozen_features(bench, entry, folder / "rows.parquet"))
+    task = {"task": entry.task, "label": entry.label, "metric": entry.metric, "columns": entry.columns}
+    task |= {"classes": entry.classes(rows), "extraction_seconds": time.perf_counter() - started}
+    write(folder / "task.json", task)
+    return folder
+
+
+def frozen_features(bench: Bench, entry: QualitySet, path: Path) -> dict[str, np.ndarray]:
+    """What ours extracts with frozen extractors by default, for all rows, by extractor; it stays in ours' cache."""
+    source = open_source(load_spec(entry.spec(path)).data)
+    spec = resolve_spec(load_spec(entry.spec(path)), source).spec
+    assert spec.task != "auto"
+    rows = read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
+    root = StoreRoot(str(bench.store))
+    with connect(None, quiet=True) as cluster:
+        job = Job(spec, root, "features", source, rows, cluster, SilentProgress())
+        every = np.arange(source.n_rows)
+        frozen = extract_stage(job).frozen
+        return {name: ray.get(load_rows.remote(root, features, every)).values for name, features in frozen.items()}
+
+
+def run_cell(bench: Bench, name: str, system: str, seed: int) -> None:
+    """Run one cell and write it."""
+    entry = SETS[name]
+    folder = prepare(bench, entry)
+    rows = pd.read_parquet(folder / "rows.parquet")
+    test = (rows["split"] == "test").to_numpy()
+    y = entry.target(rows)
+    started = time.perf_counter()
+    if system == "naive":
+        answer = naive(y[~test], int(test.sum()), entry)
+    elif system in ("ours", "single"):
+        answer = ours(bench, entry, folder, seed, single=system == "single")
+    else:
+        answer = peer(bench, folder, system, seed)
+    outputs = np.array(answer.pop("outputs"), np.float64)
+    cell = {
+        "set": name,
+        "system": system,
+        "seed": seed,
+        "part": bench.part,
+        "metric": entry.metric,
+        "score": SCORERS[entry.metric](y[test], outputs),
+        "budget": bench.seconds,
+        "wall": time.perf_counter() - started,
+        "load": os.getloadavg()[0],
+        "commit": commit(),
+        **answer,
+        "outputs": outputs.tolist(),
+    }
+    write(bench.cell(name, system, seed), cell)
+    print(json.dumps({key: cell[key] for key in ("set", "system", "seed", "metric", "score", "seconds", "wall")}))
+
+
+def naive(y: np.ndarray, n: int, entry: QualitySet) -> dict[str, Any]:
+    """The same answer for every row."""
+    row = [float(y.mean())] if entry.task == "regression" else (np.bincount(y) / len(y)).tolist()
+    return {"outputs": [row] * n, "seconds": 0.0}
+
+
+def ours(bench: Bench, entry: QualitySet, folder: Path, seed: int, *, single: bool) -> dict[str, Any]:
+    """`hybrid-ray run` on the training rows, then `hybrid-ray predict` on the test rows."""
+    with tempfile.TemporaryDirectory() as held:
+        spec = entry.spec(folder / "rows.parquet") | {"seed": seed}
+        spec["search"] = {"metric": entry.metric, "trials": UNBOUNDED}
+        if single:
+            spec["search"]["ensemble"] = {"max_members": 1}
+        path, answers = Path(held) / "spec.yaml", Path(held) / "answers.parquet"
+        path.write_text(json.dumps(spec))
+        started = time.perf_counter()
+        limit = ["--time-limit", str(bench.seconds), "--fresh"]
+        run = hybrid_ray(bench, "run", str(path), *limit, "--json")
+        fitted = time.perf_counter() - started
+        rows = pd.read_parquet(folder / "rows.parquet")
+        held_out = rows[rows["split"] == "test"].drop(columns=["split", entry.label])
+        held_out.to_parquet(Path(held) / "test.parquet")
+        model = f"{run['model']}:{run['version']}"
+        hybrid_ray(bench, "predict", model, "--data", str(Path(held) / "test.parquet"), "--out", str(answers), "--json")
+        table = pd.read_parquet(answers)
+    columns = [f"proba_{label}" for label in entry.classes(rows)] or ["prediction"]
+    detail = {key: run[key] for key in ("members", "levels", "search", "stages", "test")}
+    return {"outputs": table[columns].to_numpy().tolist(), "seconds": fitted, "detail": detail}
+
+
+def hybrid_ray(bench: Bench, *arguments: str) -> dict[str, Any]:
+    """Answer of one command, which is the last line that it prints."""
+    command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(bench.store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=bench.seconds + GRACE)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments[:2])}: must exit with 0; got {done.returncode}: {done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def peer(bench: Bench, folder: Path, system: str, seed: int) -> dict[str, Any]:
+    """A peer in the environment that has it."""
+    name, _, features = system.partition("_")
+    python = bench.autogluon if name == "autogluon" else sys.executable
+    with tempfile.TemporaryDirectory() as held:
+        output = Path(held) / "answer.json"
+        script = str(Path(__file__).with_name("quality_peers.py"))
+        command = [python, script, name, str(folder), str(output), "--seconds", str(bench.seconds), "--seed", str(seed)]
+        command += ["--features"] if features or name == "stacking" else []
+        done = subprocess.run(command, capture_output=True, text=True, timeout=bench.seconds + GRACE)
+        if done.returncode:
+            raise RuntimeError(f"{system}: must exit with 0; got {done.returncode}: {done.stderr[-2000:]}")
+        answer: dict[str, Any] = json.loads(output.read_text())
+    return answer
+
+
+def commit() -> str:
+    """What is checked out, with a mark where files differ from it."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(content))
+    draft.replace(path)
+
+
+def table(bench: Bench) -> dict[str, Any]:
+    """Scores, mean ranks and differences of what is there."""
+    files = sorted((bench.out / bench.part).glob("*.json"))
+    cells = {(c["set"], c["system"], c["seed"]): c for c in map(json.loads, (f.read_text() for f in files))}
+    sets = [name for name in SETS if any(key[0] == name for key in cells)]
+    scores: dict[str, dict[str, list[float]]] = {}
+    for (name, system, _), cell in sorted(cells.items()):
+        scores.setdefault(name, {}).setdefault(system, []).append(cell["score"])
+    report: dict[str, Any] = {"part": bench.part, "scores": scores, "seconds": {}, "differences": {}}
+    for (name, system, seed), cell in cells.items():
+        report["seconds"][f"{name}.{system}.{seed}"] = round(cell["seconds"], 1)
+    report["mean_rank"] = mean_ranks(cells, sets)
+    for name in sets:
+        if (bench.inputs(name) / "task.json").exists() and "ours" in scores[name]:
+            report["differences"][name] = differences(bench, name, cells)
+    return report
+
+
+def mean_ranks(cells: Mapping[tuple[str, str, int], Any], sets: list[str]) -> dict[str, float]:
+    """Mean over sets and seeds of ours of each system's rank, 1 is best, ties share; of systems that have every set.
+
+    A system without the seed stands with its first cell.
+    """
+    systems = [s for s in SYSTEMS if all(any(k[:2] == (name, s) for k in cells) for name in sets)]
+    ranks: dict[str, list[float]] = {system: [] for system in systems}
+    for name in sets:
+        for seed in sorted({key[2] for key in cells if key[:2] == (name, "ours")}):
+            held = {}
+            for system in systems:
+                first = min(key[2] for key in cells if key[:2] == (name, system))
+                held[system] = cells.get((name, system, seed), cells.get((name, system, first)))["score"]
+            order = pd.Series(held).rank(ascending=False)
+            for system in systems:
+                ranks[system].append(float(order[system]))
+    return {system: float(np.mean(values)) for system, values in ranks.items() if values}
+
+
+def differences(bench: Bench, name: str, cells: Mapping[tuple[str, str, int], Any]) -> dict[str, Any]:
+    """Difference of ours, mean over seeds, to each other system: 95 % interval over resampled test rows (paired)."""
+    entry = SETS[name]
+    rows = pd.read_parquet(bench.inputs(name) / "rows.parquet")
+    y = entry.target(rows)[(rows["split"] == "test").to_numpy()]
+    outputs: dict[str, list[np.ndarray]] = {}
+    for (owner, system, _), cell in sorted(cells.items()):
+        if owner == name:
+            outputs.setdefault(system, []).append(np.array(cell["outputs"]))
+    score = SCORERS[entry.metric]
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {system: [] for system in outputs}
+    while len(drawn["ours"]) < RESAMPLES:
+        sample = rng.integers(len(y), size=len(y))
+        if entry.task != "regression" and len(np.unique(y[sample])) < len(np.unique(y)):
+            continue
+        for system, values in outputs.items():
+            drawn[system].append(float(np.mean([score(y[sample], v[sample]) for v in values])))
+    found = {}
+    for system in (s for s in outputs if s != "ours"):
+        gaps = np.array(drawn["ours"]) - np.array(drawn[system])
+        mean = float(np.mean([score(y, v) for v in outputs["ours"]]) - np.mean([score(y, v) for v in outputs[system]]))
+        low, high = (float(q) for q in np.quantile(gaps, [0.025, 0.975]))
+        verdict = "better" if low > 0 else "worse" if high < 0 else "alike"
+        found[system] = {"difference": mean, "low": low, "high": high, "ours_is": verdict}
+    return found
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """The table for people."""
+    systems = [s for s in SYSTEMS if any(s in row for row in report["scores"].values())]
+    print(f"{'':18}" + "".join(f"{s:>20}" for s in systems))
+    for name, row in report["scores"].items():
+        texts = []
+        for system in systems:
+            values = row.get(system)
+            text = "" if values is None else f"{np.mean(values):.4f}" + (f" ({len(values)})" if len(values) > 1 else "")
+            gap = report["differences"].get(name, {}).get(system)
+            texts.append(text + ({"better": " +", "worse": " -", "alike": " ="}[gap["ours_is"]] if gap else ""))
+        print(f"{name:18}" + "".join(f"{text:>20}" for text in texts))
+    means = report["mean_rank"]
+    print(f"{'mean rank':18}" + "".join(f"{means[s]:>20.2f}" if s in means else f"{'':>20}" for s in systems))
+    print("+ ours is significantly better, - worse, = neither (paired bootstrap, 95 %)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    cell, everything, tables = (commands.add_parser(name) for name in ("cell", "all", "table"))
+    cell.add_argument("set", choices=list(SETS))
+    cell.add_argument("system", choices=SYSTEMS)
+    cell.add_argument("--seed", type=int, default=0)
+    everything.add_argument("--sets", default=",".join(SETS))
+    everything.add_argument("--systems", default=",".join(SYSTEMS))
+    everything.add_argument("--seeds", default="0,1,2", help="of ours; the others run with the first")
+    for command in (cell, everything, tables):
+        command.add_argument("--part", choices=["dev", "test"], default="dev")
+        command.add_argument("--seconds", type=float, default=240.0)
+        command.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+        command.add_argument("--out", type=Path, default=Path("quality"))
+        command.add_argument("--autogluon", default=os.environ.get("HYBRID_RAY_AUTOGLUON", "python3"))
+    options = parser.parse_args()
+    os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(options.data / "mobilenet_v2_imagenet"))
+    bench = Bench(options.data.resolve(), options.out.resolve(), options.part, options.seconds, options.autogluon)
+    if options.command == "table":
+        report = table(bench)
+        write(bench.out / f"table-{bench.part}.json", report)
+        show(report)
+        return
+    if options.command == "cell":
+        wanted = [(options.set, options.system, options.seed)]
+    else:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        wanted = [
+            (name, system, seed)
+            for name in options.sets.split(",")
+            for system in options.systems.split(",")
+            for seed in (seeds if system == "ours" else seeds[:1])
+        ]
+    failed = 0
+    for name, system, seed in wanted:
+        if bench.cell(name, system, seed).exists():
+            continue
+        try:
+            run_cell(bench, name, system, seed)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            failed += 1
+            print(f"{name} {system} {seed}: {error}", file=sys.stderr)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
