@@ -95,6 +95,7 @@ class AblationRow(Part):
     change: Estimate | None = None
     """Against all inputs; negative is worse."""
     p_value: Score = None
+    """Two-sided, paired bootstrap, with Holm's correction over the rows."""
 
 
 class RightRow(Part):
@@ -144,6 +145,7 @@ class ClassRow(Part):
     recall: Score
     f1: Score
     roc_auc: Score
+    average_precision: Score = None
 
 
 class Confusion(Part):
@@ -182,6 +184,18 @@ class RocCurve(Part):
     """False and true positive rate."""
 
 
+class PrecisionRecallCurve(Part):
+    """Precision-recall curve of one class against the rest."""
+
+    label: str
+    area: Score
+    """Average precision."""
+    share: Score
+    """Share of the class in the test rows: the precision of a guess."""
+    points: list[tuple[float, float]]
+    """Recall and precision."""
+
+
 class ResidualCard(Part):
     """Predicted minus true values."""
 
@@ -206,6 +220,8 @@ class Evaluation(Part):
     confusion: Confusion | None = None
     calibration: Calibration | None = None
     roc: list[RocCurve] = []
+    precision_recall: list[PrecisionRecallCurve] = []
+    """Of the same classes."""
     residuals: ResidualCard | None = None
 
 
