@@ -20,7 +20,9 @@ from typing import Any, get_args
 
 import numpy as np
 
+from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation import curves
+from hybrid_ray.evaluation.groups import group_cards
 from hybrid_ray.evaluation.intervals import Comparison, Difference
 from hybrid_ray.evaluation.metrics import METRICS, Metric, metrics_of
 from hybrid_ray.evaluation.schema import (
@@ -199,6 +201,7 @@ def evaluate_test(
     members: Mapping[str, AnyArray] | None = None,
     oof: Mapping[str, float] | None = None,
     candidates: Mapping[str, str] | None = None,
+    groups: Sequence[Grouping] = (),
     seed: int = 0,
     n: int = RESAMPLES,
 ) -> Evaluation:
@@ -219,6 +222,8 @@ def evaluate_test(
         Outputs of each member of the ensemble, by name.
     oof, candidates : mapping, optional
         See :func:`compare`.
+    groups : sequence of Grouping, optional
+        The same rows, divided by columns.
     seed : int, default 0
     n : int, default 1000
         Bootstrap resamples.
@@ -253,6 +258,7 @@ def evaluate_test(
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
+        groups=group_cards(y, graph, groups, task=task, classes=classes, seed=seed),
     )
     if classes is None:
         return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})

@@ -206,6 +206,44 @@ class ResidualCard(Part):
     edges: list[float]
 
 
+class GroupRow(Part):
+    """The test rows of one group."""
+
+    label: str
+    rows: int
+    scores: dict[str, Estimate]
+    """By measure; one that would rest on too few rows is left out."""
+
+
+class GapRow(Part):
+    """How far apart the groups of a column are by one measure."""
+
+    measure: str
+    gap: Estimate
+    """Largest difference between two groups, with an interval that allows for its being the largest."""
+    p_value: Score
+    """Of the hypothesis that all groups are the same, over all pairs of groups."""
+    highest: str
+    lowest: str
+    """The groups that are farthest apart."""
+    compared: int
+    """Groups with enough rows to be compared."""
+
+
+class GroupCard(Part):
+    """The graph's scores by the groups of one column."""
+
+    column: str
+    note: str = ""
+    """How the groups were made."""
+    positive: str = ""
+    """The class that selection and the positive rates are of; empty unless there are two classes."""
+    least: int
+    """Rows that a score must rest on."""
+    rows: list[GroupRow]
+    gaps: list[GapRow]
+
+
 class Evaluation(Part):
     """Everything that was measured on the test rows."""
 
@@ -223,6 +261,8 @@ class Evaluation(Part):
     precision_recall: list[PrecisionRecallCurve] = []
     """Of the same classes."""
     residuals: ResidualCard | None = None
+    groups: list[GroupCard] = []
+    """By each column of ``data.groups``."""
 
 
 class ColumnCard(Part):

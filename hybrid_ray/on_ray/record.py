@@ -85,6 +85,7 @@ def write_report(
         members={name: parts.outputs[MEMBER + name] for name in found.ensemble.members},
         oof={name: oof[c.key] for name, c in parts.levels.items()} | {ENSEMBLE: found.ensemble.score},
         candidates={name: c.label for name, c in parts.levels.items()},
+        groups=job.rows.groups,
         seed=job.spec.seed,
     )
     report = Report(
