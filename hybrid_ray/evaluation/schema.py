@@ -420,6 +420,30 @@ class GraphCard(Part):
     extractors: list[str] = []
 
 
+class ChoiceRow(Part):
+    """How much one choice of the search mattered."""
+
+    name: str
+    """Dotted; a choice counts with all that hangs on it: ``estimator`` with ``estimator.svm.C``."""
+    trials: int
+    """Trials in which it was open."""
+    importance: Estimate | None
+    """Share of the variance of the trials' ranks that it accounts for, alone and together with other choices; null
+    where it was open in too few trials."""
+
+
+class SensitivityCard(Part):
+    """How much each choice of one layer of the search mattered."""
+
+    of: Literal["candidates", "ensembles"]
+    trials: int
+    """Different trials that it is computed from; failed ones are left out."""
+    explained: Estimate | None = None
+    """Share of the variance of the ranks of unseen trials that their choices explain; null where trials are too few."""
+    rows: list[ChoiceRow] = []
+    """Most important first; empty where trials are too few or choices explain nothing."""
+
+
 class Report(Part):
     """One run: what report.json holds."""
 
@@ -441,6 +465,8 @@ class Report(Part):
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None
     search: SearchCard | None = None
+    sensitivity: list[SensitivityCard] = []
+    """Of the search for candidates, and of that for ensembles."""
     stages: dict[str, float] = {}
     """Seconds of each stage, in order."""
     extraction: list[ExtractionRow] = []

@@ -32,9 +32,11 @@ from hybrid_ray.evaluation.schema import (
     Report,
     SearchCard,
 )
+from hybrid_ray.evaluation.sensitivity import sensitivity
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.search.choices import candidate_scores, ensemble_scores
 from hybrid_ray.search.ensemble import EnsembleTrial
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.spec import dump_yaml
@@ -101,6 +103,10 @@ def write_report(
         candidates=_candidates(found),
         fold_tests=_fold_tests(job, found),
         search=_search(job, found),
+        sensitivity=[
+            sensitivity(*candidate_scores(found.candidates.trials), "candidates", job.spec.seed),
+            sensitivity(*ensemble_scores(found.ensemble.tried), "ensembles", job.spec.seed),
+        ],
         stages=dict(job.progress.seconds),
         extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
         graph=GraphCard(
