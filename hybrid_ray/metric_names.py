@@ -11,10 +11,11 @@ from hybrid_ray.types import Direction, Task
 
 
 class MetricName(NamedTuple):
-    """Which way is better, and the tasks that a metric serves."""
+    """Which way is better, the tasks that a metric serves, and why no search may go by it; empty where it may."""
 
     direction: Direction
     tasks: frozenset[Task]
+    unsearchable: str = ""
 
 
 _BINARY: frozenset[Task] = frozenset({"binary"})
@@ -27,8 +28,10 @@ METRIC_NAMES: Mapping[str, MetricName] = {
     "balanced_accuracy": MetricName("maximize", _CLASSES),
     "precision": MetricName("maximize", _BINARY),
     "precision_macro": MetricName("maximize", _CLASSES),
+    "precision_weighted": MetricName("maximize", _CLASSES),
     "recall": MetricName("maximize", _BINARY),
     "recall_macro": MetricName("maximize", _CLASSES),
+    "recall_weighted": MetricName("maximize", _CLASSES),
     "f1": MetricName("maximize", _BINARY),
     "f1_macro": MetricName("maximize", _CLASSES),
     "f1_weighted": MetricName("maximize", _CLASSES),
@@ -38,18 +41,28 @@ METRIC_NAMES: Mapping[str, MetricName] = {
     "average_precision": MetricName("maximize", _CLASSES),
     "log_loss": MetricName("minimize", _CLASSES),
     "brier_score_loss": MetricName("minimize", _CLASSES),
+    "expected_calibration_error": MetricName(
+        "minimize",
+        _CLASSES,
+        "an answer that is the same for every row can have none. Search by log_loss or brier_score_loss, which "
+        "calibration improves",
+    ),
     "r2": MetricName("maximize", _NUMBERS),
     "root_mean_squared_error": MetricName("minimize", _NUMBERS),
     "mean_absolute_error": MetricName("minimize", _NUMBERS),
     "mean_absolute_percentage_error": MetricName("minimize", _NUMBERS),
     "median_absolute_error": MetricName("minimize", _NUMBERS),
 }
-"""Every metric, under scikit-learn's name."""
+"""Every metric, under scikit-learn's name where it has one."""
 
 ALIASES: Mapping[str, str] = {
     "rmse": "root_mean_squared_error",
     "mae": "mean_absolute_error",
     "mape": "mean_absolute_percentage_error",
+    "mcc": "matthews_corrcoef",
+    "brier": "brier_score_loss",
+    "ece": "expected_calibration_error",
+    "map": "average_precision",
 }
 
 _DEFAULT: Mapping[Task, str] = {
@@ -65,23 +78,31 @@ def metric_name(name: str, task: Task | None = None) -> str:
     Parameters
     ----------
     name : str
-        That name, an alias (rmse, mae, mape), or ``auto``: log_loss for classes, root_mean_squared_error for numbers.
+        That name, an alias (rmse, mae, mape, mcc, brier, map), or ``auto``: log_loss for classes,
+        root_mean_squared_error for numbers.
     task : Task, optional
         What it must serve; left out, any name will do and ``auto`` stays.
 
     Raises
     ------
     BadInputError
-        No such metric, or it does not serve the task; the message names those that do, and the nearest.
+        No such metric, it does not serve the task, or no search may go by it; the message names those that do, and the
+        nearest.
     """
     if task is None and name == "auto":
         return name
-    names = sorted(known for known, facts in METRIC_NAMES.items() if task is None or task in facts.tasks)
+    served = {known: facts for known, facts in METRIC_NAMES.items() if task is None or task in facts.tasks}
+    names = sorted(known for known, facts in served.items() if not facts.unsearchable)
     if not names:
         raise BadInputError(f"task: must be one of {sorted(_DEFAULT)} to be scored; got '{task}'")
     wanted = _DEFAULT[task] if task is not None and name == "auto" else ALIASES.get(name, name)
     if wanted in names:
         return wanted
+    if wanted in served:
+        raise BadInputError(
+            f"search.metric: must be what a search can go by; got '{name}', which is only reported: "
+            f"{served[wanted].unsearchable}"
+        )
     said = [*names, *(alias for alias, whole in ALIASES.items() if whole in names)]
     serves = f", which serves {' and '.join(sorted(METRIC_NAMES[wanted].tasks))}" if wanted in METRIC_NAMES else ""
     for_task = f" for a {task} task" if task is not None else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from hybrid_ray.evaluation.assembly import ALONE, ENSEMBLE, NAIVE
 from hybrid_ray.evaluation.metrics import score_all
-from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.evaluation.schema import GroupCard, Report
 from hybrid_ray.types import AnyArray
 
 
@@ -30,7 +30,8 @@ def run_answer(
     -------
     dict
         JSON-able. ``test``, ``ci95`` and ``baselines.naive`` hold every metric of the task by name; ``modalities`` the
-        same for the best candidate of each modality alone.
+        same for the best candidate of each modality alone; ``groups`` the scores of the groups of each column of
+        ``data.groups``, where they rest on enough rows, and their gaps.
     """
     scores = {level: defined(score_all(y_test, values, report.task)) for level, values in outputs.items()}
     rows = report.data
@@ -52,6 +53,7 @@ def run_answer(
             level.name: {"oof": level.oof, "test": level.score.value, "p_value": level.p_value}
             for level in report.evaluation.levels
         },
+        "groups": {card.column: _groups_answer(card) for card in report.evaluation.groups},
         "members": [member.model_dump(mode="json") for member in report.ensemble.members],
         "rows": {
             "total": rows.rows,
@@ -70,6 +72,25 @@ def run_answer(
         "seconds": sum(report.stages.values()),
         "report": report_path,
         "artifact": artifact,
+    }
+
+
+def _groups_answer(card: GroupCard) -> dict[str, Any]:
+    """Scores by group, and the gaps between groups, as the answer has them."""
+    return {
+        "rows": {row.label: row.rows for row in card.rows},
+        "test": {row.label: {name: score.value for name, score in row.scores.items()} for row in card.rows},
+        "ci95": {row.label: {name: [s.low, s.high] for name, s in row.scores.items()} for row in card.rows},
+        "gaps": {
+            gap.measure: {
+                "gap": gap.gap.value,
+                "ci95": [gap.gap.low, gap.gap.high],
+                "p_value": gap.p_value,
+                "highest": gap.highest,
+                "lowest": gap.lowest,
+            }
+            for gap in card.gaps
+        },
     }
 
 
@@ -113,6 +134,13 @@ def describe_run(answer: Mapping[str, Any]) -> list[str]:
         f"  {name:<{level_width}}  oof {_number(level['oof']):>8}  test {_number(level['test']):>8}"
         for name, level in answer["levels"].items()
     ]
+    for column, groups in answer["groups"].items():
+        gap = groups["gaps"].get(metric)
+        if gap is not None:
+            lines.append(
+                f"  {metric} by {column}: gap {_number(gap['gap'])} {_interval(gap['ci95'])}, p {gap['p_value']:.2g}: "
+                f"{gap['highest']} and {gap['lowest']}"
+            )
     lines += ["", "  members:"]
     lines += [f"  {_number(m['weight']):>7}  {m['name']}" for m in answer["members"]]
     rows, extraction, search = answer["rows"], answer["extraction"], answer["search"]

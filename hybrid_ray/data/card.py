@@ -125,9 +125,11 @@ def _steps(data: DataSpec, source: Source, rows: Rows, rejected_rows: int, rejec
     if source.malformed:
         steps.append(_step("lines left out", source.malformed, f"they do not fit the {source.format} format"))
     if data.drop:
-        steps.append(_step("columns dropped", len(data.drop), "nothing reads them (data.drop)"))
+        steps.append(_step("columns dropped", len(data.drop), "no model reads them (data.drop)"))
     if data.redact:
         steps.append(_step("columns redacted", len(data.redact), "read by the model, shown in no record (data.redact)"))
+    if data.groups:
+        steps.append(_step("columns to group by", len(data.groups), "the test rows are scored by group (data.groups)"))
     if rows.unlabelled:
         steps.append(_step("rows without a label left out", rows.unlabelled, "in no fold and not in the test rows"))
     classes = rows.target.classes

@@ -67,7 +67,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
 def generated(uri: str, data: DataSpec) -> pa.Table:
     """The rows of ``generated://rows?rows=120&task=binary&classes=2&seed=0`` with the columns of a spec.
 
-    Columns that the spec's split needs, or that it drops or redacts, are made as well.
+    Columns that the spec's split needs, or that it drops, redacts or groups by, are made as well.
 
     Raises
     ------
@@ -78,7 +78,8 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
         raise DataError("data.columns: must be given where rows are generated; got none")
     split = data.split
     column = split.column or ("split" if split.kind == "column" else None)
-    others = [(name, "id") for name in (*data.drop, *data.redact)]
+    others = [(name, "grouped") for name in data.groups]
+    others += [(name, "id") for name in (*data.drop, *data.redact)]
     extra = [(column, split.kind), *others] if column is not None else others
     return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, tuple(extra))
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from hybrid_ray.data.groups import Grouping, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
 from hybrid_ray.data.target import Target, encode_target
@@ -33,6 +34,8 @@ class Rows:
         Rows without a label: in no fold and not in the test rows.
     transform : {"none", "log"}
         What is done to a numeric label before it is learned.
+    groups : tuple of Grouping
+        The test rows, divided by each column of ``data.groups``.
     """
 
     n_rows: int
@@ -40,6 +43,7 @@ class Rows:
     split: Split
     unlabelled: int
     transform: Literal["none", "log"]
+    groups: tuple[Grouping, ...] = ()
 
     @property
     def test_rows(self) -> AnyArray:
@@ -59,16 +63,16 @@ def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_53
 
 
 def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, folds: int, seed: int) -> Rows:
-    """Read the label and the split column, and divide the rows.
+    """Read the label, the split column and the columns of groups, and divide the rows.
 
     Raises
     ------
     DataError
-        The label cannot serve the task, or there are too few labelled rows for the folds.
+        The label cannot serve the task, there are too few labelled rows for the folds, or a column cannot group rows.
     """
     split_column = data.split.column
-    wanted = [data.label, *([split_column] if split_column is not None and split_column != data.label else [])]
-    table = read_columns(source, wanted)
+    named = [data.label, *([split_column] if split_column is not None else []), *data.groups]
+    table = read_columns(source, list(dict.fromkeys(named)))
     encoded = encode_target(table[data.label], task)
     labelled = np.flatnonzero(~encoded.missing)
     if len(labelled) < 2 * folds:
@@ -96,6 +100,7 @@ def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, fo
         split=split,
         unlabelled=len(table) - len(labelled),
         transform=choose_transform(target, encoded, fold >= 0),
+        groups=group_rows(data, table, fold >= 0, test, source.base),
     )
 
 

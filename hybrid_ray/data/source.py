@@ -53,7 +53,8 @@ class Source:
         What was asked for.
     format : {"parquet", "csv", "jsonl", "images", "made"}
     schema : pa.Schema
-        Columns, without those that are dropped. Columns of a CSV file are all text: their kinds say what they mean.
+        Columns, without those that are dropped, unless rows are grouped by them. Columns of a CSV file are all text:
+        their kinds say what they mean.
     n_rows : int
     pieces : list of Piece
         In row order.
@@ -181,7 +182,7 @@ def read_piece(source: Source, piece: Piece, columns: Sequence[str], shard_rows:
         Or its :meth:`Source.bare` form.
     piece : Piece
     columns : sequence of str
-        Columns to read, in this order; a dropped column is never given.
+        Columns to read, in this order; a dropped column is never given, unless rows are grouped by it.
     shard_rows : int
 
     Raises
@@ -244,7 +245,7 @@ def _finish(
     training: bool,
     first: str,
 ) -> Source:
-    """Number the pieces, check the columns, and leave out the dropped ones."""
+    """Number the pieces, check the columns, and leave out the dropped ones that no rows are grouped by."""
     _check_columns(data, scan.schema, training, first)
     pieces: list[Piece] = []
     total = 0
@@ -261,9 +262,9 @@ def _finish(
             f"data.path: at most {data.max_bad_fraction:.1%} of the lines may be broken (data.max_bad_fraction); got "
             f"{scan.malformed} of {total + scan.malformed} in {public_uri(first)!r} that do not fit its {kind} format"
         )
-    dropped = set(data.drop)
+    dropped = set(data.drop) - set(data.groups)
     schema = pa.schema([f for f in scan.schema if f.name not in dropped])
-    digest = digest_json({"format": kind, "files": identity, "limit": limit, "drop": sorted(dropped)})
+    digest = digest_json({"format": kind, "files": identity, "limit": limit, "drop": sorted(set(data.drop))})
     return Source(data, kind, schema, total, pieces, base, digest, scan.malformed, scan.options, about)
 
 
@@ -319,6 +320,7 @@ def _check_columns(data: DataSpec, schema: pa.Schema, training: bool, first: str
     split = [("data.split.column", data.split.column)] if data.split.column is not None else []
     named = [("data.label", data.label), *split, *(("data.drop", c) for c in data.drop)] if training else []
     named += [("data.redact", c) for c in data.redact if training]
+    named += [("data.groups", c) for c in data.groups if training]
     named += [(f"data.columns.{c}", c) for c in data.columns or ()]
     known = list(schema.names)
     faults = [f"{where}: must be a column; got {c!r}.{nearest(c, known)}" for where, c in named if c not in known]

@@ -20,9 +20,11 @@ from typing import Any, get_args
 
 import numpy as np
 
+from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation import curves
+from hybrid_ray.evaluation.groups import group_cards
 from hybrid_ray.evaluation.intervals import Comparison, Difference
-from hybrid_ray.evaluation.metrics import Metric, metrics_of
+from hybrid_ray.evaluation.metrics import METRICS, Metric, metrics_of
 from hybrid_ray.evaluation.schema import (
     AblationRow,
     BinRow,
@@ -35,11 +37,12 @@ from hybrid_ray.evaluation.schema import (
     LevelKind,
     LevelRow,
     MetricRow,
+    PrecisionRecallCurve,
     ResidualCard,
     RightRow,
     RocCurve,
 )
-from hybrid_ray.evaluation.significance import mcnemar
+from hybrid_ray.evaluation.significance import holm, mcnemar
 from hybrid_ray.types import AnyArray, Modality, Task
 
 NAIVE = "naive"
@@ -162,7 +165,8 @@ def compare(
 def _ablation_rows(found: Comparison) -> list[AblationRow]:
     """Each modality alone and each left out, against the best candidate that may read everything.
 
-    One candidate stands against one candidate: the ensemble would win by being many.
+    One candidate stands against one candidate: the ensemble would win by being many. The p values of all rows are
+    corrected together (Holm).
     """
     everything = BEST if BEST in found.scores else ENSEMBLE
     kinds = {name: level_kind(name) for name in found.scores}
@@ -172,15 +176,16 @@ def _ablation_rows(found: Comparison) -> list[AblationRow]:
     if not alone and not without:
         return []
     rows = [AblationRow(name="all inputs", kind="all", score=_estimate(found, everything))]
-    for name in [*alone, *without]:
-        change = found.difference(name, everything)
+    changes = {name: found.difference(name, everything) for name in [*alone, *without]}
+    p_values = holm([change.p_value for change in changes.values()])
+    for (name, change), p_value in zip(changes.items(), p_values, strict=True):
         rows.append(
             AblationRow(
                 name=name.partition(":")[2],
                 kind="alone" if name in alone else "without",
                 score=_estimate(found, name),
                 change=_gain(change),
-                p_value=change.p_value,
+                p_value=p_value,
             )
         )
     return rows
@@ -196,6 +201,7 @@ def evaluate_test(
     members: Mapping[str, AnyArray] | None = None,
     oof: Mapping[str, float] | None = None,
     candidates: Mapping[str, str] | None = None,
+    groups: Sequence[Grouping] = (),
     seed: int = 0,
     n: int = RESAMPLES,
 ) -> Evaluation:
@@ -216,6 +222,8 @@ def evaluate_test(
         Outputs of each member of the ensemble, by name.
     oof, candidates : mapping, optional
         See :func:`compare`.
+    groups : sequence of Grouping, optional
+        The same rows, divided by columns.
     seed : int, default 0
     n : int, default 1000
         Bootstrap resamples.
@@ -244,18 +252,26 @@ def evaluate_test(
         rows=len(y),
         interval="Wilson" if metric.name == "accuracy" else "percentile bootstrap",
     )
-    return Evaluation(
+    measured = Evaluation(
         headline=headline,
         metrics=_metric_rows(y, graph, outputs[NAIVE], task, seed, n),
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
-        right=_right_rows(y, outputs, shown) if classes is not None else [],
-        classes=_class_rows(y, graph, classes) if classes is not None else [],
-        confusion=_confusion(y, graph, classes) if classes is not None else None,
-        calibration=_calibration(y, graph, classes) if classes is not None else None,
-        roc=_roc_curves(y, graph, classes) if classes is not None else [],
-        residuals=_residual_card(y, graph, seed) if classes is None else None,
+        groups=group_cards(y, graph, groups, task=task, classes=classes, seed=seed),
+    )
+    if classes is None:
+        return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})
+    scores = curves.class_scores(y, graph)
+    return measured.model_copy(
+        update={
+            "right": _right_rows(y, outputs, shown),
+            "classes": _class_rows(scores, classes),
+            "confusion": _confusion(y, graph, classes),
+            "calibration": _calibration(y, graph, classes),
+            "roc": _roc_curves(y, graph, classes, scores),
+            "precision_recall": _precision_recall_curves(y, graph, classes, scores),
+        }
     )
 
 
@@ -284,7 +300,7 @@ def _right_rows(y: AnyArray, outputs: Mapping[str, AnyArray], names: Sequence[st
     return rows
 
 
-def _class_rows(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> list[ClassRow]:
+def _class_rows(scores: Sequence[curves.ClassScores], classes: Sequence[Any]) -> list[ClassRow]:
     return [
         ClassRow(
             label=str(label),
@@ -294,8 +310,9 @@ def _class_rows(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> list[
             recall=row.recall,
             f1=row.f1,
             roc_auc=row.roc_auc,
+            average_precision=row.average_precision,
         )
-        for label, row in zip(classes, curves.class_scores(y, outputs), strict=True)
+        for label, row in zip(classes, scores, strict=True)
     ]
 
 
@@ -307,7 +324,7 @@ def _calibration(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> Cali
     bins = curves.calibration_bins(y, outputs)
     return Calibration(
         of=f"class {classes[1]}" if len(classes) == 2 else "the predicted class",
-        error=curves.calibration_error(bins),
+        error=METRICS["expected_calibration_error"].score(y, outputs),
         bins=[
             BinRow(
                 low=b.low,
@@ -321,18 +338,46 @@ def _calibration(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> Cali
     )
 
 
-def _roc_curves(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> list[RocCurve]:
+def _drawn_classes(y: AnyArray, classes: Sequence[Any]) -> list[int]:
+    """Codes of the classes that get a curve: the second of two, else the largest ones that are there."""
+    if len(classes) == 2:
+        return [1]
     support = np.bincount(np.asarray(y, np.int64), minlength=len(classes))
     largest = np.argsort(-support, kind="stable")[:MAX_CURVES]
-    codes = [1] if len(classes) == 2 else sorted(int(c) for c in largest if 0 < support[c] < len(y))
-    areas = curves.class_scores(y, outputs)
+    return sorted(int(code) for code in largest if 0 < support[code] < len(y))
+
+
+def _roc_curves(
+    y: AnyArray, outputs: AnyArray, classes: Sequence[Any], scores: Sequence[curves.ClassScores]
+) -> list[RocCurve]:
     found = []
-    for code in codes:
+    for code in _drawn_classes(y, classes):
         points = curves.roc_points(outputs[:, code], np.asarray(y) == code)
         if len(points):
-            pairs = [(float(false), float(true)) for false, true in points]
-            found.append(RocCurve(label=str(classes[code]), area=areas[code].roc_auc, points=pairs))
+            found.append(RocCurve(label=str(classes[code]), area=scores[code].roc_auc, points=_pairs(points)))
     return found
+
+
+def _precision_recall_curves(
+    y: AnyArray, outputs: AnyArray, classes: Sequence[Any], scores: Sequence[curves.ClassScores]
+) -> list[PrecisionRecallCurve]:
+    found = []
+    for code in _drawn_classes(y, classes):
+        points = curves.precision_recall_points(outputs[:, code], np.asarray(y) == code)
+        if len(points):
+            found.append(
+                PrecisionRecallCurve(
+                    label=str(classes[code]),
+                    area=scores[code].average_precision,
+                    share=scores[code].support / len(y),
+                    points=_pairs(points),
+                )
+            )
+    return found
+
+
+def _pairs(points: AnyArray) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in points]
 
 
 def _residual_card(y: AnyArray, outputs: AnyArray, seed: int) -> ResidualCard:

@@ -1,4 +1,4 @@
-"""Where a model errs: confusion, scores of each class, calibration, ROC points, residuals."""
+"""Where a model errs: confusion, scores of each class, calibration, ROC and precision-recall points, residuals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ray.evaluation.intervals import wilson
-from hybrid_ray.evaluation.statistics import Ranking
+from hybrid_ray.evaluation.statistics import CALIBRATION_BINS, Claims, Ranking
 from hybrid_ray.types import AnyArray
 
 
@@ -26,7 +26,7 @@ class ClassScores:
     ----------
     support, predicted : int
         Test rows of the class; rows predicted as it.
-    precision, recall, f1, roc_auc : float
+    precision, recall, f1, roc_auc, average_precision : float
     """
 
     support: int
@@ -35,6 +35,7 @@ class ClassScores:
     recall: float
     f1: float
     roc_auc: float
+    average_precision: float
 
 
 def class_scores(y: AnyArray, outputs: AnyArray) -> list[ClassScores]:
@@ -44,6 +45,7 @@ def class_scores(y: AnyArray, outputs: AnyArray) -> list[ClassScores]:
     rows = []
     for code in range(outputs.shape[1]):
         hits, support, predicted = (int(v) for v in (matrix[code, code], matrix[code].sum(), matrix[:, code].sum()))
+        ranking = Ranking.by(outputs[:, code], y == code)
         rows.append(
             ClassScores(
                 support=support,
@@ -51,7 +53,8 @@ def class_scores(y: AnyArray, outputs: AnyArray) -> list[ClassScores]:
                 precision=hits / predicted if predicted else float("nan"),
                 recall=hits / support if support else float("nan"),
                 f1=2 * hits / (support + predicted) if support + predicted else float("nan"),
-                roc_auc=float(Ranking.by(outputs[:, code], y == code).area(once)[0]),
+                roc_auc=float(ranking.area(once)[0]),
+                average_precision=float(ranking.precision(once)[0]),
             )
         )
     return rows
@@ -83,20 +86,16 @@ class CalibrationBin:
     observed_high: float
 
 
-def calibration_bins(y: AnyArray, outputs: AnyArray, bins: int = 10) -> list[CalibrationBin]:
+def calibration_bins(y: AnyArray, outputs: AnyArray, bins: int = CALIBRATION_BINS) -> list[CalibrationBin]:
     """Confidence against what came true, in bins of equal width; bins without rows are left out.
 
     Two classes: the probability of class 1 against its share. More: the probability of the predicted class against the
     share of rows where it was right.
     """
-    if outputs.shape[1] == 2:
-        confidence, came_true = outputs[:, 1], np.asarray(y) == 1
-    else:
-        confidence, came_true = outputs.max(axis=1), outputs.argmax(axis=1) == y
-    which = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
-    rows = np.bincount(which, minlength=bins)
-    true = np.bincount(which, weights=came_true, minlength=bins)
-    mass = np.bincount(which, weights=confidence, minlength=bins)
+    claims = Claims.of(y, outputs, bins)
+    rows = np.bincount(claims.bins, minlength=bins)
+    true = np.bincount(claims.bins, weights=claims.came_true, minlength=bins)
+    mass = np.bincount(claims.bins, weights=claims.confidence, minlength=bins)
     low, high = wilson(true, rows)
     return [
         CalibrationBin(
@@ -110,12 +109,6 @@ def calibration_bins(y: AnyArray, outputs: AnyArray, bins: int = 10) -> list[Cal
         )
         for i in np.flatnonzero(rows)
     ]
-
-
-def calibration_error(bins: list[CalibrationBin]) -> float:
-    """Expected calibration error: the gap between confidence and share, averaged over rows."""
-    total = sum(b.rows for b in bins)
-    return sum(b.rows * abs(b.confidence - b.observed) for b in bins) / total if total else float("nan")
 
 
 def roc_points(score: AnyArray, positive: AnyArray, limit: int = 120) -> AnyArray:
@@ -142,7 +135,36 @@ def roc_points(score: AnyArray, positive: AnyArray, limit: int = 120) -> AnyArra
     points = np.stack([np.r_[0, np.cumsum(false)] / false.sum(), np.r_[0, np.cumsum(true)] / true.sum()], axis=1)
     turn = np.diff(points, axis=0)
     straight = turn[:-1, 0] * turn[1:, 1] == turn[:-1, 1] * turn[1:, 0]
-    points = points[np.r_[True, ~straight, True]]
+    return _thinned(points[np.r_[True, ~straight, True]], limit)
+
+
+def precision_recall_points(score: AnyArray, positive: AnyArray, limit: int = 120) -> AnyArray:
+    """Corners of a precision-recall curve.
+
+    Parameters
+    ----------
+    score : ndarray (n,)
+        Higher means more probably positive.
+    positive : ndarray of bool (n,)
+    limit : int, default 120
+        Points to keep at most, evenly along the curve.
+
+    Returns
+    -------
+    ndarray of float64 (m, 2)
+        Recall and precision at each threshold, from the highest; the area under them as steps is the average precision.
+        Empty where there are no positives.
+    """
+    ranking = Ranking.by(np.asarray(score), np.asarray(positive))
+    true, every = (counts[0, ::-1] for counts in ranking.counts(np.ones((1, len(score)))))
+    if not true.sum():
+        return np.empty((0, 2))
+    hits = np.cumsum(true)
+    return _thinned(np.stack([hits / hits[-1], hits / np.cumsum(every)], axis=1), limit)
+
+
+def _thinned(points: AnyArray, limit: int) -> AnyArray:
+    """Points of a curve, at most some, evenly along it."""
     if len(points) <= limit:
         return points
     along = np.r_[0, np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))]

@@ -7,6 +7,7 @@ References
 ----------
 Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16.
 Bickel, Götze and van Zwet, Resampling fewer than n observations, Statistica Sinica 7, 1997.
+Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 5.2: the basic interval.
 Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
 """
 
@@ -116,8 +117,20 @@ def percentiles(scores: AnyArray) -> Interval:
     return Interval(float(low), float(high))
 
 
+def _interval(value: float, scores: AnyArray, metric: Metric) -> Interval:
+    """The percentile interval; turned round about the score (the basic interval) where resamples score worse.
+
+    The calibration error of a resample is larger than that of all rows, whose own is larger than the true one: the
+    percentiles would leave out what is nearest to the truth.
+    """
+    low, high = percentiles(scores)
+    if not metric.biased:
+        return Interval(low, high)
+    return Interval(max(0.0, 2 * value - high), max(value, 2 * value - low))
+
+
 def bootstrap(y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, seed: int = 0) -> Interval:
-    """The 95 % percentile bootstrap interval of a score.
+    """The 95 % bootstrap interval of a score: the percentile one, or for a biased metric the basic one.
 
     Parameters
     ----------
@@ -133,7 +146,7 @@ def bootstrap(y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, see
     -------
     Interval
     """
-    return percentiles(resampled_scores(y, {"": outputs}, metric, n, seed)[""])
+    return _interval(metric.score(y, outputs), resampled_scores(y, {"": outputs}, metric, n, seed)[""], metric)
 
 
 def wilson(successes: AnyArray | float, total: AnyArray | float) -> tuple[AnyArray, AnyArray]:
@@ -176,10 +189,10 @@ class Comparison:
         """The 95 % interval of a set's score.
 
         Wilson's for accuracy, because a small test set without an error would otherwise get an interval of no width;
-        the percentile bootstrap for everything else.
+        the percentile bootstrap for everything else but a biased metric, which gets the basic one.
         """
         if self.metric.name != "accuracy":
-            return percentiles(self._drawn[name])
+            return _interval(self.scores[name], self._drawn[name], self.metric)
         low, high = wilson(self.scores[name] * self.n_rows, self.n_rows)
         return Interval(float(low), float(high))
 

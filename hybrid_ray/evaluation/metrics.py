@@ -1,4 +1,11 @@
-"""Metrics, under scikit-learn's names and with its values."""
+"""Metrics, under scikit-learn's names and with its values where it has them.
+
+References
+----------
+Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015: expected
+calibration error, in ten bins.
+Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017: the same of the predicted class.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +20,7 @@ from hybrid_ray.evaluation.statistics import (
     Scorer,
     Statistic,
     Tally,
+    calibration_scorer,
     divide,
     mean_scorer,
     median_scorer,
@@ -41,6 +49,8 @@ class Metric:
         Labels (n,) and outputs (n, n_outputs) to a scorer of row weights.
     per_class : bool
         True when a score costs a pass over the rows for each class.
+    biased : bool
+        True when a resample scores worse than all rows on average, so that the interval must be turned round.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Metric:
     needs: Needs
     fn: Statistic
     per_class: bool = False
+    biased: bool = False
 
     def scorer(self, y: AnyArray, outputs: AnyArray) -> Scorer:
         """A function from row weights (b, n) to scores (b,).
@@ -95,6 +106,10 @@ def _mean_over(values: AnyArray, classes: AnyArray) -> AnyArray:
     return divide((values * classes).sum(axis=1), classes.sum(axis=1))
 
 
+def _weighted(values: AnyArray, tally: Tally) -> AnyArray:
+    return divide((values * tally.true).sum(axis=1), tally.true.sum(axis=1))
+
+
 def _matthews(tally: Tally) -> AnyArray:
     total, hits = tally.true.sum(axis=1), tally.hits.sum(axis=1)
     together = hits * total - (tally.predicted * tally.true).sum(axis=1)
@@ -118,12 +133,20 @@ def _precision_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
     return tally_scorer(y, outputs, lambda tally: _mean_over(tally.precision, tally.seen))
 
 
+def _precision_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _weighted(tally.precision, tally))
+
+
 def _recall(y: AnyArray, outputs: AnyArray) -> Scorer:
     return tally_scorer(y, outputs, lambda tally: tally.recall[:, 1])
 
 
 def _recall_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
     return tally_scorer(y, outputs, lambda tally: _mean_over(tally.recall, tally.seen))
+
+
+def _recall_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return tally_scorer(y, outputs, lambda tally: _weighted(tally.recall, tally))
 
 
 def _f1(y: AnyArray, outputs: AnyArray) -> Scorer:
@@ -135,7 +158,7 @@ def _f1_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
 
 
 def _f1_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: divide((tally.f1 * tally.true).sum(axis=1), tally.true.sum(axis=1)))
+    return tally_scorer(y, outputs, lambda tally: _weighted(tally.f1, tally))
 
 
 def _matthews_corrcoef(y: AnyArray, outputs: AnyArray) -> Scorer:
@@ -192,8 +215,8 @@ def _median_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
     return median_scorer(np.abs(y - outputs[:, 0]))
 
 
-def _metric(name: str, needs: Needs, fn: Statistic, per_class: bool = False) -> Metric:
-    return Metric(name, METRIC_NAMES[name].direction, METRIC_NAMES[name].tasks, needs, fn, per_class)
+def _metric(name: str, needs: Needs, fn: Statistic, *, per_class: bool = False, biased: bool = False) -> Metric:
+    return Metric(name, METRIC_NAMES[name].direction, METRIC_NAMES[name].tasks, needs, fn, per_class, biased)
 
 
 _ALL = (
@@ -201,8 +224,10 @@ _ALL = (
     _metric("balanced_accuracy", "labels", _balanced_accuracy),
     _metric("precision", "labels", _precision),
     _metric("precision_macro", "labels", _precision_macro),
+    _metric("precision_weighted", "labels", _precision_weighted),
     _metric("recall", "labels", _recall),
     _metric("recall_macro", "labels", _recall_macro),
+    _metric("recall_weighted", "labels", _recall_weighted),
     _metric("f1", "labels", _f1),
     _metric("f1_macro", "labels", _f1_macro),
     _metric("f1_weighted", "labels", _f1_weighted),
@@ -212,6 +237,7 @@ _ALL = (
     _metric("average_precision", "probabilities", _average_precision, per_class=True),
     _metric("log_loss", "probabilities", _log_loss),
     _metric("brier_score_loss", "probabilities", _brier),
+    _metric("expected_calibration_error", "probabilities", calibration_scorer, biased=True),
     _metric("r2", "values", _r2),
     _metric("root_mean_squared_error", "values", _root_mean_squared_error),
     _metric("mean_absolute_error", "values", _mean_absolute_error),
@@ -233,7 +259,7 @@ def get_metric(name: str, task: Task) -> Metric:
     Raises
     ------
     BadInputError
-        No such metric, or it does not serve the task.
+        No such metric, it does not serve the task, or no search may go by it.
     """
     return METRICS[metric_name(name, task)]
 

@@ -95,6 +95,7 @@ class AblationRow(Part):
     change: Estimate | None = None
     """Against all inputs; negative is worse."""
     p_value: Score = None
+    """Two-sided, paired bootstrap, with Holm's correction over the rows."""
 
 
 class RightRow(Part):
@@ -144,6 +145,7 @@ class ClassRow(Part):
     recall: Score
     f1: Score
     roc_auc: Score
+    average_precision: Score = None
 
 
 class Confusion(Part):
@@ -182,6 +184,18 @@ class RocCurve(Part):
     """False and true positive rate."""
 
 
+class PrecisionRecallCurve(Part):
+    """Precision-recall curve of one class against the rest."""
+
+    label: str
+    area: Score
+    """Average precision."""
+    share: Score
+    """Share of the class in the test rows: the precision of a guess."""
+    points: list[tuple[float, float]]
+    """Recall and precision."""
+
+
 class ResidualCard(Part):
     """Predicted minus true values."""
 
@@ -190,6 +204,44 @@ class ResidualCard(Part):
     quantiles: dict[str, float]
     counts: list[int]
     edges: list[float]
+
+
+class GroupRow(Part):
+    """The test rows of one group."""
+
+    label: str
+    rows: int
+    scores: dict[str, Estimate]
+    """By measure; one that would rest on too few rows is left out."""
+
+
+class GapRow(Part):
+    """How far apart the groups of a column are by one measure."""
+
+    measure: str
+    gap: Estimate
+    """Largest difference between two groups, with an interval that allows for its being the largest."""
+    p_value: Score
+    """Of the hypothesis that all groups are the same, over all pairs of groups."""
+    highest: str
+    lowest: str
+    """The groups that are farthest apart."""
+    compared: int
+    """Groups with enough rows to be compared."""
+
+
+class GroupCard(Part):
+    """The graph's scores by the groups of one column."""
+
+    column: str
+    note: str = ""
+    """How the groups were made."""
+    positive: str = ""
+    """The class that selection and the positive rates are of; empty unless there are two classes."""
+    least: int
+    """Rows that a score must rest on."""
+    rows: list[GroupRow]
+    gaps: list[GapRow]
 
 
 class Evaluation(Part):
@@ -206,7 +258,11 @@ class Evaluation(Part):
     confusion: Confusion | None = None
     calibration: Calibration | None = None
     roc: list[RocCurve] = []
+    precision_recall: list[PrecisionRecallCurve] = []
+    """Of the same classes."""
     residuals: ResidualCard | None = None
+    groups: list[GroupCard] = []
+    """By each column of ``data.groups``."""
 
 
 class ColumnCard(Part):
@@ -364,6 +420,30 @@ class GraphCard(Part):
     extractors: list[str] = []
 
 
+class ChoiceRow(Part):
+    """How much one choice of the search mattered."""
+
+    name: str
+    """Dotted; a choice counts with all that hangs on it: ``estimator`` with ``estimator.svm.C``."""
+    trials: int
+    """Trials in which it was open."""
+    importance: Estimate | None
+    """Share of the variance of the trials' ranks that it accounts for, alone and together with other choices; null
+    where it was open in too few trials."""
+
+
+class SensitivityCard(Part):
+    """How much each choice of one layer of the search mattered."""
+
+    of: Literal["candidates", "ensembles"]
+    trials: int
+    """Different trials that it is computed from; failed ones are left out."""
+    explained: Estimate | None = None
+    """Share of the variance of the ranks of unseen trials that their choices explain; null where trials are too few."""
+    rows: list[ChoiceRow] = []
+    """Most important first; empty where trials are too few or choices explain nothing."""
+
+
 class Report(Part):
     """One run: what report.json holds."""
 
@@ -385,6 +465,8 @@ class Report(Part):
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None
     search: SearchCard | None = None
+    sensitivity: list[SensitivityCard] = []
+    """Of the search for candidates, and of that for ensembles."""
     stages: dict[str, float] = {}
     """Seconds of each stage, in order."""
     extraction: list[ExtractionRow] = []

@@ -129,13 +129,17 @@ def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values of several tests, each made larger so that all of them together err in 5 % of cases (Holm)."""
+    """P values of several tests, each made larger so that all of them together err in 5 % of cases (Holm).
+
+    A NaN stays one, and counts as no test.
+    """
     from statsmodels.stats.multitest import multipletests
 
-    if not len(p_values):
-        return []
-    corrected: list[float] = multipletests(p_values, method="holm")[1].tolist()
-    return corrected
+    values = np.asarray(p_values, np.float64)
+    known = np.isfinite(values)
+    if known.any():
+        values[known] = multipletests(values[known], method="holm")[1]
+    return [float(value) for value in values]
 
 
 def friedman(scores: Mapping[str, AnyArray], direction: Direction) -> RankTest:

@@ -153,6 +153,52 @@ class Ranking:
         return divide(np.einsum("bg,bg->b", positive, at_threshold), positive.sum(axis=1), np.nan)
 
 
+CALIBRATION_BINS = 10
+"""Bins of equal width that confidence is put into."""
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What outputs claim of each row, and whether it came true.
+
+    Two classes: the probability of class 1, and whether the row is of it. More: the probability of the predicted class,
+    and whether the row is of that.
+
+    Attributes
+    ----------
+    confidence : ndarray of float64 (n,)
+    came_true : ndarray of bool (n,)
+    bins : ndarray of int (n,)
+        Bin of equal width that the confidence falls into.
+    """
+
+    confidence: AnyArray
+    came_true: AnyArray
+    bins: AnyArray
+
+    @classmethod
+    def of(cls, y: AnyArray, outputs: AnyArray, n_bins: int = CALIBRATION_BINS) -> Claims:
+        """The claims of class probabilities (n, n_classes)."""
+        if outputs.shape[1] == 2:
+            confidence, came_true = outputs[:, 1], np.asarray(y) == 1
+        else:
+            confidence, came_true = outputs.max(axis=1), outputs.argmax(axis=1) == y
+        return cls(confidence, came_true, np.clip((confidence * n_bins).astype(np.int64), 0, n_bins - 1))
+
+
+def calibration_scorer(y: AnyArray, outputs: AnyArray) -> Scorer:
+    """Expected calibration error: the gap between confidence and what came true in each bin, averaged over rows."""
+    from scipy.sparse import csr_array
+
+    claims, n = Claims.of(y, outputs), len(y)
+    gaps = csr_array((claims.confidence - claims.came_true, (claims.bins, np.arange(n))), shape=(CALIBRATION_BINS, n))
+
+    def score(weights: AnyArray) -> AnyArray:
+        return np.abs(gaps @ weights.T).sum(axis=0) / weights.sum(axis=1)
+
+    return score
+
+
 def rank_scorer(y: AnyArray, outputs: AnyArray, score_one: Callable[[Ranking, AnyArray], AnyArray]) -> Scorer:
     """A score of rankings: of class 1 with two classes, else the mean over the classes where it is defined."""
     codes = [1] if outputs.shape[1] == 2 else range(outputs.shape[1])

@@ -32,9 +32,11 @@ from hybrid_ray.evaluation.schema import (
     Report,
     SearchCard,
 )
+from hybrid_ray.evaluation.sensitivity import sensitivity
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.search.choices import candidate_scores, ensemble_scores
 from hybrid_ray.search.ensemble import EnsembleTrial
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.spec import dump_yaml
@@ -85,6 +87,7 @@ def write_report(
         members={name: parts.outputs[MEMBER + name] for name in found.ensemble.members},
         oof={name: oof[c.key] for name, c in parts.levels.items()} | {ENSEMBLE: found.ensemble.score},
         candidates={name: c.label for name, c in parts.levels.items()},
+        groups=job.rows.groups,
         seed=job.spec.seed,
     )
     report = Report(
@@ -100,6 +103,10 @@ def write_report(
         candidates=_candidates(found),
         fold_tests=_fold_tests(job, found),
         search=_search(job, found),
+        sensitivity=[
+            sensitivity(*candidate_scores(found.candidates.trials), "candidates", job.spec.seed),
+            sensitivity(*ensemble_scores(found.ensemble.tried), "ensembles", job.spec.seed),
+        ],
         stages=dict(job.progress.seconds),
         extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
         graph=GraphCard(

@@ -46,6 +46,7 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
     """Columns that are asked to be two things at once."""
     label, split = data.get("label"), _mapping(data, "split")
     drop, redact, columns = _texts(data.get("drop")), _texts(data.get("redact")), _texts(data.get("columns"))
+    groups = _texts(data.get("groups"))
     column = split.get("column")
     found = []
     if label in drop:
@@ -54,6 +55,11 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
         found.append(f"`redact` must not name the label, which every report shows; got {label!r}. Take it out")
     if label in columns:
         found.append(f"`columns` must hold inputs only; got the label {label!r}. Take it out of `columns`")
+    if label in groups:
+        found.append(f"`groups` must not name the label; got {label!r}. Take it out of `groups`")
+    several = sorted({name for name in groups if groups.count(name) > 1})
+    if several:
+        found.append(f"`groups` must name each column once; got {several} more than once. Take one out")
     if column in drop:
         found.append(f"`drop` must not name the split's column; got {column!r}. Take it out of `drop`")
     twice = sorted(set(columns) & set(drop))

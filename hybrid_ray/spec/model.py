@@ -165,9 +165,12 @@ class DataSpec(Section):
     columns: dict[str, Kind] | None = None
     """Kind of each input column; left out, inferred."""
     drop: tuple[str, ...] = ()
-    """Columns that nothing may read."""
+    """Columns that no model may read, nor anything else but ``groups``."""
     redact: tuple[str, ...] = ()
     """Columns that models may read, and that no record, reject, golden row or log may show."""
+    groups: tuple[str, ...] = ()
+    """Columns by whose values the test rows are scored: every category, or bands of numbers. Models read them only if
+    they are inputs too; name them in ``drop`` as well if no model may."""
     source: str | None = None
     """Where the data comes from, for the data card."""
     licence: str | None = None

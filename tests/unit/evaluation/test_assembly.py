@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from hybrid_ray.evaluation.assembly import compare, evaluate_test, level_kind, reference_level
+from hybrid_ray.evaluation.intervals import paired_difference
 from hybrid_ray.evaluation.metrics import METRICS
 from hybrid_ray.evaluation.schema import Estimate, Report
+from hybrid_ray.evaluation.significance import holm
 
 ACCURACY = METRICS["accuracy"]
 
@@ -89,6 +91,22 @@ def test_ablation_has_each_alone_each_left_out_and_all(make_report):
         ("without", "text"),
     ]
     assert all(row.change.value == pytest.approx(rows[0].score.value - row.score.value) for row in rows[1:])
+
+
+def test_the_p_values_of_an_ablation_are_corrected_together(binary):
+    y, outputs = binary
+    rng = np.random.default_rng(5)
+    worse = {f"alone:{m}": outputs["best candidate"].copy() for m in ("image", "tabular", "text")}
+    for i, values in enumerate(worse.values()):
+        hurt = rng.permutation(len(y))[: 9 + 6 * i]
+        values[hurt] = values[hurt, ::-1]
+    everything = {**worse, "naive": outputs["naive"], "ensemble": outputs["ensemble"]}
+    everything["best candidate"] = outputs["best candidate"]
+    found = evaluate_test(y, everything, task="binary", metric=ACCURACY, classes=["no", "yes"])
+    raw = [paired_difference(y, values, outputs["best candidate"], ACCURACY).p_value for values in worse.values()]
+    given = [row.p_value for row in found.ablation[1:]]
+    assert given == pytest.approx(holm(raw))
+    assert any(g > r for g, r in zip(given, raw, strict=True))
 
 
 def test_extractors_stand_in_where_there_is_one_modality(binary):

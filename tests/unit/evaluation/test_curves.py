@@ -1,4 +1,4 @@
-"""Confusion, class scores, calibration, ROC points, residuals and the naive baseline."""
+"""Confusion, class scores, calibration, ROC and precision-recall points, residuals and the naive baseline."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,15 @@ from sklearn import metrics as sk
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.curves import (
     calibration_bins,
-    calibration_error,
     class_scores,
     confusion_matrix,
+    precision_recall_points,
     residuals,
     roc_points,
 )
+from hybrid_ray.evaluation.metrics import METRICS
+
+ECE = METRICS["expected_calibration_error"]
 
 
 @pytest.fixture
@@ -42,9 +45,10 @@ def test_class_scores_are_scikit_learns_and_nan_where_undefined(classes):
             (precision[code], recall[code], f1[code], support[code])
         )
         assert row.roc_auc == pytest.approx(sk.roc_auc_score(y == code, outputs[:, code]))
+        assert row.average_precision == pytest.approx(sk.average_precision_score(y == code, outputs[:, code]))
     absent = rows[4]
     assert absent.support == 0
-    assert np.isnan([absent.recall, absent.roc_auc]).all()
+    assert np.isnan([absent.recall, absent.roc_auc, absent.average_precision]).all()
 
 
 def test_honest_probabilities_are_calibrated_and_boastful_ones_are_not():
@@ -52,10 +56,10 @@ def test_honest_probabilities_are_calibrated_and_boastful_ones_are_not():
     p = rng.uniform(size=20_000)
     y = (rng.uniform(size=20_000) < p).astype(int)
     honest = calibration_bins(y, np.stack([1 - p, p], axis=1))
-    assert calibration_error(honest) < 0.02
+    assert ECE.score(y, np.stack([1 - p, p], axis=1)) < 0.02
     assert np.mean([b.observed_low <= b.confidence <= b.observed_high for b in honest]) >= 0.8
     boast = np.where(p > 0.5, 0.99, 0.01)
-    assert calibration_error(calibration_bins(y, np.stack([1 - boast, boast], axis=1))) > 0.2
+    assert ECE.score(y, np.stack([1 - boast, boast], axis=1)) > 0.2
 
 
 def test_calibration_of_many_classes_is_about_the_predicted_class(classes):
@@ -87,6 +91,26 @@ def test_roc_points_hold_the_area():
 def test_roc_points_of_ties_and_of_one_class():
     assert roc_points(np.full(6, 0.5), np.arange(6) < 3).tolist() == [[0, 0], [1, 1]]
     assert len(roc_points(np.arange(4.0), np.ones(4, bool))) == 0
+
+
+def test_the_error_is_the_gap_of_the_bins_averaged_over_rows(classes):
+    y, outputs = classes
+    bins = calibration_bins(y, outputs)
+    expected = sum(b.rows * abs(b.confidence - b.observed) for b in bins) / len(y)
+    assert ECE.score(y, outputs) == pytest.approx(expected)
+
+
+def test_precision_recall_points_are_scikit_learns_and_hold_the_average_precision():
+    rng = np.random.default_rng(4)
+    positive = rng.uniform(size=90) < 0.3
+    score = np.round(positive + rng.normal(0, 1, 90), 1)
+    points = precision_recall_points(score, positive)
+    precision, recall, _ = sk.precision_recall_curve(positive, score)
+    assert points == pytest.approx(np.stack([recall, precision], axis=1)[:-1][::-1])
+    area = (np.diff(np.r_[0, points[:, 0]]) * points[:, 1]).sum()
+    assert area == pytest.approx(sk.average_precision_score(positive, score))
+    assert len(precision_recall_points(np.arange(4000.0), np.arange(4000) % 3 == 0)) <= 120
+    assert len(precision_recall_points(np.arange(4.0), np.zeros(4, bool))) == 0
 
 
 def test_residuals_keep_every_row_in_the_histogram_and_few_as_points():

@@ -38,7 +38,7 @@ def test_an_interval_holds_the_score_and_is_repeatable(name):
     else:
         y, outputs = class_outputs(rng, 400, 2 if "binary" in metric.tasks else 5)
     low, high = bootstrap(y, outputs, metric, n=300, seed=7)
-    assert low < metric.score(y, outputs) < high
+    assert low < metric.score(y, outputs) < high or (metric.biased and high == metric.score(y, outputs))
     assert bootstrap(y, outputs, metric, n=300, seed=7) == (low, high)
     assert bootstrap(y, outputs, metric, n=300, seed=8) != (low, high)
 
@@ -67,6 +67,18 @@ def test_intervals_cover_about_as_often_as_they_say(name):
     ends = [bootstrap(*draw(250), metric, n=200, seed=i) for i in range(250)]
     covered = np.mean([low <= truth <= high for low, high in ends])
     assert 0.89 <= covered <= 0.99
+
+
+def test_the_interval_of_the_calibration_error_of_a_calibrated_model_reaches_down_to_zero():
+    rng = np.random.default_rng(8)
+    metric, reached, percentile = METRICS["expected_calibration_error"], 0, 0
+    for seed in range(40):
+        p = rng.uniform(size=300)
+        y, outputs = (rng.uniform(size=300) < p).astype(int), np.stack([1 - p, p], axis=1)
+        reached += bootstrap(y, outputs, metric, n=200, seed=seed).low < 0.01
+        percentile += percentiles(resampled_scores(y, {"x": outputs}, metric, 200, seed)["x"]).low < 0.01
+    assert reached >= 30
+    assert percentile == 0
 
 
 def test_large_test_sets_get_the_same_interval_from_fewer_rows():

@@ -37,7 +37,7 @@ def by_scikit_learn(name, y, outputs):
     guess, codes = outputs.argmax(axis=1), np.arange(outputs.shape[1])
     if name in ("precision", "recall", "f1"):
         return getattr(sk, f"{name}_score")(y, guess, zero_division=0)
-    if name in ("precision_macro", "recall_macro", "f1_macro", "f1_weighted"):
+    if name.rpartition("_")[2] in ("macro", "weighted"):
         function, average = name.split("_")
         return getattr(sk, f"{function}_score")(y, guess, average=average, zero_division=0)
     if name in ("accuracy", "balanced_accuracy"):
@@ -46,6 +46,13 @@ def by_scikit_learn(name, y, outputs):
         return sk.matthews_corrcoef(y, guess)
     if name == "log_loss":
         return sk.log_loss(y, outputs, labels=codes)
+    if name == "expected_calibration_error":  # scikit-learn has the bins only
+        binary = len(codes) == 2
+        confidence = outputs[:, 1] if binary else outputs.max(axis=1)
+        true = y == 1 if binary else guess == y
+        which = np.digitize(confidence, np.linspace(0, 1, 11)[1:-1])
+        gaps = [abs(confidence[which == b].sum() - true[which == b].sum()) for b in range(10)]
+        return sum(gaps) / len(y)
     if name == "brier_score_loss":
         return sk.brier_score_loss(y, outputs, labels=codes)
     function = {"average_precision": sk.average_precision_score}.get(name, sk.roc_auc_score)
@@ -65,12 +72,11 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "n_classes", "shape"), CASES)
 def test_class_metrics_equal_scikit_learn(name, n_classes, shape):
-    task = "binary" if n_classes == 2 else "multiclass"
     y, outputs = class_data(n_classes, shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = by_scikit_learn(name, y, outputs)
-    assert get_metric(name, task).score(y, outputs) == pytest.approx(expected, abs=1e-12)
+    assert METRICS[name].score(y, outputs) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", metrics_of("binary"))
@@ -146,6 +152,8 @@ def test_gain_is_positive_when_better_whatever_the_direction():
         ("rmse", "regression", "root_mean_squared_error"),
         ("mape", "regression", "mean_absolute_percentage_error"),
         ("f1", "binary", "f1"),
+        ("mcc", "multiclass", "matthews_corrcoef"),
+        ("map", "multiclass", "average_precision"),
     ],
 )
 def test_names_and_aliases(name, task, expected):
@@ -158,6 +166,7 @@ def test_names_and_aliases(name, task, expected):
         ("acuracy", "binary", r"got 'acuracy'\. Did you mean 'accuracy'\?"),
         ("roc_auc", "multiclass", r"got 'roc_auc', which serves binary\. Did you mean 'roc_auc_ovr'\?"),
         ("rmse", "binary", r"got 'rmse', which serves regression"),
+        ("ece", "binary", r"got 'ece', which is only reported: .* Search by log_loss"),
         ("auto", "clustering", r"task: must be one of .* to be scored; got 'clustering'"),
     ],
 )

@@ -98,6 +98,7 @@ def test_anova_of_candidates_that_are_the_same_or_a_constant_apart():
 def test_holm_corrects_step_by_step():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+    assert holm([0.01, float("nan"), 0.04]) == pytest.approx([0.02, float("nan"), 0.04], nan_ok=True)
 
 
 @pytest.mark.parametrize(

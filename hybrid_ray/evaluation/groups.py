@@ -1,0 +1,201 @@
+"""Whether a model serves all groups of rows alike: scores by group, and how far groups are apart.
+
+The largest of many differences is large even where all groups are the same. Its interval and its p value are those of
+all pairs of groups together: the spread that it is held against is that of the largest difference between the errors of
+the groups' scores, as Tukey's range is for means. Shares of rows (accuracy, selection, true and false positive rates)
+are redrawn from a binomial that is pulled a little to one half, so that a group without an error is not taken for
+certain; other metrics from bootstrap samples of each group's rows.
+
+References
+----------
+Hardt, Price and Srebro, "Equality of opportunity in supervised learning", NeurIPS 2016: equal true (and false) positive
+rates.
+Dwork, Hardt, Pitassi, Reingold and Zemel, "Fairness through awareness", ITCS 2012: equal selection.
+Romano and Wolf, "Exact and approximate stepdown methods for multiple hypothesis testing", JASA 2005: one spread for the
+largest of several differences.
+Agresti and Coull, "Approximate is better than 'exact' for interval estimation of binomial proportions", The American
+Statistician 1998.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hybrid_ray.data.groups import Grouping
+from hybrid_ray.evaluation.intervals import LEVEL, percentiles, resampled_scores, wilson
+from hybrid_ray.evaluation.metrics import Metric, metrics_of
+from hybrid_ray.evaluation.schema import Estimate, GapRow, GroupCard, GroupRow
+from hybrid_ray.evaluation.statistics import Scorer, mean_scorer
+from hybrid_ray.types import CLASSIFICATION, REGRESSION, AnyArray, BoolArray, Task
+
+LEAST_ROWS = 10
+"""Rows that a group's score must rest on: of the class that it is about, where it is about one."""
+RESAMPLES = 500
+
+SELECTION, TRUE_POSITIVES, FALSE_POSITIVES = "selection_rate", "true_positive_rate", "false_positive_rate"
+MEAN_ERROR = "mean_error"
+
+_ROW_BY_ROW = frozenset({"log_loss", "brier_score_loss"})
+"""Metrics of two classes that need no rows of both."""
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A measure that is a share of rows: those of ``hits`` among ``among``, bool (n,) each."""
+
+    hits: BoolArray
+    among: BoolArray
+
+    def of(self, rows: AnyArray, rng: np.random.Generator) -> _Measured | None:
+        among = self.among[rows]
+        total, hits = int(among.sum()), int((self.hits[rows] & among).sum())
+        if total < LEAST_ROWS:
+            return None
+        low, high = wilson(hits, total)
+        pulled = (hits + 2) / (total + 4)
+        errors = rng.binomial(total, pulled, RESAMPLES) / total - pulled
+        return _Measured(Estimate(value=hits / total, low=float(low), high=float(high)), errors)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A measure that is a metric."""
+
+    metric: Metric
+    y: AnyArray
+    outputs: AnyArray
+
+    def of(self, rows: AnyArray, rng: np.random.Generator) -> _Measured | None:
+        y, outputs = self.y[rows], self.outputs[rows]
+        if self._rests_on(y) < LEAST_ROWS:
+            return None
+        drawn = resampled_scores(y, {"": outputs}, self.metric, RESAMPLES, int(rng.integers(2**31)))[""]
+        low, high = percentiles(drawn)
+        value = self.metric.score(y, outputs)
+        return _Measured(Estimate(value=value, low=low, high=high), drawn - value) if np.isfinite(value) else None
+
+    def _rests_on(self, y: AnyArray) -> int:
+        both = self.metric.tasks & CLASSIFICATION and self.outputs.shape[1] == 2
+        if not both or self.metric.name in _ROW_BY_ROW:
+            return len(y)
+        return int(np.bincount(y, minlength=2).min())
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A group's score, and the errors of its resamples."""
+
+    score: Estimate
+    errors: AnyArray = field(repr=False)
+
+
+def _mean_error(y: AnyArray, outputs: AnyArray) -> Scorer:
+    return mean_scorer((outputs[:, 0] - y)[:, None], lambda means: means[:, 0])
+
+
+def group_cards(
+    y: AnyArray,
+    outputs: AnyArray,
+    groupings: Sequence[Grouping],
+    *,
+    task: Task,
+    classes: Sequence[Any] | None,
+    seed: int = 0,
+) -> list[GroupCard]:
+    """Scores of one model by groups of the same rows.
+
+    Parameters
+    ----------
+    y : ndarray (n,)
+        Class codes, or floats.
+    outputs : ndarray (n, n_outputs)
+    groupings : sequence of Grouping
+        One for each column.
+    task : Task
+    classes : sequence or None
+        Class labels in code order; None for regression.
+    seed : int, default 0
+
+    Returns
+    -------
+    list of GroupCard
+        Measures are every metric of the task but the calibration error, which grows as rows get fewer; for two classes
+        ``selection_rate`` (rows predicted as the second class), ``true_positive_rate`` and ``false_positive_rate``; for
+        numbers ``mean_error`` (predicted less true).
+    """
+    measures = _measures(np.asarray(y), np.asarray(outputs, np.float64), task)
+    positive = str(classes[1]) if classes is not None and len(classes) == 2 else ""
+    return [_card(grouping, measures, positive, seed) for grouping in groupings]
+
+
+def _measures(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, _Share | _Scored]:
+    found: dict[str, _Share | _Scored] = {
+        name: _Scored(metric, y, outputs) for name, metric in metrics_of(task).items() if not metric.biased
+    }
+    every = np.ones(len(y), bool)
+    if task in REGRESSION:
+        found[MEAN_ERROR] = _Scored(Metric(MEAN_ERROR, "minimize", REGRESSION, "values", _mean_error), y, outputs)
+        return found
+    guess = outputs.argmax(axis=1)
+    found["accuracy"] = _Share(guess == y, every)
+    if outputs.shape[1] == 2:
+        found[SELECTION] = _Share(guess == 1, every)
+        found[TRUE_POSITIVES] = _Share(guess == 1, y == 1)
+        found[FALSE_POSITIVES] = _Share(guess == 1, y == 0)
+    return found
+
+
+def _card(grouping: Grouping, measures: Mapping[str, _Share | _Scored], positive: str, seed: int) -> GroupCard:
+    rng = np.random.default_rng(seed)
+    rows = {
+        label: np.flatnonzero(grouping.codes == code)
+        for code, label in enumerate(grouping.labels)
+        if (grouping.codes == code).any()
+    }
+    measured: dict[str, dict[str, _Measured]] = {}
+    for name, measure in measures.items():
+        found = {label: measure.of(held, rng) for label, held in rows.items()}
+        measured[name] = {label: each for label, each in found.items() if each is not None}
+    gaps = [_gap(name, found) for name, found in measured.items()]
+    return GroupCard(
+        column=grouping.column,
+        note=grouping.note,
+        positive=positive,
+        least=LEAST_ROWS,
+        rows=[
+            GroupRow(
+                label=label,
+                rows=len(held),
+                scores={name: found[label].score for name, found in measured.items() if label in found},
+            )
+            for label, held in rows.items()
+        ],
+        gaps=[gap for gap in gaps if gap is not None],
+    )
+
+
+def _gap(name: str, found: Mapping[str, _Measured]) -> GapRow | None:
+    """The largest difference between groups; None where there are not two to compare."""
+    if len(found) < 2:
+        return None
+    values = {label: float(each.score.value or 0.0) for label, each in found.items()}
+    highest, lowest = max(values, key=lambda label: values[label]), min(values, key=lambda label: values[label])
+    gap = values[highest] - values[lowest]
+    drawn = min(len(each.errors) for each in found.values())
+    errors = np.stack([each.errors[:drawn] for each in found.values()])
+    ranges = np.ptp(errors[:, np.isfinite(errors).all(axis=0)], axis=0)
+    if not len(ranges):
+        return None
+    reach = float(np.quantile(ranges, LEVEL))
+    return GapRow(
+        measure=name,
+        gap=Estimate(value=gap, low=max(0.0, gap - reach), high=gap + reach),
+        p_value=(int((ranges >= gap).sum()) + 1) / (len(ranges) + 1),
+        highest=highest,
+        lowest=lowest,
+        compared=len(found),
+    )
