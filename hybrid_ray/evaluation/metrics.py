@@ -9,12 +9,14 @@ Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICM
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from hybrid_ray.evaluation import blocks
 from hybrid_ray.evaluation.statistics import (
     Ranking,
     Scorer,
@@ -51,6 +53,8 @@ class Metric:
         True when a score costs a pass over the rows for each class.
     biased : bool
         True when a resample scores worse than all rows on average, so that the interval must be turned round.
+    block : callable or None
+        Labels (n,) and several outputs (b, n, n_outputs) to scores (b,), where that is quicker than one by one.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Metric:
     fn: Statistic
     per_class: bool = False
     biased: bool = False
+    block: blocks.Block | None = None
 
     def scorer(self, y: AnyArray, outputs: AnyArray) -> Scorer:
         """A function from row weights (b, n) to scores (b,).
@@ -97,6 +102,25 @@ class Metric:
         """
         return float(self.scorer(y, outputs)(np.ones((1, len(y))))[0])
 
+    def scores(self, y: AnyArray, outputs: AnyArray) -> AnyArray:
+        """The scores of several sets of outputs for the same rows.
+
+        Parameters
+        ----------
+        y : ndarray (n,)
+            Class codes, or floats.
+        outputs : ndarray float64 (b, n, n_outputs)
+            Finite.
+
+        Returns
+        -------
+        ndarray float64 (b,)
+            NaN where the metric is not defined.
+        """
+        if self.block is None:
+            return np.array([self.score(y, one) for one in outputs], np.float64)
+        return self.block(y, outputs)
+
     def gain(self, score: float, reference: float) -> float:
         """How much better ``score`` is than ``reference``: positive is better, whatever the direction."""
         return score - reference if self.direction == "maximize" else reference - score
@@ -110,7 +134,7 @@ def _weighted(values: AnyArray, tally: Tally) -> AnyArray:
     return divide((values * tally.true).sum(axis=1), tally.true.sum(axis=1))
 
 
-def _matthews(tally: Tally) -> AnyArray:
+def _matthews_corrcoef(tally: Tally) -> AnyArray:
     total, hits = tally.true.sum(axis=1), tally.hits.sum(axis=1)
     together = hits * total - (tally.predicted * tally.true).sum(axis=1)
     spread = (total**2 - (tally.predicted**2).sum(axis=1)) * (total**2 - (tally.true**2).sum(axis=1))
@@ -121,48 +145,44 @@ def _accuracy(y: AnyArray, outputs: AnyArray) -> Scorer:
     return mean_scorer((outputs.argmax(axis=1) == y)[:, None].astype(np.float64), lambda means: means[:, 0])
 
 
-def _balanced_accuracy(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.recall, tally.true > 0))
+def _balanced_accuracy(tally: Tally) -> AnyArray:
+    return _mean_over(tally.recall, tally.true > 0)
 
 
-def _precision(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: tally.precision[:, 1])
+def _precision(tally: Tally) -> AnyArray:
+    return tally.precision[:, 1]
 
 
-def _precision_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.precision, tally.seen))
+def _precision_macro(tally: Tally) -> AnyArray:
+    return _mean_over(tally.precision, tally.seen)
 
 
-def _precision_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _weighted(tally.precision, tally))
+def _precision_weighted(tally: Tally) -> AnyArray:
+    return _weighted(tally.precision, tally)
 
 
-def _recall(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: tally.recall[:, 1])
+def _recall(tally: Tally) -> AnyArray:
+    return tally.recall[:, 1]
 
 
-def _recall_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.recall, tally.seen))
+def _recall_macro(tally: Tally) -> AnyArray:
+    return _mean_over(tally.recall, tally.seen)
 
 
-def _recall_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _weighted(tally.recall, tally))
+def _recall_weighted(tally: Tally) -> AnyArray:
+    return _weighted(tally.recall, tally)
 
 
-def _f1(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: tally.f1[:, 1])
+def _f1(tally: Tally) -> AnyArray:
+    return tally.f1[:, 1]
 
 
-def _f1_macro(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _mean_over(tally.f1, tally.seen))
+def _f1_macro(tally: Tally) -> AnyArray:
+    return _mean_over(tally.f1, tally.seen)
 
 
-def _f1_weighted(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, lambda tally: _weighted(tally.f1, tally))
-
-
-def _matthews_corrcoef(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return tally_scorer(y, outputs, _matthews)
+def _f1_weighted(tally: Tally) -> AnyArray:
+    return _weighted(tally.f1, tally)
 
 
 def _log_loss(y: AnyArray, outputs: AnyArray) -> Scorer:
@@ -215,34 +235,48 @@ def _median_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
     return median_scorer(np.abs(y - outputs[:, 0]))
 
 
-def _metric(name: str, needs: Needs, fn: Statistic, *, per_class: bool = False, biased: bool = False) -> Metric:
-    return Metric(name, METRIC_NAMES[name].direction, METRIC_NAMES[name].tasks, needs, fn, per_class, biased)
+def _metric(
+    name: str,
+    needs: Needs,
+    fn: Statistic,
+    *,
+    per_class: bool = False,
+    biased: bool = False,
+    block: blocks.Block | None = None,
+) -> Metric:
+    return Metric(name, METRIC_NAMES[name].direction, METRIC_NAMES[name].tasks, needs, fn, per_class, biased, block)
+
+
+def _tallied(name: str, finish: Callable[[Tally], AnyArray]) -> Metric:
+    return _metric(
+        name, "labels", partial(tally_scorer, finish=finish), block=partial(blocks.tally_block, finish=finish)
+    )
 
 
 _ALL = (
-    _metric("accuracy", "labels", _accuracy),
-    _metric("balanced_accuracy", "labels", _balanced_accuracy),
-    _metric("precision", "labels", _precision),
-    _metric("precision_macro", "labels", _precision_macro),
-    _metric("precision_weighted", "labels", _precision_weighted),
-    _metric("recall", "labels", _recall),
-    _metric("recall_macro", "labels", _recall_macro),
-    _metric("recall_weighted", "labels", _recall_weighted),
-    _metric("f1", "labels", _f1),
-    _metric("f1_macro", "labels", _f1_macro),
-    _metric("f1_weighted", "labels", _f1_weighted),
-    _metric("matthews_corrcoef", "labels", _matthews_corrcoef),
-    _metric("roc_auc", "probabilities", _roc_auc, per_class=True),
-    _metric("roc_auc_ovr", "probabilities", _roc_auc, per_class=True),
+    _metric("accuracy", "labels", _accuracy, block=blocks.accuracy_block),
+    _tallied("balanced_accuracy", _balanced_accuracy),
+    _tallied("precision", _precision),
+    _tallied("precision_macro", _precision_macro),
+    _tallied("precision_weighted", _precision_weighted),
+    _tallied("recall", _recall),
+    _tallied("recall_macro", _recall_macro),
+    _tallied("recall_weighted", _recall_weighted),
+    _tallied("f1", _f1),
+    _tallied("f1_macro", _f1_macro),
+    _tallied("f1_weighted", _f1_weighted),
+    _tallied("matthews_corrcoef", _matthews_corrcoef),
+    _metric("roc_auc", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
+    _metric("roc_auc_ovr", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
     _metric("average_precision", "probabilities", _average_precision, per_class=True),
-    _metric("log_loss", "probabilities", _log_loss),
+    _metric("log_loss", "probabilities", _log_loss, block=blocks.log_loss_block),
     _metric("brier_score_loss", "probabilities", _brier),
     _metric("expected_calibration_error", "probabilities", calibration_scorer, biased=True),
     _metric("r2", "values", _r2),
-    _metric("root_mean_squared_error", "values", _root_mean_squared_error),
-    _metric("mean_absolute_error", "values", _mean_absolute_error),
-    _metric("mean_absolute_percentage_error", "values", _mean_absolute_percentage_error),
-    _metric("median_absolute_error", "values", _median_absolute_error),
+    _metric("root_mean_squared_error", "values", _root_mean_squared_error, block=blocks.squared_block),
+    _metric("mean_absolute_error", "values", _mean_absolute_error, block=blocks.absolute_block),
+    _metric("mean_absolute_percentage_error", "values", _mean_absolute_percentage_error, block=blocks.percentage_block),
+    _metric("median_absolute_error", "values", _median_absolute_error, block=blocks.median_block),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric, by name."""

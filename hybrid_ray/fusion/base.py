@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import BOTH, AnyArray, Block, FloatArray, State, Task
 
@@ -104,8 +105,13 @@ class DecisionFusion(Fusion):
     tasks: ClassVar[frozenset[Task]] = BOTH
 
     @abstractmethod
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
-        """Learn from oof predictions of all members; ``y`` (n,) holds class codes or floats."""
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
+        """Learn from oof predictions of all members; ``y`` (n,) holds class codes or floats.
+
+        ``metric`` is what the answer will be scored by: a fusion that can optimise it may, any other leaves it aside.
+        """
 
     @abstractmethod
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:

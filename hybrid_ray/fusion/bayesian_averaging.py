@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_negligible
 from hybrid_ray.fusion.weights import true_class
 from hybrid_ray.params import PluginParams
@@ -51,7 +52,9 @@ class BayesianAveraging(WeightedFusion):
         yield BayesianAveragingParams(replicates=50)
         yield BayesianAveragingParams(replicates=50, power=1.0)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Weigh the members, O(replicates * rows * members); ``seed`` draws the bootstrap."""
         names = sorted(inputs)
         likelihoods = np.stack([_log_likelihood(inputs[name], y, task) for name in names])

@@ -11,6 +11,7 @@ from pydantic import Field
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.coefficients import CoefficientFusion
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray, Task
@@ -54,7 +55,9 @@ class BayesianFusion(CoefficientFusion):
         yield BayesianFusionParams(dependence=0.0)
         yield BayesianFusionParams(dependence=1.0)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Fit the normal model, O(rows * (members * classes)^2); nothing is drawn, so ``seed`` has no effect."""
         self._names = sorted(inputs)
         self._classes = task != "regression"

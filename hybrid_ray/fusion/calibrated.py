@@ -13,6 +13,7 @@ from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
 from hybrid_ray.fusion.nested import nest, part
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS, nearest
 from hybrid_ray.types import CLASSIFICATION, AnyArray, State, Task
@@ -75,17 +76,21 @@ class Calibrated(DecisionFusion):
         yield CalibratedParams(combiner="log_pool", members="temperature", result="none")
         yield CalibratedParams(combiner="stacking", members="isotonic", result="isotonic")
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Fit calibration and combiner; ``seed`` draws the inner folds."""
         self._members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
         said = {name: calibrate(inputs[name]) for name, calibrate in self._members.items()}
         self._result = Identity()
         if self.params.result != "none":
-            self._result = fit_calibrator(self.params.result, self._held_out(said, y, task, seed), y)
-        self._inner.fit(said, y, task, seed)
+            self._result = fit_calibrator(self.params.result, self._held_out(said, y, task, seed, metric), y)
+        self._inner.fit(said, y, task, seed, metric)
         return self
 
-    def _held_out(self, said: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int) -> AnyArray:
+    def _held_out(
+        self, said: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
+    ) -> AnyArray:
         """Answers (n, C) for all rows, each by a combiner that was fitted on other rows."""
         folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
         answers = np.empty_like(next(iter(said.values())))
@@ -94,7 +99,7 @@ class Calibrated(DecisionFusion):
             if not training.any():
                 training = held
             inner = self._make_inner()
-            inner.fit({name: each[training] for name, each in said.items()}, y[training], task, seed)
+            inner.fit({name: each[training] for name, each in said.items()}, y[training], task, seed, metric)
             answers[held] = inner.combine({name: each[held] for name, each in said.items()})
         return answers
 

@@ -11,14 +11,19 @@ from pydantic import Field
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.pool_problems import PoolProblem, pool_problem
 from hybrid_ray.fusion.sampled_weights import sampled_weights
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_negligible
+from hybrid_ray.fusion.weights import greedy
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray, Task
 
 Solver = Literal["greedy", "convex", "uniform", "tpe", "cmaes"]
-SEARCHED: tuple[Solver, ...] = ("greedy", "convex", "uniform")
-"""Solvers that a search tries: the samplers cost a hundred times more and reach no better weights."""
+Objective = Literal["loss", "metric"]
+SEARCHED: tuple[Solver, ...] = ("greedy", "convex", "uniform", "cmaes")
+"""Solvers that a search tries: TPE costs a hundred times more and reaches no better weights."""
+AIMED: tuple[Solver, ...] = ("greedy", "tpe", "cmaes")
+"""Solvers that can minimise any loss."""
 MAX_SHRINKAGE = 0.5
 
 
@@ -28,6 +33,9 @@ class LinearPoolParams(PluginParams):
     solver: Solver = "greedy"
     """greedy: selection with replacement; convex: the best weights there are; uniform: the same for all; tpe, cmaes:
     the best of what Optuna's sampler asks for."""
+    objective: Objective = "loss"
+    """What the weights minimise; loss: log loss, or squared error for numbers; metric: the metric of the search (convex
+    can do that for log_loss, brier_score_loss, root_mean_squared_error and r2, and keeps to the loss for others)."""
     regularisation: float = Field(0.0, ge=0, le=1)
     """Share of the weight that is spread evenly over the members that have weight."""
     max_members: int | None = Field(None, ge=1)
@@ -37,16 +45,19 @@ class LinearPoolParams(PluginParams):
     evaluations: int = Field(200, ge=1, le=100_000)
     """tpe and cmaes only: weights that the sampler asks for."""
     bags: int = Field(1, ge=1, le=1000)
-    """Above 1: the weights are the mean of those of so many bootstrap samples of the rows."""
+    """Above 1: the weights are the mean of those of so many samples of the rows."""
+    bagging: Literal["bootstrap", "folds"] = "bootstrap"
+    """What a sample is: rows drawn with replacement, or all rows but one of ``bags`` folds."""
 
 
 @FUSIONS.register("linear_pool")
 class LinearPool(WeightedFusion):
-    """Weighted mean of members; the weights minimise log loss, or squared error for numbers.
+    """Weighted mean of members; the weights minimise log loss, squared error for numbers, or the search's metric.
 
     References
     ----------
-    Caruana et al., "Ensemble selection from libraries of models", ICML 2004.
+    Caruana et al., "Ensemble selection from libraries of models", ICML 2004; Breiman, "Bagging predictors", Machine
+    Learning 1996.
     """
 
     pool = True
@@ -61,13 +72,17 @@ class LinearPool(WeightedFusion):
         yield LinearPoolParams(solver="convex", regularisation=0.2, max_members=2)
         yield LinearPoolParams(max_members=1)
         yield LinearPoolParams(bags=5, max_members=3)
+        yield LinearPoolParams(bags=3, bagging="folds", objective="metric")
         yield LinearPoolParams(solver="tpe", evaluations=20)
         yield LinearPoolParams(solver="cmaes", evaluations=40)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Solve for the weights; ``seed`` draws bags and what a sampler asks for."""
         names = sorted(inputs)
-        weights = self._solve(pool_problem(inputs, names, y, task), seed)
+        aim = metric if self.params.objective == "metric" else None
+        weights = self._solve(pool_problem(inputs, names, y, task, aim), seed)
         used = weights > 0
         share = self.params.regularisation
         self._keep(names, np.where(used, (1 - share) * weights + share / used.sum(), 0.0))
@@ -87,26 +102,25 @@ class LinearPool(WeightedFusion):
         return weights
 
     def _bagged(self, problem: PoolProblem, most: int, seed: int) -> AnyArray:
-        """Weights (m,) of all rows, or the mean over bootstrap samples of them."""
+        """Weights (m,) of all rows, or the mean over samples of them."""
         if self.params.bags == 1:
             return self._weigh(problem, most, seed)
-        rng = np.random.default_rng(seed)
-        n = problem.n_rows
+        samples = list(_samples(problem.n_rows, self.params.bags, self.params.bagging, seed))
         total = np.zeros(problem.n_members)
-        for _ in range(self.params.bags):
-            total += self._weigh(problem.drawn(rng.integers(n, size=n)), most, seed)
-        return total / self.params.bags
+        for rows in samples:
+            total += self._weigh(problem.drawn(rows), most, seed)
+        return total / len(samples)
 
     def _weigh(self, problem: PoolProblem, most: int, seed: int) -> AnyArray:
         """Weights (m,) by the solver; greedy keeps to ``most`` members by itself."""
         solver: Solver = self.params.solver
         if solver == "greedy":
-            return problem.greedy(self.params.steps, most)
+            return greedy(problem.mean(), problem.n_members, self.params.steps, most)
         if solver == "convex":
             return problem.convex()
         if solver == "uniform":
             return np.full(problem.n_members, 1.0 / problem.n_members)
-        return sampled_weights(problem.loss, problem.n_members, solver, self.params.evaluations, seed)
+        return sampled_weights(problem.losses, problem.n_members, solver, self.params.evaluations, seed)
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """Weighted mean float64 (n, C) or (n, 1) of the members that have weight.
@@ -120,10 +134,14 @@ class LinearPool(WeightedFusion):
 
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
-        """The solver, and how far its weights are pulled together."""
+        """The solver, what it minimises, and how far its weights are pulled together."""
         if n_members < 2:
             return {}
         point: dict[str, Any] = {"solver": trial.suggest_categorical("solver", SEARCHED)}
+        if point["solver"] in AIMED:
+            point["objective"] = trial.suggest_categorical("objective", ("loss", "metric"))
+        if point["solver"] == "cmaes":
+            point["evaluations"] = trial.suggest_int("evaluations", 200, 2000, log=True)
         if point["solver"] != "uniform":
             point["regularisation"] = trial.suggest_float("regularisation", 0.0, MAX_SHRINKAGE)
         return point
@@ -134,7 +152,19 @@ class LinearPool(WeightedFusion):
         if n_members < 2:
             return [{}]
         return [
-            {"solver": "greedy", "regularisation": 0.0},
+            {"solver": "greedy", "objective": "loss", "regularisation": 0.0},
             {"solver": "convex", "regularisation": 0.1},
             {"solver": "uniform"},
+            {"solver": "greedy", "objective": "metric", "regularisation": 0.0},
+            {"solver": "cmaes", "objective": "metric", "evaluations": 1000, "regularisation": 0.1},
         ]
+
+
+def _samples(n: int, bags: int, bagging: Literal["bootstrap", "folds"], seed: int) -> Iterator[AnyArray]:
+    """Row numbers of each sample of n rows."""
+    rng = np.random.default_rng(seed)
+    if bagging == "bootstrap":
+        yield from (rng.integers(n, size=n) for _ in range(bags))
+    else:
+        folds = rng.permutation(np.arange(n) % bags)
+        yield from (np.flatnonzero(folds != fold) if n > 1 else np.arange(n) for fold in range(min(bags, n)))

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weighted import WeightedFusion, without_negligible
 from hybrid_ray.fusion.weights import convex_log_pool
 from hybrid_ray.params import PluginParams
@@ -51,7 +52,9 @@ class LogPool(WeightedFusion):
         yield LogPoolParams(solver="uniform")
         yield LogPoolParams(regularisation=0.3)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Solve for the weights; nothing is drawn, so ``seed`` has no effect."""
         names = sorted(inputs)
         if self.params.solver == "uniform":

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weights import (
     LogLossMean,
+    RunningMean,
     SquaredErrorMean,
     convex_log_loss,
     convex_squared_error,
-    greedy,
+    log_losses,
     true_class,
 )
 from hybrid_ray.types import AnyArray, Task
 
+SQUARED = ("root_mean_squared_error", "r2")
+"""Metrics of numbers that rank predictions as the squared error does."""
+_TIE = 1e-9
+"""Weight of the log loss beside a metric that it is not: so small that it only decides between equals."""
+_CELLS = 4_000_000
+"""Mixed outputs that are held at once."""
+
 
 class PoolProblem(Protocol):
-    """A loss of weights (m,) on the simplex."""
+    """A loss of weights on the simplex."""
 
     @property
     def n_members(self) -> int:
@@ -30,17 +39,17 @@ class PoolProblem(Protocol):
     def n_rows(self) -> int:
         """Number of rows."""
 
-    def loss(self, weights: AnyArray) -> float:
-        """Loss of the pool with these weights."""
+    def losses(self, weights: AnyArray) -> AnyArray:
+        """Loss (b,) of the pools with these weights (b, m)."""
 
     def alone(self) -> AnyArray:
         """Loss (m,) of each member."""
 
-    def greedy(self, steps: int, most: int) -> AnyArray:
-        """Weights by greedy selection, at most ``most`` above 0."""
+    def mean(self) -> RunningMean:
+        """A mean of members to add to, for greedy selection."""
 
     def convex(self) -> AnyArray:
-        """The best weights there are."""
+        """The best weights there are, where the loss is convex; else those of the task's own loss."""
 
     def of(self, members: AnyArray) -> PoolProblem:
         """The same for some members."""
@@ -49,11 +58,36 @@ class PoolProblem(Protocol):
         """The same for some rows, by number; a row may come more than once."""
 
 
-def pool_problem(inputs: Mapping[str, AnyArray], names: Sequence[str], y: AnyArray, task: Task) -> PoolProblem:
-    """The problem of a task: log loss for classes, squared error for numbers."""
+def pool_problem(
+    inputs: Mapping[str, AnyArray], names: Sequence[str], y: AnyArray, task: Task, metric: Scoring | None = None
+) -> PoolProblem:
+    """The problem of a task, or of a metric.
+
+    Parameters
+    ----------
+    inputs : mapping of str to ndarray (n, n_outputs)
+    names : sequence of str
+        Members, in the order of the weights.
+    y : ndarray (n,)
+    task : Task
+    metric : Scoring, optional
+        What is to be optimised; left out, log loss for classes and squared error for numbers.
+
+    Returns
+    -------
+    PoolProblem
+    """
     if task == "regression":
-        return _SquaredError(np.stack([np.asarray(inputs[name], np.float64)[:, 0] - y for name in names]))
-    return _LogLoss(np.stack([true_class(inputs[name], y) for name in names]))
+        values = np.stack([np.asarray(inputs[name], np.float64) for name in names])
+        squared = _SquaredError(values - y[:, None])
+        return squared if metric is None or metric.name in SQUARED else _Scored(values, y, metric, squared, 0.0)
+    surprise = _LogLoss(np.stack([true_class(inputs[name], y) for name in names]))
+    if metric is None or metric.name == "log_loss":
+        return surprise
+    outputs = np.stack([np.asarray(inputs[name], np.float64) for name in names])
+    if metric.name == "brier_score_loss":
+        return _SquaredError(outputs - np.eye(outputs.shape[2])[y])
+    return _Scored(outputs, y, metric, surprise, _TIE)
 
 
 class _LogLoss:
@@ -63,15 +97,14 @@ class _LogLoss:
         self._P = P
         self.n_members, self.n_rows = P.shape
 
-    def loss(self, weights: AnyArray) -> float:
-        return -float(np.log(weights @ self._P).mean())
+    def losses(self, weights: AnyArray) -> AnyArray:
+        return np.concatenate([log_losses(weights[part] @ self._P) for part in _parts(len(weights), self.n_rows)])
 
     def alone(self) -> AnyArray:
-        losses: AnyArray = -np.log(self._P).mean(axis=1)
-        return losses
+        return log_losses(self._P)
 
-    def greedy(self, steps: int, most: int) -> AnyArray:
-        return greedy(LogLossMean(self._P), self.n_members, steps, most)
+    def mean(self) -> RunningMean:
+        return LogLossMean(self._P)
 
     def convex(self) -> AnyArray:
         return convex_log_loss(self._P)
@@ -84,26 +117,28 @@ class _LogLoss:
 
 
 class _SquaredError:
-    """Weights for numbers: the errors (m, n) of the members."""
+    """Weights for numbers, or for probabilities by their Brier score: the errors (m, n, C) of the members."""
 
     def __init__(self, errors: AnyArray) -> None:
         self._errors = errors
-        self.n_members, self.n_rows = errors.shape
+        self.n_members, self.n_rows = errors.shape[:2]
 
     @cached_property
     def _gram(self) -> AnyArray:
         """Mean products (m, m) of the errors: all that a loss needs."""
-        gram: AnyArray = self._errors @ self._errors.T / self.n_rows
+        flat = self._errors.reshape(self.n_members, -1)
+        gram: AnyArray = flat @ flat.T / self.n_rows
         return gram
 
-    def loss(self, weights: AnyArray) -> float:
-        return float(weights @ self._gram @ weights)
+    def losses(self, weights: AnyArray) -> AnyArray:
+        found: AnyArray = np.einsum("bm,bm->b", weights @ self._gram, weights)
+        return found
 
     def alone(self) -> AnyArray:
         return np.diag(self._gram)
 
-    def greedy(self, steps: int, most: int) -> AnyArray:
-        return greedy(SquaredErrorMean(self._gram), self.n_members, steps, most)
+    def mean(self) -> RunningMean:
+        return SquaredErrorMean(self._gram)
 
     def convex(self) -> AnyArray:
         return convex_squared_error(self._gram)
@@ -113,3 +148,83 @@ class _SquaredError:
 
     def drawn(self, rows: AnyArray) -> _SquaredError:
         return _SquaredError(self._errors[:, rows])
+
+
+class _Scored:
+    """Weights for any metric: the outputs (m, n, C) of the members, and the problem of the task's own loss beside it.
+
+    Parameters
+    ----------
+    outputs : ndarray float64 (m, n, C)
+    y : ndarray (n,)
+    metric : Scoring
+    own : PoolProblem
+        Of the task's own loss: it stands in where the metric is not defined (a ROC area of one class only) and where
+        only a convex loss can be solved for.
+    tie : float
+        Weight of that loss beside the metric; metrics of labels are the same for many weights.
+    """
+
+    def __init__(self, outputs: AnyArray, y: AnyArray, metric: Scoring, own: PoolProblem, tie: float) -> None:
+        self._outputs = outputs
+        self._y = y
+        self._metric = metric
+        self._own = own
+        self._tie = tie
+        self.n_members, self.n_rows = outputs.shape[:2]
+
+    def losses(self, weights: AnyArray) -> AnyArray:
+        flat, shape = self._outputs.reshape(self.n_members, -1), self._outputs.shape[1:]
+        parts = _parts(len(weights), flat.shape[1])
+        found = np.concatenate([self._losses((weights[part] @ flat).reshape(-1, *shape)) for part in parts])
+        return found + self._tie * self._own.losses(weights) if self._tie else found
+
+    def _losses(self, mixed: AnyArray) -> AnyArray:
+        """Loss (b,) of mixed outputs (b, n, C)."""
+        scores = self._metric.scores(self._y, mixed)
+        return np.where(np.isfinite(scores), -scores if self._metric.direction == "maximize" else scores, np.inf)
+
+    def alone(self) -> AnyArray:
+        return self.losses(np.eye(self.n_members))
+
+    def mean(self) -> RunningMean:
+        if not np.isfinite(self.alone()).all():
+            return self._own.mean()
+        return _ScoredMean(self._outputs, self._losses, self._own.mean(), self._tie)
+
+    def convex(self) -> AnyArray:
+        return self._own.convex()
+
+    def of(self, members: AnyArray) -> _Scored:
+        return _Scored(self._outputs[members], self._y, self._metric, self._own.of(members), self._tie)
+
+    def drawn(self, rows: AnyArray) -> _Scored:
+        return _Scored(self._outputs[:, rows], self._y[rows], self._metric, self._own.drawn(rows), self._tie)
+
+
+class _ScoredMean:
+    """A running mean under any loss of mixed outputs, with another loss that decides between equals."""
+
+    def __init__(self, outputs: AnyArray, loss: Callable[[AnyArray], AnyArray], own: RunningMean, tie: float) -> None:
+        self._outputs = outputs
+        self._loss = loss
+        self._own = own
+        self._tie = tie
+        self._total = np.zeros(outputs.shape[1:])
+
+    def losses(self, step: int) -> AnyArray:
+        """Loss (m,) of the mean with each member added as the ``step``-th."""
+        parts = _parts(len(self._outputs), self._total.size)
+        found = np.concatenate([self._loss((self._outputs[part] + self._total) / step) for part in parts])
+        return found + self._tie * self._own.losses(step) if self._tie else found
+
+    def add(self, member: int) -> None:
+        """Add a member."""
+        self._total += self._outputs[member]
+        self._own.add(member)
+
+
+def _parts(n: int, width: int) -> Iterator[slice]:
+    """Slices of n weight vectors, so that no more than so many mixed outputs are held."""
+    size = max(1, _CELLS // max(width, 1))
+    return (slice(start, start + size) for start in range(0, n, size))

@@ -11,6 +11,7 @@ from pydantic import Field
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.coefficients import CoefficientFusion
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray, Task
@@ -52,7 +53,9 @@ class Stacking(CoefficientFusion):
         yield StackingParams(non_negative=False)
         yield StackingParams(per_class=True, regularisation=0.1)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Fit the meta-learner; nothing is drawn, so ``seed`` has no effect."""
         self._names = sorted(inputs)
         self._classes = task != "regression"

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
@@ -45,7 +46,9 @@ class Voting(WeightedFusion):
         yield VotingParams(votes="hard")
         yield VotingParams(votes="hard", softness=0.5)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Take the names; nothing else is learned."""
         self._keep(sorted(inputs), np.ones(len(inputs)))
         return self

@@ -25,6 +25,18 @@ def true_class(outputs: AnyArray, y: AnyArray) -> AnyArray:
     return np.maximum(outputs[np.arange(len(y)), y], FLOOR)
 
 
+def log_losses(P: AnyArray) -> AnyArray:
+    """Mean negative logarithm (b,) of probabilities (b, n) in [1e-15, 1].
+
+    The logarithm is taken of products of 16 rows at a time: exact to rounding, and nearly no logarithms.
+    """
+    b, n = P.shape
+    whole = n - n % _GROUP
+    products = np.multiply.reduce(P[:, :whole].reshape(b, _GROUP, -1), axis=1)
+    losses: AnyArray = -(np.log(products).sum(axis=1) + np.log(P[:, whole:]).sum(axis=1)) / n
+    return losses
+
+
 class RunningMean(Protocol):
     """The mean of the members added so far, for greedy selection."""
 

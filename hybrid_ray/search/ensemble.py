@@ -258,7 +258,7 @@ class Ensembler:
 
     def _fitted(self, combiner: DecisionFusion, names: Sequence[str], rows: AnyArray) -> DecisionFusion:
         inputs = self.library.members(names, rows)
-        return combiner.fit(inputs, self.library.y[rows], self.library.task, self._seed)
+        return combiner.fit(inputs, self.library.y[rows], self.library.task, self._seed, self.library.metric)
 
 
 def _combiner(recipe: Recipe) -> DecisionFusion:

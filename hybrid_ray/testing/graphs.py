@@ -19,6 +19,7 @@ from hybrid_ray.data.images import DecodeError, decode
 from hybrid_ray.estimators.base import EstimatorFamily, EstimatorTags, Model, Trial
 from hybrid_ray.extractors.base import Extractor, ExtractorTags
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.graph import Graph, Member, fit_chain
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS
@@ -213,7 +214,9 @@ class ToyMean(DecisionFusion):
         super().__init__(params)
         self.names = tuple(names)
 
-    def fit(self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0) -> Self:
+    def fit(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+    ) -> Self:
         """Remember the names."""
         self.names = tuple(sorted(inputs))
         return self

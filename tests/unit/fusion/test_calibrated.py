@@ -75,9 +75,9 @@ def test_the_answer_is_calibrated_on_rows_that_the_combiner_did_not_see(monkeypa
     seen = []
     plain = LinearPool.fit
 
-    def watched(self, given, codes, task, seed=0):
+    def watched(self, given, codes, task, seed=0, metric=None):
         seen.append(len(codes))
-        return plain(self, given, codes, task, seed)
+        return plain(self, given, codes, task, seed, metric)
 
     monkeypatch.setattr(LinearPool, "fit", watched)
     fit(inputs, y, result="isotonic")

@@ -104,7 +104,7 @@ class Pool(DecisionFusion):
 
     weights: ClassVar[dict] = {}
 
-    def fit(self, inputs, y, task, seed=0):
+    def fit(self, inputs, y, task, seed=0, metric=None):
         return self
 
     def combine(self, inputs):
