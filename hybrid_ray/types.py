@@ -18,6 +18,7 @@ REGRESSION: frozenset[Task] = frozenset({"regression"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
 Direction = Literal["maximize", "minimize"]
+SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 
 MODALITY_OF: Mapping[Kind, Modality] = {
     "image": "image",

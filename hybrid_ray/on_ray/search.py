@@ -29,6 +29,7 @@ from hybrid_ray.search.ensemble import (
     propose_ensemble,
 )
 from hybrid_ray.search.fits import Evaluator
+from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
@@ -162,10 +163,12 @@ def search_candidates(
             model_bytes=MODEL_BYTES + 8 * added,
         )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
+        space = CandidateSpace(plan, folded.dims)
+        points, most = starts(plan.sampler, space, portfolio(plan, folded.dims), plan.seed)
         search = BatchSearch(
-            make_optuna(CandidateSpace(plan, folded.dims), portfolio(plan, folded.dims), plan.sampler, plan.seed),
+            make_optuna(space, points, plan.sampler, plan.seed),
             book,
-            trials=plan.trials,
+            trials=min(plan.trials, most or plan.trials),
             batch=plan.batch,
             first=n_comparisons(plan),
             deterministic=plan.deterministic,
@@ -229,12 +232,12 @@ def search_ensembles(
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
         book = EnsembleBook(plan.scorer.direction)
+        space = EnsembleSpace(plan, len(trials))
+        points, most = starts(plan.sampler, space, ensemble_portfolio(plan, len(trials)), plan.seed)
         search = BatchSearch(
-            make_optuna(
-                EnsembleSpace(plan, len(trials)), ensemble_portfolio(plan, len(trials)), plan.sampler, plan.seed
-            ),
+            make_optuna(space, points, plan.sampler, plan.seed),
             book,
-            trials=plan.ensemble_trials,
+            trials=min(plan.ensemble_trials, most or plan.ensemble_trials),
             batch=plan.batch,
             first=plan.batch,
             deterministic=plan.deterministic,

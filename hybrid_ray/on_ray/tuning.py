@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import optuna
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -23,7 +22,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from hybrid_ray.on_ray.resources import SearchResources
 from hybrid_ray.quiet import quiet_optuna
+from hybrid_ray.search.samplers import make_sampler
 from hybrid_ray.search.trials import Told
+from hybrid_ray.types import SamplerName
 
 GAIN = "gain"
 """Name of the metric that Tune and Optuna see; higher is better."""
@@ -285,16 +286,13 @@ class Supply(tune.Callback):
 
 
 def make_optuna(
-    space: Callable[[Any], dict[str, Any]], points: list[dict[str, Any]], sampler: str, seed: int
+    space: Callable[[Any], dict[str, Any]], points: list[dict[str, Any]], sampler: SamplerName, seed: int
 ) -> OptunaSearch:
     """A seeded OptunaSearch over a define-by-run space, its good starts enqueued."""
     with quiet_optuna():
-        chosen: optuna.samplers.BaseSampler = (
-            optuna.samplers.RandomSampler(seed=seed)
-            if sampler == "random"
-            else optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return OptunaSearch(
+            space, metric=GAIN, mode="max", points_to_evaluate=points, sampler=make_sampler(sampler, seed)
         )
-        return OptunaSearch(space, metric=GAIN, mode="max", points_to_evaluate=points, sampler=chosen)
 
 
 def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) -> None:

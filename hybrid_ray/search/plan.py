@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from hybrid_ray.errors import SpecError
 from hybrid_ray.evaluation.metrics import Metric, get_metric
@@ -13,7 +13,7 @@ from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, SearchSpec, Spec
-from hybrid_ray.types import Modality, Task
+from hybrid_ray.types import Modality, SamplerName, Task
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class SearchPlan:
         Candidates proposed together.
     deterministic : bool
         Proposals and prunings only between batches.
-    sampler : {"tpe", "random"}
+    sampler : {"tpe", "cmaes", "gp", "random", "grid"}
     min_folds : int
         Folds that every candidate is given.
     reduction : float
@@ -91,7 +91,7 @@ class SearchPlan:
     trials: int = 32
     batch: int = 8
     deterministic: bool = True
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: SamplerName = "tpe"
     min_folds: int = 1
     reduction: float = 2.0
     ensemble_trials: int = 24

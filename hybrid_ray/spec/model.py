@@ -18,7 +18,7 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, Registry, nearest
 from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, refuse, split_faults
-from hybrid_ray.types import Kind, Task
+from hybrid_ray.types import Kind, SamplerName, Task
 
 SPEC_VERSION = 1
 """The newest spec format that this code reads."""
@@ -231,8 +231,8 @@ class SearchSpec(Section):
     """Candidates proposed together; part of what is searched, not of how many workers there are."""
     deterministic: bool = True
     """Proposals and prunings only between batches, so that any number of workers gives the same trials."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's sampler."""
+    sampler: SamplerName = "tpe"
+    """Who proposes, see docs/search.md; cmaes and gp learn from groups of parameters, grid ends with its points."""
     metric: str = "auto"
     """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
     estimators: tuple[EstimatorSpec, ...] = ()

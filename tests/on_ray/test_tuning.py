@@ -93,7 +93,7 @@ def make_search(
     )
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
 def test_the_same_seed_gives_the_same_trials_whoever_finishes_first(sampler):
     seen = []
     for lanes, seed in ((1, 0), (2, 1), (4, 2), (8, 3)):
