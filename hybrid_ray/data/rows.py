@@ -51,6 +51,11 @@ class Rows:
         return np.flatnonzero(self.split.test)
 
     @property
+    def n_training(self) -> int:
+        """Number of training rows."""
+        return int((self.split.fold >= 0).sum())
+
+    @property
     def n_outputs(self) -> int:
         """Number of classes, or 1."""
         return len(self.target.classes) if self.target.classes is not None else 1

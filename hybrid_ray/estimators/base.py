@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from hybrid_ray.estimators.streaming import Library, RowStream, Team
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import AnyArray, State, Task
 
@@ -43,6 +44,9 @@ class EstimatorTags:
         Float64 columns that a fit adds to each training row; the budget counts these too.
     max_rows : int or None
         Above this many training rows a fit is too slow to be tried.
+    streams : {"xgboost", "lightgbm"} or None
+        The library in which workers that each read a stream of rows fit one model together, by ``fit_stream``; None: a
+        fit needs its whole matrix.
     """
 
     tasks: frozenset[Task]
@@ -51,6 +55,12 @@ class EstimatorTags:
     pairs: int = 0
     columns: int = 0
     max_rows: int | None = None
+    streams: Library | None = None
+
+    def fit_bytes(self, n_rows: int, n_features: int) -> int:
+        """Memory that a fit takes beside its training matrix and the process itself, in bytes."""
+        matrix = 4.0 * self.copies * n_rows * n_features
+        return int(matrix) + 8 * (n_rows * self.columns + 2 * min(n_rows, self.pairs) ** 2)
 
 
 class EstimatorFamily(ABC):
@@ -96,3 +106,19 @@ class EstimatorFamily(ABC):
     @abstractmethod
     def load(cls, state: State) -> Model:
         """The fitted model back, bit-equal in its predictions."""
+
+    @classmethod
+    def fit_stream(cls, model: Model, stream: RowStream, team: Team) -> Model:
+        """A model like a fitted one, on rows that come as a stream: the same parameters, and the rounds that it found.
+
+        Called on every worker of a team at once, each with its own rows; every worker gets the same model. Only for
+        families whose ``tags.streams`` is set.
+
+        Parameters
+        ----------
+        model : Model
+            Fitted on a sample of the rows.
+        stream : RowStream
+        team : Team
+        """
+        raise TypeError(f"{cls.name}: only a family whose tags say streams can be fitted on one; fit it on a matrix")

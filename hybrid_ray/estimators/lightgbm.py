@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
+from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import BOTH, Task
@@ -50,7 +51,7 @@ class LightGBMParams(PluginParams):
 class LightGBM(OwnFamily):
     """Gradient boosting by LightGBM; held-out rows decide the number of rounds."""
 
-    tags = EstimatorTags(tasks=BOTH, copies=2.0)
+    tags = EstimatorTags(tasks=BOTH, copies=2.0, streams="lightgbm")
     Params = LightGBMParams
 
     @classmethod
@@ -104,6 +105,16 @@ class LightGBM(OwnFamily):
             n_jobs=threads,
             random_state=seed,
         )
+
+    @classmethod
+    def fit_stream(cls, model: Model, stream: RowStream, team: Team) -> Model:
+        """The same model on a stream of rows, with the rounds that a sample's held-out rows decided."""
+        from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
+        from hybrid_ray.estimators.models.streamed import fit_on_stream
+
+        if not isinstance(model, LightGBMClassifier | LightGBMRegressor):
+            raise TypeError(f"{cls.name}: a model to fit again must be one that the family built; got {type(model)}")
+        return fit_on_stream(model, stream, team)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

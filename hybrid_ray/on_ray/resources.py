@@ -388,6 +388,54 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.0f} MiB"
 
 
+@dataclass(frozen=True)
+class RefitResources:
+    """How the workers of a distributed fit run.
+
+    Attributes
+    ----------
+    workers : int
+    cpus : float
+        What one worker asks of Ray.
+    threads : int
+        Threads that it fits on.
+    memory : int
+        Bytes that a fit in one task may take instead.
+    """
+
+    workers: int
+    cpus: float
+    threads: int
+    memory: int
+
+
+def plan_refit(view: ClusterView, workers: int | None = None) -> RefitResources:
+    """Plan the workers that fit one model together: one a node with all its CPUs, or as many as are asked for.
+
+    Parameters
+    ----------
+    view : ClusterView
+    workers : int, optional
+        ``graph.refit_workers``.
+
+    Raises
+    ------
+    ResourceError
+        The cluster has no CPU, or does not hold so many workers.
+    """
+    _check_cpus(view)
+    nodes = [node for node in view.nodes if node.cpus > 0]
+    wanted = workers or len(nodes)
+    found, cpus = _largest_pool(view, view.cpus, wanted)
+    if found < wanted or cpus <= 0:
+        raise ResourceError(
+            f"graph.refit_workers: the cluster must hold all workers at the same time; got {wanted}, it holds {found} "
+            f"on {view.cpus:g} CPUs. Ask for fewer"
+        )
+    memory = int(max(node.memory for node in nodes) * SHARE_OF_MEMORY)
+    return RefitResources(wanted, cpus, max(int(cpus), 1), memory)
+
+
 def makespan(sizes: Sequence[int], workers: int) -> int:
     """Time that ``workers`` need for pieces of these sizes, taken in order by whoever is free."""
     ends = [0] * workers

@@ -173,7 +173,9 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     _keep_trials(job, found)
     if stop_after == "search":
         return _search_answer(job, found)
-    parts = parts_stage(job, features, trained, folded, found)
+    parts = parts_stage(job, features, trained, order, folded, found)
+    if parts.note:
+        resolved = resolved._replace(warnings=(*resolved.warnings, parts.note))
     composed = assemble(job, features, found, parts)
     with job.progress.stage("report"):
         report, outputs, y_test, path = write_report(job, features, trained, found, parts, composed, resolved)

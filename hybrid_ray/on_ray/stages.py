@@ -20,15 +20,19 @@ from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_memb
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
-from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
+from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
+from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction, plan_refit
 from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
+from hybrid_ray.on_ray.stream import TrainingRows, write_features
 from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, Place, RawRows, extract_rows, prepare_rows, settle
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.refit import refit_note
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore, run_prefix
 from hybrid_ray.types import AnyArray, Kind, Modality
 
 MEMBER = "member:"
@@ -222,8 +226,8 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
     strata = strata_of(job.rows.target.y[order.rows], job.rows.target.task)
     sampled = order.sample(strata, most / len(order.rows), job.spec.seed)
     return sampled, (
-        f"The search sees and the model is fitted on {len(sampled.rows)} of {len(order.rows)} training rows, drawn by "
-        f"class and fold: no more fit search.max_matrix, {job.spec.search.max_matrix:g} of the smallest object store."
+        f"The search sees {len(sampled.rows)} of {len(order.rows)} training rows, drawn by class and fold: no more fit "
+        f"search.max_matrix, {job.spec.search.max_matrix:g} of the smallest object store."
     )
 
 
@@ -347,15 +351,20 @@ class Parts:
         By member name.
     copies : dict of str to (Entry, ObjectRef of State)
         Fitted copies of trained extractors, by extractor key.
+    note : str
+        What each member was fitted on, where the search saw a sample; else empty.
     """
 
     levels: dict[str, Candidate]
     outputs: dict[str, AnyArray]
     members: dict[str, Any]
     copies: dict[str, tuple[Entry, Any]]
+    note: str = ""
 
 
-def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, found: Found) -> Parts:
+def parts_stage(
+    job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, found: Found
+) -> Parts:
     """Fit what the graph and the report need on the training rows, and predict the test rows with it, once."""
     bag = job.spec.graph.members == "bag"
     test_rows = job.rows.test_rows
@@ -375,7 +384,15 @@ def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, 
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)
     fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
-    refs = _distinct(wanted, found, material, fitting, job.root if bag else None)
+    by_key = {candidate.key: candidate for candidate in wanted.values()}
+    note = ""
+    if len(order.rows) < job.rows.n_training:
+        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting)
+    elif bag:
+        fitted = bag_members(by_key, found.candidates.chains, job.root, material, fitting)
+    else:
+        fitted = refit_members(by_key, material, fitting)
+    refs = {name: fitted[candidate.key] for name, candidate in wanted.items()}
     outputs: dict[str, AnyArray] = {}
     with job.progress.stage("graph", len(wanted)) as stage:
         for name, (_, answered) in refs.items():
@@ -383,19 +400,49 @@ def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, 
             stage.advance(1, wanted[name].label)
     entries = {key: (features.raw[n].entry, fit.state) for n, keyed in copies.items() for key, fit in keyed.items()}
     members = {name: refs[MEMBER + name][0] for name in found.ensemble.members}
-    return Parts(levels, outputs, members, entries)
+    return Parts(levels, outputs, members, entries, note)
 
 
-def _distinct(
-    wanted: Mapping[str, Candidate], found: Found, material: Material, fitting: Fitting, bag_root: StoreRoot | None
-) -> dict[str, tuple[Any, Any]]:
-    """Fit each distinct candidate once, however many names it stands under."""
-    by_key = {candidate.key: candidate for candidate in wanted.values()}
-    if bag_root is not None:
-        fitted = bag_members(by_key, found.candidates.chains, bag_root, material, fitting)
-    else:
-        fitted = refit_members(by_key, material, fitting)
-    return {name: fitted[candidate.key] for name, candidate in wanted.items()}
+def _from_sample(
+    job: Job,
+    features: Features,
+    material: Material,
+    order: FoldOrder,
+    folded: Folded,
+    found: Found,
+    candidates: Mapping[str, Candidate],
+    fitting: Fitting,
+) -> tuple[dict[str, tuple[Any, Any]], str]:
+    """Fit candidates, by their keys, where the search saw a sample; also what the report says of it."""
+    if job.spec.graph.members == "bag":
+        fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting)
+        return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
+    resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
+    n_rows, used = job.rows.n_training, used_extractors(candidates)
+    sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
+    with job.progress.stage("refit") as stage:
+        made = [name for name in material.copies if name in used]
+        job_uses = [material.copies[name][name].digest for name in made]
+        RunStore(job.root).use(job.run_id, features=job_uses)
+        for name in made:
+            stage.note(name)
+            sizes = [piece.n_rows for piece in job.source.pieces]
+            fit = material.copies[name][name]
+            sets[name] = write_features(
+                features.raw[name], fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus
+            )
+        rows = TrainingRows.of(
+            job.root,
+            sets,
+            ray.put(job.rows.target.y),
+            ray.put(job.rows.split.fold >= 0),
+            job.rows.target.task,
+            job.rows.n_outputs,
+        )
+        refits = plan_refits(candidates, rows, n_rows, resources.memory)
+        prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)
+        fitted = refit_on_all(candidates, refits, rows, material, fitting, resources, prefix, stage)
+    return fitted, refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
 
 
 def used_extractors(members: Mapping[str, Candidate]) -> set[str]:

@@ -254,6 +254,8 @@ class GraphSpec(Section):
     members: Literal["auto", "bag", "refit"] = "auto"
     """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when extractors are
     trained, else refit."""
+    refit_workers: int | None = Field(None, ge=1)
+    """Workers that fit one member together where the search saw a sample only; left out, one a node."""
     golden: Literal["rows", "synthetic", "none"] = "rows"
     """Rows kept in the artifact whose predictions are checked at load."""
     golden_rows: int = Field(8, ge=1, le=64)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any, Self
 
 import lightgbm
+import numpy as np
 
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.types import AnyArray, FloatArray, State
 
 BLOB = "model.txt"
+BIN_ROWS, BIN_CELLS = 200_000, 2**24
+"""Rows, and values, at most that a worker's bins are made from; they lie in its memory three times meanwhile."""
 
 
 class LightGBMBoosted(Boosted):
@@ -30,15 +34,8 @@ class LightGBMBoosted(Boosted):
         """LightGBM's objective, metric and number of classes."""
         raise NotImplementedError
 
-    def _train(
-        self,
-        X: FloatArray,
-        y: AnyArray,
-        weights: AnyArray | None,
-        rounds: int,
-        held: tuple[FloatArray, AnyArray, AnyArray | None] | None,
-    ) -> tuple[Any, int]:
-        settings = {
+    def _settings(self, n_features: int, threads: int) -> dict[str, Any]:
+        return {
             **self._objective(),
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
@@ -48,8 +45,8 @@ class LightGBMBoosted(Boosted):
             "feature_fraction": self.colsample_bytree,
             "lambda_l2": self.reg_lambda,
             "extra_trees": self.extra_trees,
-            "max_bin": bins(X.shape[1]),
-            "num_threads": self.n_jobs,
+            "max_bin": bins(n_features),
+            "num_threads": threads,
             "seed": self.random_state,
             "deterministic": True,
             # Chosen here, because LightGBM chooses by timing both, which is not deterministic.
@@ -57,6 +54,16 @@ class LightGBMBoosted(Boosted):
             "feature_pre_filter": False,
             "verbosity": -1,
         }
+
+    def _train(
+        self,
+        X: FloatArray,
+        y: AnyArray,
+        weights: AnyArray | None,
+        rounds: int,
+        held: tuple[FloatArray, AnyArray, AnyArray | None] | None,
+    ) -> tuple[Any, int]:
+        settings = self._settings(X.shape[1], self.n_jobs)
         train = lightgbm.Dataset(X, y, weight=weights, params=settings)
         if held is None:
             booster = lightgbm.train(settings, train, rounds)
@@ -66,8 +73,17 @@ class LightGBMBoosted(Boosted):
             stop = lightgbm.early_stopping(self.patience, verbose=False, min_delta=MIN_GAIN)
             booster = lightgbm.train(settings, train, rounds, valid_sets=[judges], callbacks=[stop])
             best = int(booster.best_iteration) or rounds
-        # What is kept is what answers: the text form, read back.
-        return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=best)), best
+        return _answering(booster, best), best
+
+    def train_stream(self, stream: RowStream, y: AnyArray, weights: AnyArray | None, team: Team) -> Any:
+        """Binned in one pass over the rows after another that looks at a sample: a byte of each value is held."""
+        settings = self._settings(stream.n_features, team.threads)
+        settings["bin_construct_sample_cnt"] = min(BIN_ROWS, max(BIN_CELLS // stream.n_features, 1000))
+        if team.size > 1:
+            settings |= {"tree_learner": "data", "pre_partition": True, **team.network}
+        train = lightgbm.Dataset(_Rows(stream), y, weight=weights, params=settings)
+        rounds = int(self.rounds_[0])
+        return _answering(lightgbm.train(settings, train, rounds), rounds)
 
     def _outputs(self, X: FloatArray) -> AnyArray:
         outputs: AnyArray = self.booster_.predict(X, num_threads=self.n_jobs)
@@ -87,6 +103,50 @@ class LightGBMBoosted(Boosted):
         except (KeyError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
             raise ArtifactError(f"{BLOB}: must be a booster that LightGBM reads; got {error}") from error
         return model
+
+
+def _answering(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
+    """What is kept is what answers: the text form, read back."""
+    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+
+
+class _Rows(lightgbm.Sequence):
+    """Rows of a stream by their number, as LightGBM asks for them: upwards, and then once more from the first."""
+
+    batch_size = 16_384
+
+    def __init__(self, stream: RowStream) -> None:
+        self._stream = stream
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._batches = iter(self._stream)
+        self._first = 0
+        self._batch = np.empty((0, self._stream.n_features), np.float32)
+
+    def _from(self, row: int) -> FloatArray:
+        """The rest of a batch, from a row on."""
+        if row < self._first:
+            self._rewind()
+        while row >= self._first + len(self._batch):
+            self._first += len(self._batch)
+            self._batch = next(self._batches)
+        return self._batch[row - self._first :]
+
+    def __len__(self) -> int:
+        return len(self._stream.labels)
+
+    def __getitem__(self, rows: int | slice | list[int]) -> AnyArray:
+        if isinstance(rows, list):
+            raise TypeError("rows of a stream are read upwards; got a list of them")
+        if not isinstance(rows, slice):
+            return self._from(rows)[0].astype(np.float64)
+        parts: list[FloatArray] = []
+        start = rows.start
+        while start < rows.stop:
+            parts.append(self._from(start)[: rows.stop - start])
+            start += len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class LightGBMClassifier(LightGBMBoosted, BoostedClassifier):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import xgboost
@@ -9,6 +11,7 @@ import xgboost
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.types import AnyArray, FloatArray, State
 
 BLOB = "model.ubj"
@@ -30,15 +33,8 @@ class XGBoosted(Boosted):
         """XGBoost's objective, metric and number of classes."""
         raise NotImplementedError
 
-    def _train(
-        self,
-        X: FloatArray,
-        y: AnyArray,
-        weights: AnyArray | None,
-        rounds: int,
-        held: tuple[FloatArray, AnyArray, AnyArray | None] | None,
-    ) -> tuple[Any, int]:
-        settings = {
+    def _settings(self, n_features: int, device: str, threads: int) -> dict[str, Any]:
+        return {
             **self._objective(),
             "eta": self.learning_rate,
             "max_depth": self.max_depth,
@@ -47,12 +43,22 @@ class XGBoosted(Boosted):
             "colsample_bytree": self.colsample_bytree,
             "lambda": self.reg_lambda,
             "tree_method": "hist",
-            "max_bin": bins(X.shape[1]),
-            "device": self.device,
-            "nthread": self.n_jobs,
+            "max_bin": bins(n_features),
+            "device": device,
+            "nthread": threads,
             "seed": self.random_state,
             "verbosity": 0,
         }
+
+    def _train(
+        self,
+        X: FloatArray,
+        y: AnyArray,
+        weights: AnyArray | None,
+        rounds: int,
+        held: tuple[FloatArray, AnyArray, AnyArray | None] | None,
+    ) -> tuple[Any, int]:
+        settings = self._settings(X.shape[1], self.device, self.n_jobs)
         train = xgboost.QuantileDMatrix(X, y, weight=weights, max_bin=settings["max_bin"], nthread=self.n_jobs)
         if held is None:
             return xgboost.train(settings, train, rounds, verbose_eval=False), rounds
@@ -69,6 +75,16 @@ class XGBoosted(Boosted):
         )
         best = int(booster.best_iteration) + 1
         return booster[:best], best
+
+    def train_stream(self, stream: RowStream, y: AnyArray, weights: AnyArray | None, team: Team) -> Any:
+        """By external memory: pages of binned values lie on the disk, of each row only its gradient is held.
+
+        Always on CPUs. Other workers are met in the communicator that the caller has opened.
+        """
+        settings = self._settings(stream.n_features, "cpu", team.threads)
+        pages = _Pages(stream, y, weights, team.folder)
+        train = xgboost.ExtMemQuantileDMatrix(pages, max_bin=settings["max_bin"], nthread=team.threads)
+        return xgboost.train(settings, train, int(self.rounds_[0]), verbose_eval=False)
 
     def _outputs(self, X: FloatArray) -> AnyArray:
         outputs: AnyArray = self.booster_.inplace_predict(X)
@@ -91,6 +107,29 @@ class XGBoosted(Boosted):
         if "device" in state.meta["params"]:
             model.set_params(device="cpu")
         return model
+
+
+class _Pages(xgboost.DataIter):
+    """Batches of a stream as XGBoost asks for them: several times over the rows, then never again."""
+
+    def __init__(self, stream: RowStream, y: AnyArray, weights: AnyArray | None, folder: Path) -> None:
+        super().__init__(cache_prefix=str(folder / "pages"))
+        self._stream = stream
+        self._y, self._weights = y, weights
+        self.reset()
+
+    def reset(self) -> None:
+        self._batches = iter(self._stream)
+        self._start = 0
+
+    def next(self, input_data: Callable[..., Any]) -> bool:
+        batch = next(self._batches, None)
+        if batch is None:
+            return False
+        rows = slice(self._start, self._start + len(batch))
+        self._start = rows.stop
+        input_data(data=batch, label=self._y[rows], weight=None if self._weights is None else self._weights[rows])
+        return True
 
 
 class XGBoostClassifier(XGBoosted, BoostedClassifier):

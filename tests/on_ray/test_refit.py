@@ -1,0 +1,101 @@
+"""A fit by workers that stream the store's shards is the fit on the matrix."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.graph import Chain, fit_chain
+from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet
+from hybrid_ray.on_ray.refit import fit_on_stream
+from hybrid_ray.on_ray.resources import RefitResources
+from hybrid_ray.on_ray.stream import TrainingRows
+from hybrid_ray.store.chain import read_chain, write_chain
+from hybrid_ray.store.features import FeatureCache
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import Block
+
+N, SHARD = 3000, 100
+
+
+def put_features(root: StoreRoot, name: str, values: np.ndarray, present: np.ndarray) -> FeatureSet:
+    cache = FeatureCache(root, name.encode().hex().ljust(32, "0"))
+    shards = []
+    for start in range(0, len(values), SHARD):
+        rows = slice(start, start + SHARD)
+        digests = np.zeros((len(values[rows]), 16), np.uint8)
+        digests[:, :8] = np.arange(start, start + len(digests), dtype=np.uint64).view(np.uint8).reshape(-1, 8)
+        key = cache.shard_key(digests)
+        cache.write_shard(key, digests, Block(values[rows], present[rows]))
+        shards.append((key, len(digests)))
+    stats = ExtractionStats(len(values), 0, len(values), 0, 0, 0.0)
+    return FeatureSet(name, cache.fingerprint, tuple(shards), values.shape[1], stats, ())
+
+
+@pytest.fixture(scope="module")
+def made(cluster, tmp_path_factory):
+    rng = np.random.default_rng(0)
+    root = StoreRoot(str(tmp_path_factory.mktemp("refit") / "store"))
+    a = rng.normal(size=(N, 4)).astype(np.float32)
+    b = rng.normal(size=(N, 3)).astype(np.float32)
+    there = rng.random(N) < 0.8
+    b[~there] = 0.0
+    y = (a[:, 0] + b[:, 0] + rng.normal(0, 0.5, N) > 0).astype(np.int64)
+    blocks = {"a": Block(a, np.ones(N, bool)), "b": Block(b, there)}
+    sets = {name: put_features(root, name, block.values, block.present) for name, block in blocks.items()}
+    training = rng.random(N) < 0.8
+    training[:250] = False  # shards without a training row
+    rows = TrainingRows.of(root, sets, ray.put(y), ray.put(training), "binary", 2)
+    return root, blocks, y, training, rows
+
+
+def on(rows: np.ndarray, family: str, blocks: dict[str, Block], y: np.ndarray) -> tuple[Candidate, Chain]:
+    params = {"n_estimators": 30, "learning_rate": 0.2, "refit_rows": 10_000}
+    candidate = Candidate(("a", "b"), "concat", family, params=params)
+    taken = {name: block.take(rows) for name, block in blocks.items()}
+    return candidate, fit_chain(candidate, taken, y[rows], task="binary", n_outputs=2, seed=0)
+
+
+def log_loss(chain: Chain, blocks: dict[str, Block], y: np.ndarray, rows: np.ndarray) -> float:
+    outputs = chain.predict({name: block.take(rows) for name, block in blocks.items()})
+    return float(-np.log(outputs[np.arange(len(rows)), y[rows]]).mean())
+
+
+@pytest.mark.parametrize(
+    "family, workers",
+    [
+        ("xgboost", 2),
+        pytest.param("xgboost", 1, marks=pytest.mark.slow),
+        pytest.param("lightgbm", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_workers_fit_what_one_process_fits(made, family, workers, all_free):
+    root, blocks, y, training, rows = made
+    known, held = np.flatnonzero(training), np.flatnonzero(~training)
+    candidate, small = on(known[::12], family, blocks, y)
+    end = f"runs/r/chains/{family}-{workers}"
+    write_chain(root, f"{end}-sample", small)
+    course = fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(workers, 2 / workers, 1, 0))
+    assert len(course.batches) >= workers
+    assert course.counts == tuple(np.bincount(y[known]))
+    grown = read_chain(root, end)
+    assert grown.model.rounds_ == small.model.rounds_
+    _, whole = on(known, family, blocks, y)
+    ours, theirs, sample = (log_loss(chain, blocks, y, held) for chain in (grown, whole, small))
+    assert ours < sample - 0.01  # all rows know more than a twelfth of them
+    assert abs(ours - theirs) < 0.04
+    assert all_free()
+
+
+@pytest.mark.slow
+def test_a_shard_that_was_lost_is_named(made):
+    root, blocks, y, training, rows = made
+    candidate, small = on(np.flatnonzero(training)[::12], "xgboost", blocks, y)
+    write_chain(root, "runs/r/chains/lost-sample", small)
+    lost = dataclasses.replace(rows.sets["a"], shards=(*rows.sets["a"].shards[:-1], ("f" * 32, SHARD)))
+    broken = dataclasses.replace(rows, sets={**rows.sets, "a": lost})
+    with pytest.raises(RunFailedError, match=r"features of a: every shard must be as it was written; f+ in .* damaged"):
+        fit_on_stream(broken, candidate, "runs/r/chains/lost-sample", "runs/r/chains/lost", RefitResources(1, 1, 1, 0))
