@@ -1,4 +1,4 @@
-"""The composed graph: extractors → feature fusion → estimators → decision fusion, as one plain object.
+"""The composed graph: extractors → preparation → feature fusion → estimators → decision fusion, as one plain object.
 
 In-process prediction, batch prediction on Ray Data and the answer of Ray Serve all run this code.
 """
@@ -16,6 +16,8 @@ from hybrid_ray.errors import DataError
 from hybrid_ray.estimators.base import Model
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
+from hybrid_ray.preparation.base import Preparation
+from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
 from hybrid_ray.types import AnyArray, Batch, Block, Kind, Prepared, Task
 
@@ -43,6 +45,11 @@ class Chain:
         Number of classes, or 1.
     transform : {"none", "log"}
         What was done to a numeric label; undone in ``predict``.
+    steps : tuple of Preparation
+        Fitted; applied in order before the fusion.
+    prior : tuple of float
+        By entry of ``codes``: what a probability is multiplied with, so that the share of each class is that of the
+        training rows before they were resampled; empty: nothing is.
     """
 
     inputs: dict[str, str]
@@ -52,10 +59,12 @@ class Chain:
     codes: tuple[int, ...]
     n_outputs: int
     transform: TargetTransform = "none"
+    steps: tuple[Preparation, ...] = ()
+    prior: tuple[float, ...] = ()
 
     def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
         """Outputs float64 (n, n_outputs) from blocks by extractor key: probabilities, or values."""
-        X = self.fusion.combine({name: blocks[key] for name, key in self.inputs.items()})
+        X = self.fusion.combine(transformed(self.steps, {name: blocks[key] for name, key in self.inputs.items()}))
         outputs = np.zeros((len(X), self.n_outputs), np.float64)
         if not len(X):
             return outputs
@@ -63,7 +72,7 @@ class Chain:
             values = np.asarray(self.model.predict(X), np.float64).reshape(len(X), 1)
             return np.expm1(values) if self.transform == "log" else values
         proba: AnyArray = self.model.predict_proba(X)  # type: ignore[attr-defined]
-        outputs[:, list(self.codes)] = proba
+        outputs[:, list(self.codes)] = with_prior(proba, self.prior) if self.prior else proba
         return outputs
 
 
@@ -79,7 +88,7 @@ def fit_chain(
     transform: TargetTransform = "none",
     keys: Mapping[str, str] | None = None,
 ) -> Chain:
-    """Fit a candidate on training rows.
+    """Fit a candidate on training rows: its steps first, each on what those before it made of the rows.
 
     Parameters
     ----------
@@ -102,7 +111,9 @@ def fit_chain(
     -------
     Chain
     """
-    inputs = {name: blocks[name] for name in candidate.blocks}
+    chosen = {name: blocks[name] for name in candidate.blocks}
+    rows = prepare_training(candidate.steps, chosen, y, task, seed)
+    inputs, y = rows.blocks, rows.y
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
     fusion.fit(inputs, y, seed=seed)
@@ -115,6 +126,9 @@ def fit_chain(
     else:
         present, dense = np.unique(y, return_inverse=True)
         codes = tuple(int(c) for c in present)
+        if rows.weights:
+            dense_weights = {position: rows.weights[code] for position, code in enumerate(codes)}
+            X, dense = emphasise(model, X, dense, dense_weights, seed)
         model.fit(X, dense)
     return Chain(
         inputs={name: (keys or {}).get(name, name) for name in candidate.blocks},
@@ -124,6 +138,8 @@ def fit_chain(
         codes=codes,
         n_outputs=n_outputs,
         transform=transform,
+        steps=rows.steps,
+        prior=rows.prior,
     )
 
 

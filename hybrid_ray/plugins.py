@@ -6,8 +6,8 @@ import importlib
 from functools import cache
 from importlib.metadata import entry_points
 
-_BUILTIN = ("hybrid_ray.extractors", "hybrid_ray.estimators", "hybrid_ray.fusion")
-_GROUPS = ("hybrid_ray.extractors", "hybrid_ray.estimators", "hybrid_ray.fusions")
+_BUILTIN = ("hybrid_ray.extractors", "hybrid_ray.estimators", "hybrid_ray.fusion", "hybrid_ray.preparation")
+_GROUPS = ("hybrid_ray.extractors", "hybrid_ray.estimators", "hybrid_ray.fusions", "hybrid_ray.preparations")
 
 
 @cache

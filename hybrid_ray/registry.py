@@ -88,3 +88,4 @@ class Registry(Generic[T]):
 EXTRACTORS: Registry[Any] = Registry("extractor")
 ESTIMATORS: Registry[Any] = Registry("estimator")
 FUSIONS: Registry[Any] = Registry("fusion")
+PREPARATIONS: Registry[Any] = Registry("preparation")

@@ -11,7 +11,7 @@ from typing import Any
 from hybrid_ray.errors import HybridRayError
 from hybrid_ray.on_ray.cluster import connect
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS
 from hybrid_ray.store.root import StoreRoot
 
 PACKAGES = (
@@ -37,7 +37,7 @@ def _packages() -> str:
 
 def _plugins() -> str:
     load_plugins()
-    return "; ".join(f"{r.role}s: {', '.join(r.names())}" for r in (EXTRACTORS, ESTIMATORS, FUSIONS))
+    return "; ".join(f"{r.role}s: {', '.join(r.names())}" for r in (EXTRACTORS, ESTIMATORS, FUSIONS, PREPARATIONS))
 
 
 def _gpu() -> str:

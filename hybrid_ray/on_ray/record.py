@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.card import data_card
 from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
@@ -228,7 +229,7 @@ def _candidates(found: Found) -> list[CandidateRow]:
             label=trial.candidate.label,
             blocks=list(trial.candidate.blocks),
             estimator=trial.candidate.estimator,
-            params={**trial.candidate.params, **{f"fusion.{k}": v for k, v in trial.candidate.fusion_params.items()}},
+            params=_params(trial.candidate),
             oof=trial.score,
             folds=trial.folds_done,
             pruned=trial.pruned,
@@ -237,6 +238,15 @@ def _candidates(found: Found) -> list[CandidateRow]:
         )
         for trial in [*ranked, *stopped]
     ]
+
+
+def _params(candidate: Candidate) -> dict[str, Any]:
+    """All parameters of a candidate under names that tell whose they are; a step without any is there as ``true``."""
+    steps: dict[str, Any] = {}
+    for step in candidate.steps:
+        steps |= {f"prepare.{step['name']}": True}
+        steps |= {f"prepare.{step['name']}.{k}": v for k, v in step["params"].items()}
+    return {**candidate.params, **{f"fusion.{k}": v for k, v in candidate.fusion_params.items()}, **steps}
 
 
 def _fold_tests(job: Job, found: Found) -> FoldTests | None:

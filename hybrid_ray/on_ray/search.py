@@ -31,7 +31,7 @@ from hybrid_ray.search.ensemble import (
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES
-from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.plan import SearchPlan, copies_of
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
@@ -159,7 +159,7 @@ def search_candidates(
             plan,
             plan.trials,
             matrix_bytes=n_rows * sum(folded.dims.values()) * 4,
-            copies=max(tag.copies for tag in tags),
+            copies=copies_of(plan.preparations, max(tag.copies for tag in tags)),
             model_bytes=MODEL_BYTES + 8 * added,
         )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())

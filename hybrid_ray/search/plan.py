@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -11,9 +11,12 @@ from hybrid_ray.evaluation.metrics import Metric, get_metric
 from hybrid_ray.fusion.defaults import default_combiners
 from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS, FUSIONS
-from hybrid_ray.spec import EstimatorSpec, FusionSpec, SearchSpec, Spec
+from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
+from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
 from hybrid_ray.types import Modality, SamplerName, Task
+
+STEP_COPIES = 3.0
+"""Copies of the training rows that a preparation makes: what it looks at side by side, scaled, and what it gives."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,15 @@ class Choice:
         Parameters that the user set: never searched.
     search : bool
         False: the other parameters have their defaults; True: they are searched.
+    always : bool
+        A preparation that every candidate takes.
     """
 
     key: str
     name: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
     search: bool = True
+    always: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class SearchPlan:
         Modality of each extractor id.
     estimators, fusions, combiners : tuple of Choice
         Learners, feature-level fusions and decision-level fusions to try.
+    preparations : tuple of Choice
+        Steps that a candidate may take, in order.
     seed : int
     trials : int
         Candidates to try.
@@ -87,6 +95,7 @@ class SearchPlan:
     estimators: tuple[Choice, ...]
     fusions: tuple[Choice, ...]
     combiners: tuple[Choice, ...]
+    preparations: tuple[Choice, ...] = ()
     seed: int = 0
     trials: int = 32
     batch: int = 8
@@ -131,7 +140,7 @@ class SearchPlan:
             The metric does not serve the task.
         """
         search = spec.search
-        faults = _faults(search, task)
+        faults = _faults(search, task, modality_of)
         if not modality_of:
             faults.append("extractors: must be resolved before a search; got none")
         if faults:
@@ -145,6 +154,7 @@ class SearchPlan:
             estimators=_choices(search.estimators),
             fusions=_choices(search.fusions) or (Choice("concat", "concat"),),
             combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
+            preparations=_choices(search.preparations),
             seed=spec.seed,
             trials=search.trials,
             batch=search.batch,
@@ -172,13 +182,21 @@ class SearchPlan:
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Self:
         """The plan that ``to_json`` wrote."""
-        lists = {
-            name: tuple(Choice(**entry) for entry in form[name]) for name in ("estimators", "fusions", "combiners")
-        }
+        roles = ("estimators", "fusions", "combiners", "preparations")
+        lists = {name: tuple(Choice(**entry) for entry in form[name]) for name in roles}
         return cls(**{**form, **lists, "blocks": tuple(form["blocks"])})
 
 
-def _choices(entries: Sequence[EstimatorSpec | FusionSpec]) -> tuple[Choice, ...]:
+def copies_of(preparations: Sequence[Choice], learning: float) -> float:
+    """Copies of the training rows that a fit makes which takes every step, and whose learner makes ``learning``."""
+    grown = 1.0
+    for choice in preparations:
+        plugin = PREPARATIONS.get(choice.name)
+        grown *= plugin(plugin.Params.model_validate(dict(choice.fixed))).growth
+    return (learning + (STEP_COPIES if preparations else 0.0)) * grown
+
+
+def _choices(entries: Sequence[EstimatorSpec | FusionSpec | PreparationSpec]) -> tuple[Choice, ...]:
     """Entries of the spec with keys that differ: ``svm``, ``svm2``."""
     seen: dict[str, int] = {}
     choices = []
@@ -186,23 +204,36 @@ def _choices(entries: Sequence[EstimatorSpec | FusionSpec]) -> tuple[Choice, ...
         seen[entry.name] = seen.get(entry.name, 0) + 1
         key = entry.name if seen[entry.name] == 1 else f"{entry.name}{seen[entry.name]}"
         fixed = entry.params.model_dump(mode="json", exclude_unset=True)
-        choices.append(Choice(key, entry.name, fixed, entry.search))
+        always = isinstance(entry, PreparationSpec) and entry.always
+        choices.append(Choice(key, entry.name, fixed, entry.search, always))
     return tuple(choices)
 
 
-def _faults(search: SearchSpec, task: Task) -> list[str]:
-    """What cannot be searched for this task."""
+def _faults(search: SearchSpec, task: Task, blocks: Collection[str]) -> list[str]:
+    """What cannot be searched for this task, with these blocks."""
     load_plugins()
-    served = [
-        (f"search.estimators[{i}].name", entry.name, ESTIMATORS.get(entry.name).tags.tasks)
-        for i, entry in enumerate(search.estimators)
-    ] + [
-        (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks)
-        for i, entry in enumerate(search.ensemble.combiners)
-    ]
+    served = (
+        [
+            (f"search.estimators[{i}].name", entry.name, ESTIMATORS.get(entry.name).tags.tasks)
+            for i, entry in enumerate(search.estimators)
+        ]
+        + [
+            (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks)
+            for i, entry in enumerate(search.ensemble.combiners)
+        ]
+        + [
+            (f"search.preparations[{i}].name", entry.name, PREPARATIONS.get(entry.name).tasks)
+            for i, entry in enumerate(search.preparations)
+        ]
+    )
     faults = [
         f"{path}: must serve the task {task}; got {name!r}, which serves {sorted(tasks)}"
         for path, name, tasks in served
         if task not in tasks
+    ] + [
+        f"search.preparations[{i}].params.blocks: must be ids of extractors, {sorted(blocks)}; got {name!r}"
+        for i, entry in enumerate(search.preparations)
+        for name in getattr(entry.params, "blocks", None) or ()
+        if blocks and name not in blocks
     ]
     return faults if search.estimators else ["search.estimators: must be resolved before a search; got none", *faults]

@@ -1,4 +1,4 @@
-"""The space of candidates: which extractors, put together how, learned by what, with which parameters.
+"""The space of candidates: which extractors, prepared and put together how, learned by what, with which parameters.
 
 One define-by-run function serves sampling and replaying alike: a trial that already has values gives them back.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.plan import Choice, SearchPlan
 
 QUICK = ("logistic", "ridge", "hist_gradient_boosting", "lightgbm", "xgboost")
@@ -77,12 +77,14 @@ def propose(trial: Trial, plan: SearchPlan, dims: Mapping[str, int]) -> Candidat
     fused, learned = _tried(trial, "fusion", fusion), _tried(trial, "estimator", estimator)
     fusion_params = FUSIONS.get(fusion.name).space(fused, chosen) if fusion.search else {}
     params = ESTIMATORS.get(estimator.name).space(learned, plan.task) if estimator.search else {}
+    steps = tuple(_step(trial, plan, choice) for choice in plan.preparations if _takes(trial, choice))
     return Candidate(
         blocks=blocks,
         fusion=fusion.name,
         estimator=estimator.name,
         fusion_params={**fusion_params, **fusion.fixed},
         params={**params, **estimator.fixed},
+        steps=steps,
     )
 
 
@@ -90,8 +92,9 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     """Good starts, best first, as points of ``propose``.
 
     First the subsets of ``cover``, all with the task's quickest strong family, so that a report has each modality
-    alone; then the best start of every family on all blocks, the other starts of the fusions, and the second best start
-    of every family. It is the same for any number of trials: a longer search begins with the shorter one.
+    alone; then the best start of every family on all blocks, the other starts of the fusions, each preparation by its
+    best start, and the second best start of every family. Only the points of a preparation take one that need not be
+    taken. It is the same for any number of trials: a longer search begins with the shorter one.
 
     Parameters
     ----------
@@ -116,6 +119,8 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     others = list(_starts_of_fusions(plan, plan.blocks, dims))[1:]
     learner = (quick, _starts_of_family(plan, quick)[0])
     points += [_point(plan, plan.blocks, fusion, learner) for fusion in others]
+    fusion = next(_starts_of_fusions(plan, plan.blocks, dims))
+    points += [_point(plan, plan.blocks, fusion, learner, taken=choice) for choice in plan.preparations]
     points += [point for family in plan.estimators for point in start(plan.blocks, family, rank=1)]
     return _distinct(points)
 
@@ -163,6 +168,16 @@ def _tried(trial: Trial, role: str, choice: Choice) -> PrefixedTrial:
     return PrefixedTrial(trial, f"{role}.{choice.key}.", choice.fixed)
 
 
+def _takes(trial: Trial, choice: Choice) -> bool:
+    return choice.always or bool(trial.suggest_categorical(f"prepare.{choice.key}", [True, False]))
+
+
+def _step(trial: Trial, plan: SearchPlan, choice: Choice) -> dict[str, Any]:
+    tried = _tried(trial, "prepare", choice)
+    params = PREPARATIONS.get(choice.name).space(tried, plan.task) if choice.search else {}
+    return {"name": choice.name, "params": {**params, **choice.fixed}}
+
+
 def _quickest(choices: Sequence[Choice]) -> Choice:
     ranked = [choice for name in QUICK for choice in choices if choice.name == name]
     return ranked[0] if ranked else choices[0]
@@ -183,14 +198,30 @@ def _starts_of_fusions(
 
 
 def _point(
-    plan: SearchPlan, blocks: tuple[str, ...], fusion: tuple[Choice, Point], estimator: tuple[Choice, Point]
+    plan: SearchPlan,
+    blocks: tuple[str, ...],
+    fusion: tuple[Choice, Point],
+    estimator: tuple[Choice, Point],
+    taken: Choice | None = None,
 ) -> Point:
     """The values that make ``propose`` give a candidate, under the names it will ask for."""
     point: Point = {}
     for i, name in enumerate(plan.blocks):
         if i < len(plan.blocks) - 1 or any(point.values()):
             point[f"use.{name}"] = name in blocks
-    return point | _chosen("fusion", plan.fusions, *fusion) | _chosen("estimator", plan.estimators, *estimator)
+    point |= _chosen("fusion", plan.fusions, *fusion) | _chosen("estimator", plan.estimators, *estimator)
+    for choice in plan.preparations:
+        point |= _prepared(plan, choice, choice.always or choice == taken)
+    return point
+
+
+def _prepared(plan: SearchPlan, choice: Choice, taken: bool) -> Point:
+    """What the search is told of a preparation: that it is not taken, or its best start."""
+    point: Point = {} if choice.always else {f"prepare.{choice.key}": taken}
+    if not taken or not choice.search:
+        return point
+    start = PREPARATIONS.get(choice.name).portfolio(plan.task)[0]
+    return point | {f"prepare.{choice.key}.{name}": v for name, v in start.items() if name not in choice.fixed}
 
 
 def _chosen(role: str, choices: Sequence[Choice], choice: Choice, start: Point) -> Point:

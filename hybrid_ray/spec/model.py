@@ -16,7 +16,7 @@ from pydantic import (
 
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, Registry, nearest
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
 from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, refuse, split_faults
 from hybrid_ray.types import Kind, SamplerName, Task
 
@@ -135,6 +135,15 @@ class CombinerSpec(FusionSpec):
     level: ClassVar[str] = "decision"
 
 
+class PreparationSpec(SearchedSpec):
+    """One step before the feature-level fusion; the search decides whether a candidate takes it."""
+
+    registry: ClassVar[Registry[Any]] = PREPARATIONS
+
+    always: bool = False
+    """True: every candidate takes it."""
+
+
 class SplitSpec(Section):
     """How rows are divided into training rows and test rows, and training rows into folds."""
 
@@ -237,6 +246,8 @@ class SearchSpec(Section):
     """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
     estimators: tuple[EstimatorSpec, ...] = ()
     """Families in the search; left out, a good default set for the task and the number of rows."""
+    preparations: tuple[PreparationSpec, ...] = ()
+    """Steps on the training rows of each fold, in this order: each is taken by a candidate or not; left out, none."""
     fusions: tuple[FusionSpec, ...] = ()
     """Feature-level fusions in the search; left out, concat."""
     halving: HalvingSpec = HalvingSpec()

@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.spec.model import CombinerSpec, EstimatorSpec, ExtractorSpec, FusionSpec, PluginSpec, Spec
+from hybrid_ray.spec.model import (
+    CombinerSpec,
+    EstimatorSpec,
+    ExtractorSpec,
+    FusionSpec,
+    PluginSpec,
+    PreparationSpec,
+    Spec,
+)
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,7 +29,7 @@ def spec_schema() -> dict[str, Any]:
     load_plugins()
     schema = Spec.model_json_schema(mode="validation")
     definitions: dict[str, Any] = schema["$defs"]
-    for section in (ExtractorSpec, EstimatorSpec, FusionSpec, CombinerSpec):
+    for section in (ExtractorSpec, EstimatorSpec, PreparationSpec, FusionSpec, CombinerSpec):
         definitions[section.__name__] = _plugin_schema(section, definitions)
     return {"$schema": DIALECT, "$id": "hybrid_ray/spec", **schema}
 

@@ -3,7 +3,7 @@
     manifest.json              what it is, the digest of every file, the versions of packages; put last
     golden.json                golden rows and their outputs
     extractors/<n>/            state of each extractor: state.json, tensors.safetensors, files in native formats
-    members/<m>/<n>/           each chain: chain.json, fusion/, model/
+    members/<m>/<n>/           each chain: chain.json, fusion/, model/, steps/<n>/
     decision/                  state of the decision-level fusion
 
 Paths in the manifest are relative to its folder: an artifact may be moved, copied, or taken out of its store.

@@ -10,13 +10,21 @@ from hybrid_ray.errors import ArtifactError
 from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.graph import Chain, TargetTransform
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.preparation.base import Preparation
+from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.store.records import from_json, to_json
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import FileInfo, Files, file_info, pack_state, read_state
 from hybrid_ray.store.verified import VerifiedFiles
 
 CHAIN_FILE = "chain.json"
+
+
+class _Step(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    params: dict[str, Any]
 
 
 class _Head(BaseModel):
@@ -29,25 +37,30 @@ class _Head(BaseModel):
     codes: list[int]
     n_outputs: int
     transform: TargetTransform
+    steps: list[_Step] = []
+    prior: list[float] = []
     files: dict[str, FileInfo]
 
 
 def pack_chain(chain: Chain) -> dict[str, bytes]:
     """Files of a chain by path; ``chain.json`` stands last and has the digests of the others."""
     parts = {"fusion": chain.fusion.get_state(), "model": ESTIMATORS.get(chain.family).dump(chain.model)}
+    parts |= {f"steps/{n}": step.get_state() for n, step in enumerate(chain.steps)}
     files = {f"{part}/{name}": data for part, state in parts.items() for name, data in pack_state(state).items()}
-    files[CHAIN_FILE] = to_json(
-        {
-            "inputs": chain.inputs,
-            "fusion": chain.fusion.name,
-            "fusion_params": chain.fusion.params.model_dump(mode="json"),
-            "family": chain.family,
-            "codes": list(chain.codes),
-            "n_outputs": chain.n_outputs,
-            "transform": chain.transform,
-            "files": {path: file_info(data) for path, data in files.items()},
-        }
-    )
+    head: dict[str, Any] = {
+        "inputs": chain.inputs,
+        "fusion": chain.fusion.name,
+        "fusion_params": chain.fusion.params.model_dump(mode="json"),
+        "family": chain.family,
+        "codes": list(chain.codes),
+        "n_outputs": chain.n_outputs,
+        "transform": chain.transform,
+        "files": {path: file_info(data) for path, data in files.items()},
+    }
+    if chain.steps:
+        head["steps"] = [{"name": s.name, "params": s.params.model_dump(mode="json")} for s in chain.steps]
+        head["prior"] = list(chain.prior)
+    files[CHAIN_FILE] = to_json(head)
     return files
 
 
@@ -95,6 +108,10 @@ def read_chain(root: Files, prefix: str) -> Chain:
     fusion = fusion_class.from_state(
         fusion_class.Params.model_validate(head.fusion_params), read_state(files, f"{prefix}/fusion")
     )
+    if head.prior and len(head.prior) != len(head.codes):
+        raise ArtifactError(
+            f"{prefix}/{CHAIN_FILE}: prior must have a factor a class, {len(head.codes)}; got {len(head.prior)}"
+        )
     return Chain(
         inputs=dict(head.inputs),
         fusion=fusion,
@@ -103,4 +120,11 @@ def read_chain(root: Files, prefix: str) -> Chain:
         codes=tuple(head.codes),
         n_outputs=head.n_outputs,
         transform=head.transform,
+        steps=tuple(_read_step(files, f"{prefix}/steps/{n}", step) for n, step in enumerate(head.steps)),
+        prior=tuple(head.prior),
     )
+
+
+def _read_step(files: Files, prefix: str, step: _Step) -> Preparation:
+    plugin: type[Preparation] = PREPARATIONS.get(step.name)
+    return plugin.from_state(plugin.Params.model_validate(step.params), read_state(files, prefix))

@@ -69,7 +69,8 @@ def make_graph(encoder: Path) -> Graph:
         "table": fitted("tabular", table, {}, batch, y),
     }
     blocks = {key: extractor.transform(batch) for key, extractor in extractors.items()}
-    refit = Candidate(("pixels", "words", "sentences", "table"), "concat", "logistic")
+    steps = tuple({"name": name, "params": {}} for name in ("clip", "unskew", "weigh_classes"))
+    refit = Candidate(("pixels", "words", "sentences", "table"), "concat", "logistic", steps=steps)
     bag = Candidate(("cnn", "table"), "concat", "hist_gradient_boosting")
     made: dict[str, Any] = {"task": "multiclass", "n_outputs": 3, "seed": 0}
     chains = []

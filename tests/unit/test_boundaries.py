@@ -15,7 +15,7 @@ RANKS = {
     "quiet": 0, "seeding": 0,
     "console": 1, "spec": 1,
     "data": 2,
-    "estimators": 3, "extractors": 3, "fusion": 3,
+    "estimators": 3, "extractors": 3, "fusion": 3, "preparation": 3,
     "candidate": 4, "evaluation": 4,
     "graph": 5,
     "store": 6,

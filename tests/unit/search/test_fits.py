@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.registry import PREPARATIONS
 from hybrid_ray.search.fits import Evaluator, FitFailedError, Setting, clear_chains, fit_fold, recall
-from hybrid_ray.store.chain import read_chain
+from hybrid_ray.store.chain import pack_chain, read_chain
 from hybrid_ray.types import Block
 
 FREE = (None, None, None)
@@ -56,6 +57,29 @@ def test_labels_of_held_out_rows_do_not_reach_their_predictions(folded, setting)
     np.testing.assert_array_equal(
         fit_fold(GOOD, folded, 2, setting).outputs, fit_fold(GOOD, replace(folded, y=y), 2, setting).outputs
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["clip", "drop_outliers", "filter_labels", "oversample", "smote", "undersample", "unskew", "weigh_classes"]
+)
+def test_no_step_sees_a_held_out_row_or_its_label(folded, setting, name):
+    """Other held-out rows and labels change nothing that was fitted, to the last bit."""
+    held = folded.held_out(1)
+    other = {}
+    for key, block in folded.frozen.items():
+        values = block.values.copy()
+        values[held] = 1e3 * np.random.default_rng(9).lognormal(size=values[held].shape)
+        other[key] = Block(values, block.present)
+    y = folded.y.copy()
+    y[held] = 0
+    changed = replace(folded, frozen=other, y=y)
+    params = next(iter(PREPARATIONS.get(name).examples())).model_dump(exclude={"blocks"}, exclude_unset=True)
+    candidate = replace(GOOD, steps=({"name": name, "params": params},))
+    there, here = (fit_fold(candidate, rows, 1, setting) for rows in (folded, changed))
+    assert pack_chain(there.chain) == pack_chain(here.chain)
+    assert len(there.outputs) == 60
+    plain = fit_fold(GOOD, folded, 1, setting).outputs
+    assert not np.array_equal(there.outputs, plain) or name in ("clip", "unskew")
 
 
 def test_one_who_learns_by_heart_scores_no_better_than_chance(make_folded, make_plan, ledger):

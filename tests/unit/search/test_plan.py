@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hybrid_ray.errors import BadInputError, SpecError
-from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.plan import STEP_COPIES, Choice, SearchPlan, copies_of
 from hybrid_ray.spec import Spec
 
 
@@ -82,3 +82,37 @@ def test_what_is_not_resolved_is_refused():
 def test_a_metric_of_another_task_is_refused():
     with pytest.raises(BadInputError, match="got 'rmse', which serves regression"):
         SearchPlan.of(spec_of({"estimators": ["knn"], "metric": "rmse"}, task="auto"), MODALITIES, "multiclass", 10)
+
+
+def test_preparations_are_kept_in_order_and_survive_json():
+    search = {
+        "estimators": ["knn"],
+        "preparations": ["smote", {"name": "clip", "params": {"tail": 0.1}, "always": True}],
+    }
+    plan = SearchPlan.of(spec_of(search), MODALITIES, "multiclass", 10)
+    assert [(c.key, dict(c.fixed), c.always) for c in plan.preparations] == [
+        ("smote", {}, False),
+        ("clip", {"tail": 0.1}, True),
+    ]
+    assert SearchPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert SearchPlan.of(spec_of({"estimators": ["knn"]}), MODALITIES, "multiclass", 10).preparations == ()
+
+
+def test_preparations_of_another_task_or_of_unknown_blocks_are_refused_with_their_places():
+    search = {
+        "estimators": ["knn"],
+        "preparations": ["clip", "smote", {"name": "clip", "params": {"blocks": ["table"]}}],
+    }
+    with pytest.raises(SpecError) as raised:
+        SearchPlan.of(spec_of(search, task="regression"), MODALITIES, "regression", 1)
+    assert raised.value.faults == (
+        "search.preparations[1].name: must serve the task regression; got 'smote', which serves "
+        "['binary', 'multiclass']",
+        "search.preparations[2].params.blocks: must be ids of extractors, ['pixels', 'words']; got 'table'",
+    )
+
+
+def test_memory_is_planned_for_the_rows_that_steps_add():
+    grown = (Choice("clip", "clip"), Choice("smote", "smote", {"growth": 2.0}))
+    assert copies_of((), 3.0) == 3.0
+    assert copies_of(grown, 3.0) == (3.0 + STEP_COPIES) * 2.0

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import optuna
 import pytest
 
-from hybrid_ray.registry import ESTIMATORS, FUSIONS
+from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.plan import Choice
 from hybrid_ray.search.space import PrefixedTrial, cover, n_comparisons, portfolio, propose
 
@@ -139,3 +141,48 @@ def test_a_plugin_sees_its_own_names_only():
     assert prefixed.suggest_float("rate", 0, 1) == 0.5
     assert prefixed.suggest_categorical("kind", ["tree", "line"]) == "tree"
     assert trial.names == ["estimator.x.depth", "estimator.x.rate"]
+
+
+PREPARED = (Choice("clip", "clip"), Choice("smote", "smote", {"neighbours": 3}))
+
+
+def test_without_preparations_nothing_is_asked_and_no_candidate_has_steps(plan):
+    for point in portfolio(plan, DIMS):
+        assert propose(Asked(point), plan, DIMS).steps == ()
+        assert not any(name.startswith("prepare") for name in point)
+
+
+def test_starts_take_no_preparation_but_for_one_each(plan):
+    prepared = replace(plan, preparations=PREPARED)
+    points = portfolio(prepared, DIMS)
+    candidates = [propose(Asked(point), prepared, DIMS) for point in points]
+    assert all(sorted(point) == sorted(set(point)) for point in points)
+    plain = [c.key for c in candidates if not c.steps]
+    assert plain == [propose(Asked(point), plan, DIMS).key for point in portfolio(plan, DIMS)]
+    taken = [c for c in candidates if c.steps]
+    assert [[step["name"] for step in c.steps] for c in taken] == [["clip"], ["smote"]]
+    assert all(c.blocks == plan.blocks and c.estimator == "logistic" for c in taken)
+    assert taken[1].steps[0]["params"] == {"ratio": 1.0, "correct": True, "neighbours": 3}
+    assert n_comparisons(prepared) == n_comparisons(plan)
+    assert not any(c.steps for c in candidates[: n_comparisons(prepared)])
+
+
+def test_preparations_are_sampled_in_their_order_with_their_parameters(plan):
+    prepared = replace(plan, preparations=PREPARED)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = set()
+    for _ in range(60):
+        trial = study.ask()
+        candidate = propose(trial, prepared, DIMS)
+        for step in candidate.steps:
+            PREPARATIONS.get(step["name"]).Params.model_validate(step["params"])
+        assert "prepare.smote.neighbours" not in trial.params
+        found.add(tuple(step["name"] for step in candidate.steps))
+    assert found == {(), ("clip",), ("smote",), ("clip", "smote")}
+
+
+def test_a_preparation_for_all_is_not_asked_for(plan):
+    always = replace(plan, preparations=(Choice("clip", "clip", {"tail": 0.02}, search=False, always=True),))
+    for point in portfolio(always, DIMS):
+        assert propose(Asked(point), always, DIMS).steps == ({"name": "clip", "params": {"tail": 0.02}},)
+        assert not any(name.startswith("prepare") for name in point)

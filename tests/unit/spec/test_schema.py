@@ -4,7 +4,7 @@ import jsonschema
 import pytest
 
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS
 from hybrid_ray.spec import load_spec, spec_schema
 from hybrid_ray.spec.schema import DIALECT
 
@@ -26,7 +26,7 @@ def test_it_says_its_dialect(schema):
     assert schema["$schema"] == DIALECT
 
 
-@pytest.mark.parametrize("registry", [EXTRACTORS, ESTIMATORS, FUSIONS], ids=lambda r: r.role)
+@pytest.mark.parametrize("registry", [EXTRACTORS, ESTIMATORS, FUSIONS, PREPARATIONS], ids=lambda r: r.role)
 def test_every_parameter_of_every_plugin_is_in_it_with_a_description(schema, registry):
     load_plugins()
     for name, plugin in registry.items():
@@ -59,6 +59,7 @@ def test_every_reference_leads_somewhere(schema):
         {},
         {"extractors": ["pixels", {"name": "tfidf", "params": {"words": 1}, "columns": ["a"]}]},
         {"search": {"estimators": ["logistic", {"name": "knn", "params": {"n_neighbors": 3}, "search": False}]}},
+        {"search": {"preparations": ["clip", {"name": "smote", "params": {"neighbours": 3}, "always": True}]}},
         {"search": {"ensemble": {"combiners": ["voting", {"name": "linear_pool", "params": {"solver": "cmaes"}}]}}},
         {"data": {"path": ["/a.csv", "/b.csv"], "label": "y", "columns": {"a": "image"}}},
     ],
@@ -76,6 +77,8 @@ def test_what_is_good_is_good_to_both(validator, part):
         {"extractors": [{"name": "pixels", "params": {"words": 1}}]},
         {"extractors": [{"name": "tfidf", "params": {"words": "many"}}]},
         {"search": {"estimators": [{"name": "logistic", "params": {"c": 1}}]}},
+        {"search": {"preparations": ["clipp"]}},
+        {"search": {"preparations": [{"name": "smote", "params": {"k": 3}}]}},
         {"search": {"ensemble": {"combiners": ["none_such"]}}},
         {"search": {"ensemble": {"combiners": ["concat"]}}},
         {"search": {"ensemble": {"combiners": [{"name": "linear_pool", "params": {"solver": "grid"}}]}}},

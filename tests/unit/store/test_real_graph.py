@@ -34,6 +34,9 @@ SMALL = {
     "hist_gradient_boosting": {"n_estimators": 5},
     "svm": {},
 }
+STEPS = tuple({"name": name, "params": {}} for name in ("clip", "unskew", "drop_outliers", "smote", "weigh_classes"))
+PREPARED = ("logistic", "xgboost")
+"""Families whose chains have steps in front."""
 
 
 def build(n: int = 60) -> Graph:
@@ -56,7 +59,8 @@ def build(n: int = 60) -> Graph:
         extractors[key], blocks[key.partition("@")[0]] = extractor, extractor.block(prepared)
     members = []
     for family, params in SMALL.items():
-        candidate = Candidate(tuple(blocks), "concat", family, {"pca": 6} if family == "svm" else {}, params)
+        steps = STEPS if family in PREPARED else ()
+        candidate = Candidate(tuple(blocks), "concat", family, {"pca": 6} if family == "svm" else {}, params, steps)
         keys = {"cnn": "cnn@0"}
         chain = fit_chain(candidate, blocks, y, task="multiclass", n_outputs=3, seed=0, keys=keys)
         members.append(Member(family, candidate, [chain]))

@@ -1,0 +1,23 @@
+"""Built-in preparation of training rows, registered by import."""
+
+from hybrid_ray.preparation import (
+    clip,
+    drop_outliers,
+    filter_labels,
+    oversample,
+    smote,
+    undersample,
+    unskew,
+    weigh_classes,
+)
+
+__all__ = [
+    "clip",
+    "drop_outliers",
+    "filter_labels",
+    "oversample",
+    "smote",
+    "undersample",
+    "unskew",
+    "weigh_classes",
+]
