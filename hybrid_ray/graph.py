@@ -198,9 +198,12 @@ class Graph:
         return len(self.classes) if self.classes is not None else 1
 
     def setup(self, device: str = "cpu") -> None:
-        """Load every extractor on a device."""
-        for extractor in self.extractors.values():
-            extractor.setup(device)
+        """Load every extractor on a device; copies of one extractor load what they share once."""
+        for first, *others in self.groups().values():
+            self.extractors[first].setup(device)
+            for key in others:
+                self.extractors[key].adopt(self.extractors[first])
+                self.extractors[key].setup(device)
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Extractor id to the keys of its copies (``cnn`` to ``cnn@0``, ``cnn@1``): copies share one ``prepare``."""
@@ -216,7 +219,9 @@ class Graph:
 
     def blocks(self, group: str, prepared: Prepared) -> dict[str, Block]:
         """Blocks of all copies of one extractor, by extractor key."""
-        return {key: self.extractors[key].block(prepared) for key in self.groups()[group]}
+        keys = self.groups()[group]
+        rows = self.extractors[keys[0]].shared(prepared) if len(keys) > 1 else prepared
+        return {key: self.extractors[key].block(rows) for key in keys}
 
     def extract(self, batch: Batch) -> dict[str, Block]:
         """Blocks of a batch, by extractor key."""

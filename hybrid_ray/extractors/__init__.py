@@ -1,5 +1,23 @@
 """Built-in extractors, registered by import."""
 
-from hybrid_ray.extractors import _cnn, _pixels, _tabular, _tfidf, _torchvision, _transformers
+from hybrid_ray.extractors import (
+    _cnn,
+    _pixels,
+    _tabular,
+    _tfidf,
+    _torchvision,
+    _transformers,
+    _tuned_torchvision,
+    _tuned_transformers,
+)
 
-__all__ = ["_cnn", "_pixels", "_tabular", "_tfidf", "_torchvision", "_transformers"]
+__all__ = [
+    "_cnn",
+    "_pixels",
+    "_tabular",
+    "_tfidf",
+    "_torchvision",
+    "_transformers",
+    "_tuned_torchvision",
+    "_tuned_transformers",
+]

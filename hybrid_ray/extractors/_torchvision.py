@@ -217,11 +217,27 @@ class TorchvisionExtractor(PretrainedExtractor):
         outputs = []
         with torch.inference_mode():
             for start in range(0, len(pixels), chunk):
-                output = self._net(self._normalised(pixels[start : start + chunk]))
+                output = self._net(self.normalised(pixels[start : start + chunk]))
                 outputs.append(output.flatten(1) if output.ndim == 2 else output.mean(dim=(2, 3)))
             return to_features(torch.cat(outputs)[:n])
 
-    def _normalised(self, pixels: AnyArray) -> torch.Tensor:
+    @property
+    def network(self) -> nn.Module:
+        """The network without its last layer, as it runs; ``setup`` loaded it."""
+        assert self._net is not None, "setup must be called first"
+        return self._net
+
+    @property
+    def device(self) -> str:
+        """Where the network is; empty before ``setup``."""
+        return self._device
+
+    @property
+    def side(self) -> int:
+        """Side of the square that the network sees."""
+        return self._view().crop
+
+    def normalised(self, pixels: AnyArray) -> torch.Tensor:
         """uint8 (k, side, side, 3) as the network wants it: (k, 3, side, side), channels last in memory."""
         import torch
 

@@ -135,17 +135,23 @@ def body_shapes(model: str) -> tuple[dict[str, tuple[int, ...]], str]:
     return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}, head
 
 
+@cache
+def n_features(model: str) -> int:
+    """Width of a network's last hidden layer."""
+    return build(model, empty=True)[2]
+
+
 def load(model: str, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, int]:
     """A network in fp32 with the weights of a state dict that fits it, and its number of features."""
     import torch
 
-    net, _, n_features = build(model, empty=True)
+    net, _, width = build(model, empty=True)
     expected = net.state_dict()
     kept = {name: tensors[name] if name in tensors else torch.zeros((), dtype=torch.long) for name in expected}
     net.load_state_dict(kept, assign=True)
     if hasattr(net, "transform_input"):
         setattr(net, "transform_input", True)  # noqa: B010 - torchvision's GoogLeNet and Inception weights want it
-    return net.float().requires_grad_(False), n_features
+    return net.float().requires_grad_(False), width
 
 
 def random(model: str, seed: int) -> tuple[nn.Module, int]:
@@ -154,8 +160,8 @@ def random(model: str, seed: int) -> tuple[nn.Module, int]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net, _, n_features = build(model, empty=False)
-    return net.requires_grad_(False), n_features
+        net, _, width = build(model, empty=False)
+    return net.requires_grad_(False), width
 
 
 def fuse_batch_norm(net: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors._transformers_files import PACKAGE, WHERE, Encoder, find_encoder, state_folder
-from hybrid_ray.extractors._transformers_net import check_weights, load_network
+from hybrid_ray.extractors._transformers_net import check_weights, load_network, mask_of, n_layers, pool, told_width
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.passes import fixed_passes, packed_passes
@@ -83,6 +83,39 @@ class TransformersExtractor(PretrainedExtractor):
         """The installed encoder packages, on one column."""
         for package, _ in installed_encoders():
             yield TransformersParams(model=f"{PACKAGE}{package}", max_length=32, precision="fp32"), {"text": "text"}
+
+    # ------------------------------------------------------------------ what ``tuned_transformers`` builds on
+
+    @property
+    def network(self) -> nn.Module:
+        """The network; ``setup`` loaded it."""
+        assert self._net is not None, "setup must be called first"
+        return self._net
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder's files and use."""
+        return self._encoder()
+
+    @property
+    def device(self) -> str:
+        """Where the network is; empty before ``setup``."""
+        return self._device
+
+    @property
+    def n_layers(self) -> int | None:
+        """Layers of the encoder, as its configuration tells; None when it does not, or comes out of a saved graph."""
+        return n_layers(self._encoder()) if self._state is None else None
+
+    @property
+    def told_width(self) -> int | None:
+        """Width of the hidden layer, as the configuration tells; None when it does not, or out of a saved graph."""
+        return told_width(self._encoder()) if self._state is None else None
+
+    def texts(self, items: Mapping[str, AnyArray]) -> list[str]:
+        """Texts (k,) of tokens, as far as these tell."""
+        ids, lengths = items[IDS], items[LENGTHS]
+        return self._tokenizer().decode_batch([row[:n].tolist() for row, n in zip(ids, lengths, strict=True)])
 
     # ------------------------------------------------------------------ files
 
@@ -205,42 +238,32 @@ class TransformersExtractor(PretrainedExtractor):
         """Vectors of texts, pass by pass, answers put back in order."""
         import torch
 
-        ids, lengths = items[IDS], items[LENGTHS]
-        if self.format_on(self._device) == "fp32":
-            passes = list(packed_passes(lengths, _TOKENS[self._device]))
-        else:
-            passes = list(fixed_passes(lengths, _FIXED_TOKENS[self._device], self._encoder().max_length))
-        blank = self._pad_id()
-        outputs = []
+        assert self._net is not None
+        own = self._encoder()
+        order, outputs = [], []
         with torch.inference_mode():
-            for texts, rows, width in passes:
-                tokens = np.full((rows, width), blank, np.int64)
-                tokens[: len(texts), : ids.shape[1]] = ids[texts, :width]
-                sizes = np.ones(rows, np.int64)
-                sizes[: len(texts)] = lengths[texts]
-                outputs.append(self._pass(tokens, sizes)[: len(texts)])
+            for texts, tokens, sizes in self.passes(items):
+                hidden = self._net(input_ids=tokens, attention_mask=mask_of(tokens, sizes)).last_hidden_state
+                outputs.append(pool(hidden, sizes, own.pooling, own.normalize)[: len(texts)])
+                order.append(texts)
             in_passes = to_features(torch.cat(outputs))
         features = np.empty_like(in_passes)
-        features[np.concatenate([texts for texts, _, _ in passes])] = in_passes
+        features[np.concatenate(order)] = in_passes
         return features
 
-    def _pass(self, ids: AnyArray, lengths: AnyArray) -> torch.Tensor:
-        """Pooled vectors (k, d) of texts padded to one width."""
-        import torch
-        from torch.nn.functional import normalize
-
-        assert self._net is not None
-        tokens, sizes = to_tensor(ids, self._device), to_tensor(lengths, self._device)
-        mask = torch.arange(tokens.shape[1], device=self._device)[None, :] < sizes[:, None]
-        hidden = self._net(input_ids=tokens, attention_mask=mask.to(torch.int64)).last_hidden_state
-        own = self._encoder()
-        if own.pooling == "cls":
-            pooled = hidden[:, 0]
-        elif own.pooling == "last":
-            pooled = hidden[torch.arange(len(sizes), device=self._device), sizes - 1]
+    def passes(self, items: Mapping[str, AnyArray]) -> Iterator[tuple[AnyArray, torch.Tensor, torch.Tensor]]:
+        """Texts that go through the network together: positions (k,), tokens (>= k, width), lengths; blanks last."""
+        ids, lengths = items[IDS], items[LENGTHS]
+        if self.format_on(self._device) == "fp32":
+            passes = packed_passes(lengths, _TOKENS[self._device])
         else:
-            pooled = (hidden * mask[:, :, None]).sum(dim=1, dtype=torch.float32) / sizes[:, None]
-        return normalize(pooled.float(), dim=1) if own.normalize else pooled.float()
+            passes = fixed_passes(lengths, _FIXED_TOKENS[self._device], self._encoder().max_length)
+        for texts, rows, width in passes:
+            tokens = np.full((rows, width), self._pad_id(), np.int64)
+            tokens[: len(texts), : ids.shape[1]] = ids[texts, :width]
+            sizes = np.ones(rows, np.int64)
+            sizes[: len(texts)] = lengths[texts]
+            yield texts, to_tensor(tokens, self._device), to_tensor(sizes, self._device)
 
     # ------------------------------------------------------------------ state
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.extractors._transformers_files import WHERE, Encoder
+from hybrid_ray.extractors._transformers_files import WHERE, Encoder, Pooling
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -96,6 +97,39 @@ def load_network(folder: Path) -> nn.Module:
         )
     net: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
     return net.float().eval().requires_grad_(False)
+
+
+def mask_of(rows: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """The attention mask int64 (k, width) of texts of some lengths; ``rows`` is (k, width, ...)."""
+    import torch
+
+    inside = torch.arange(rows.shape[1], device=rows.device)[None, :] < sizes[:, None]
+    return inside.to(torch.int64)
+
+
+def pool(hidden: torch.Tensor, sizes: torch.Tensor, pooling: Pooling, normalized: bool) -> torch.Tensor:
+    """Vectors float32 (k, d) of texts from the vectors of their tokens (k, width, d)."""
+    import torch
+    from torch.nn.functional import normalize
+
+    if pooling == "cls":
+        pooled = hidden[:, 0]
+    elif pooling == "last":
+        pooled = hidden[torch.arange(len(sizes), device=hidden.device), sizes - 1]
+    else:
+        mask = mask_of(hidden, sizes)
+        pooled = (hidden * mask[:, :, None]).sum(dim=1, dtype=torch.float32) / sizes[:, None]
+    return normalize(pooled.float(), dim=1) if normalized else pooled.float()
+
+
+def n_layers(encoder: Encoder) -> int | None:
+    """Layers that an encoder's configuration tells of; None when it does not."""
+    return _said(json.loads((encoder.folder / "config.json").read_text()), _DEPTH)
+
+
+def told_width(encoder: Encoder) -> int | None:
+    """Length of a token's vector, as the configuration tells it; None when it does not."""
+    return _said(json.loads((encoder.folder / "config.json").read_text()), ("hidden_size", "d_model", "dim", "n_embd"))
 
 
 def _unusable(folder: Path, error: Exception) -> BadInputError:

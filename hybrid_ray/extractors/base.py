@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from pydantic import ValidationError
@@ -36,6 +36,9 @@ class ExtractorTags:
         True when its features are worth keeping in the feature cache.
     gpu : bool
         True when it runs faster on a GPU.
+    spreads : bool
+        True when its training can be resumed, and spread over several workers: ``fit`` then calls
+        ``FitContext.conduct``.
     version : int
         Raised when the code changes what comes out: part of the fingerprint.
     """
@@ -47,7 +50,15 @@ class ExtractorTags:
     supervised: bool = False
     costly: bool = True
     gpu: bool = False
+    spreads: bool = False
     version: int = 1
+
+
+class Conductor(Protocol):
+    """Carries out a training, on one worker or several, and gives what was learned."""
+
+    def __call__(self, training: Any) -> dict[str, AnyArray]:
+        """Arrays by name; ``training`` is the extractor's own description of what is to be done."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,15 @@ class FitContext:
     seed : int
     threads : int
         CPU threads it may use.
+    conduct : Conductor or None
+        Where a training that can be spread or resumed is carried out; None: here, from the start.
     """
 
     task: Task
     n_outputs: int
     seed: int = 0
     threads: int = 1
+    conduct: Conductor | None = None
 
 
 class Extractor(ABC):
@@ -125,6 +139,25 @@ class Extractor(ABC):
     def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
         """Learn from training rows: ``y`` is (n,), class codes or floats, one a row, missing rows included."""
         raise TypeError(f"{self.name}: only a trained extractor has fit; this one is frozen")
+
+    def before_fits(self, prepared: Prepared, most_bytes: int | None = None) -> Prepared:
+        """What the fits of several folds on these rows have in common, done once for all; default: nothing.
+
+        Called after ``setup``; ``fit`` and ``extract`` take the answer as they take what ``prepare`` gave. An answer of
+        more than ``most_bytes`` bytes is not given: the rows come back as they were.
+        """
+        return prepared
+
+    def shared(self, prepared: Prepared) -> Prepared:
+        """What the fitted copies of one extractor have in common, done once a batch for all; default: nothing."""
+        return prepared
+
+    def adopt(self, copy: Extractor) -> None:  # noqa: B027 - an optional hook
+        """Use, in place of one's own, what a copy that is set up already has in common with this one."""
+
+    def learned(self) -> State:
+        """What ``fit`` learned, for a place where the weights that ``params`` names are at hand; default: all."""
+        return self.get_state()
 
     @abstractmethod
     def get_state(self) -> State:

@@ -384,6 +384,53 @@ def plan_search(
     )
 
 
+SHARE_OF_STORE = 0.25
+"""Part of the smallest object store that what the fits of an extractor have in common may take."""
+
+
+def shared_bytes(view: ClusterView) -> int:
+    """Bytes that what the fits of an extractor have in common may take: every node that fits holds a copy."""
+    return int(SHARE_OF_STORE * min((node.object_store for node in view.nodes), default=0))
+
+
+def plan_team(view: ClusterView, cpus: float, gpus: float, *, asked: Resources, where: str) -> int:
+    """Workers of one training of an extractor.
+
+    One, unless ``asked`` says more: folds train side by side, which uses a cluster better than teams that exchange
+    gradients, as long as there are no more CPUs or GPUs than folds. The most that is asked for and fits is given.
+
+    Parameters
+    ----------
+    view : ClusterView
+    cpus, gpus : float
+        Of one worker.
+    asked : Resources
+        ``min_workers`` and ``max_workers``; where only the first is given, it is the number.
+    where : str
+        Path of the entry in the spec, for messages.
+
+    Raises
+    ------
+    ResourceError
+        The cluster does not hold the workers asked for at least.
+    """
+    most = max(asked.max_workers or 1, asked.min_workers)
+    if most == 1:
+        return 1
+    memory = [int(node.memory * SHARE_OF_MEMORY) // ACTOR_BYTES for node in view.nodes]
+    held = [
+        min(_times(node.cpus, cpus), _gpu_slots(node, gpus) if gpus else 2**31, by_memory)
+        for node, by_memory in zip(view.nodes, memory, strict=True)
+    ]
+    if sum(held) < asked.min_workers:
+        raise ResourceError(
+            f"{where}.resources.min_workers: the cluster must hold the workers of one training; got "
+            f"{asked.min_workers}, it holds {sum(held)} of {cpus:g} CPUs, {gpus:g} GPUs and {_size(ACTOR_BYTES)}. Ask "
+            "for less"
+        )
+    return max(min(most, sum(held)), 1)
+
+
 def _size(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.0f} MiB"
 

@@ -21,7 +21,7 @@ from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
 from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
-from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction, plan_refit
+from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction, plan_refit, plan_team, shared_bytes
 from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
 from hybrid_ray.on_ray.stream import TrainingRows, write_features
 from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, Place, RawRows, extract_rows, prepare_rows, settle
@@ -264,13 +264,14 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     starts = range(1 if order.forward else 0, len(order.bounds) - 1)
     # All places are planned before the first fit takes what is free.
     places = {name: _fit_place(job, features.decided[name]) for name in features.raw}
+    shared = shared_bytes(job.cluster.view())
     trainers: dict[str, FoldTrainer] = {}
     pending: dict[str, dict[int, FoldFit]] = {}
     for name, raw in features.raw.items():
         costly = EXTRACTORS.get(raw.entry.name).tags.costly
         root = job.root if costly else None
         threads = max(int(features.decided[name].resources.num_cpus or 1), 1)
-        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job, threads), root, places[name])
+        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job, threads), root, places[name], shared)
         pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
     with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
         folds = {}
@@ -281,12 +282,18 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
 
 
 def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
-    """A GPU where the extractor uses one and the cluster has it, else the CPUs asked for, or those of a plain task."""
+    """A GPU where the extractor uses one and the cluster has it, else the CPUs asked for, or those of a plain task.
+
+    A training that can be spread has as many workers as ``resources`` asks for, each with so much.
+    """
     plan = _plan(job, spec)
-    if plan.gpus:
-        return Place(plan.cpus, plan.gpus, plan.device)
-    asked = spec.resources.num_cpus
-    return Place(job.task_cpus if asked is None else asked)
+    asked = spec.resources
+    cpus, device = (plan.cpus, plan.device) if plan.gpus else (asked.num_cpus, "cpu")
+    cpus = job.task_cpus if cpus is None else cpus
+    if not EXTRACTORS.get(spec.name).tags.spreads:
+        return Place(cpus, plan.gpus, device)
+    view, where = job.cluster.view(), f"extractors[{spec.id}]"
+    return Place(cpus, plan.gpus, device, plan_team(view, cpus, plan.gpus, asked=asked, where=where))
 
 
 def _context(job: Job, threads: int) -> FitContext:
@@ -378,8 +385,9 @@ def parts_stage(
     test: dict[str, Any] = {
         name: load_rows.remote(job.root, feature_set, test_rows) for name, feature_set in features.frozen.items()
     }
+    shared = shared_bytes(job.cluster.view())
     for name, keyed in copies.items():
-        test |= {key: extract_rows(features.raw[name], fit, test_rows) for key, fit in keyed.items()}
+        test |= extract_rows(features.raw[name], keyed, test_rows, shared)
     levels = level_candidates(found.candidates.ranked(), job.modality_of())
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)

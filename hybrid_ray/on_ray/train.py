@@ -14,8 +14,11 @@ from hybrid_ray.data.identity import FileDigests, row_digests
 from hybrid_ray.data.source import Piece, Source, read_piece
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
+from hybrid_ray.on_ray.tune_extractor import Here, Known, Spread
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.spec import ExtractorSpec
+from hybrid_ray.store.checkpoints import StoreCheckpoints
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.trained import TrainedCache
 from hybrid_ray.types import AnyArray, Block, Kind, Prepared, State
@@ -53,6 +56,19 @@ class Entry:
         """The extractor, not yet set up."""
         load_plugins()
         return build_extractor(self.name, self.params, self.columns)
+
+    @property
+    def spreads(self) -> bool:
+        """True when its training can be resumed and spread."""
+        load_plugins()
+        return EXTRACTORS.get(self.name).tags.spreads
+
+    @property
+    def shares(self) -> bool:
+        """True when its fits have work in common that is done before them."""
+        load_plugins()
+        plugin: type[Extractor] = EXTRACTORS.get(self.name)
+        return plugin.before_fits is not Extractor.before_fits
 
     def restore(self, state: State) -> Extractor:
         """A fitted copy from its state, set up on the CPU."""
@@ -120,6 +136,14 @@ def _take(rows: AnyArray, *parts: Prepared) -> Prepared:
     return Prepared.concat(parts).take(rows)
 
 
+@ray.remote
+def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, device: str) -> Prepared:
+    """The rows with what all fits have in common done."""
+    extractor = entry.build()
+    extractor.setup(device)
+    return extractor.before_fits(prepared, most_bytes)
+
+
 @dataclass(frozen=True)
 class FoldFit:
     """One fitted copy of a trained extractor.
@@ -151,28 +175,66 @@ def _fit(
     key: str,
     root: StoreRoot | None,
     device: str,
+    learned: dict[str, AnyArray] | None,
 ) -> tuple[State, Block, bool]:
-    """Fit one copy on ``rows`` of the training rows and extract all of them."""
+    """Fit one copy on ``rows`` of the training rows, or take what was learned, and extract all of them."""
     cache = TrainedCache(root) if root is not None else None
     found = cache.get(key) if cache is not None else None
     if found is not None:
         return found[0], found[1], True
+    checkpoints = StoreCheckpoints(root, key) if root is not None and entry.spreads else None
+    if entry.spreads:
+        context = replace(context, conduct=Here(checkpoints, device) if learned is None else Known(learned))
     extractor = entry.build()
     extractor.setup(device)
     extractor.fit(prepared.take(rows), y[rows], context)
     extractor.setup(device)
-    state, block = extractor.get_state(), extractor.block(prepared)
+    state, block = extractor.learned(), extractor.block(prepared)
     if cache is not None:
         cache.put(key, state, block)
+    if checkpoints is not None:
+        checkpoints.clear()
     return state, block, False
 
 
+@ray.remote(num_cpus=0)
+def _learn(
+    entry: Entry,
+    prepared: Prepared,
+    y: AnyArray,
+    rows: AnyArray,
+    context: FitContext,
+    conduct: Spread,
+    after: Any,
+) -> dict[str, AnyArray]:
+    """What the workers of one training learned; waits for ``after``, so that teams do not wait for each other's CPUs.
+
+    Without CPUs: its workers have theirs, and this only waits for them.
+    """
+    learned: dict[str, AnyArray] = {}
+
+    def keep(training: Any) -> dict[str, AnyArray]:
+        learned.update(conduct(training))
+        raise _Learned
+
+    try:
+        entry.build().fit(prepared.take(rows), y[rows], replace(context, conduct=keep))
+    except _Learned:
+        return learned
+    raise AssertionError(f"{entry.name}: an extractor that spreads must call FitContext.conduct")
+
+
+class _Learned(Exception):
+    """What a training learned is there: the rest of ``fit`` is not for the process that waited for it."""
+
+
 class Place(NamedTuple):
-    """Where a fit runs: what it asks of Ray, and the device that it trains on."""
+    """Where a fit runs: what one worker asks of Ray, the device that it trains on, and how many workers there are."""
 
     cpus: float
     gpus: float = 0.0
     device: str = "cpu"
+    workers: int = 1
 
 
 class FoldTrainer:
@@ -190,18 +252,30 @@ class FoldTrainer:
         Where fits are kept; None for an extractor that is quicker to fit than to read.
     place : Place
         What one fit asks for.
+    shared_bytes : int, default 0
+        Bytes of the object store that what all fits have in common may take.
     """
 
     def __init__(
-        self, raw: RawRows, order: AnyArray, y: AnyArray, context: FitContext, root: StoreRoot | None, place: Place
+        self,
+        raw: RawRows,
+        order: AnyArray,
+        y: AnyArray,
+        context: FitContext,
+        root: StoreRoot | None,
+        place: Place,
+        shared_bytes: int = 0,
     ) -> None:
         self.raw = raw
         self.order = order
         self.context = context
         self.root = root
         self.place = place
+        self._shared_bytes = shared_bytes
         self._y = ray.put(y)
         self._prepared = _take.remote(order, *raw.parts)
+        self._shared: Any = None
+        self._last_team: Any = None
         self._base = {
             "fingerprint": raw.entry.build().fingerprint(),
             "rows": digest_arrays([raw.digests[order]]),
@@ -214,10 +288,31 @@ class FoldTrainer:
         rows = np.concatenate([np.arange(s.start, s.stop) for s in training])
         key = digest_json(self._base | {"fold": fold, "training": digest_arrays([rows])})
         context = replace(self.context, seed=self.context.seed + fold + 1)
-        state, block, cached = _fit.options(num_cpus=self.place.cpus, num_gpus=self.place.gpus).remote(
-            self.raw.entry, self._prepared, self._y, rows, context, key, self.root, self.place.device
+        there = self.root is not None and TrainedCache(self.root).has(key)
+        prepared = self._prepared if there else self._rows()
+        learned = None if there or self.place.workers == 1 else self._team(prepared, rows, context, key)
+        place = self.place
+        state, block, cached = _fit.options(num_cpus=place.cpus, num_gpus=place.gpus).remote(
+            self.raw.entry, prepared, self._y, rows, context, key, self.root, place.device, learned
         )
         return FoldFit(state, block, key, cached)
+
+    def _rows(self) -> Any:
+        """The training rows with what all fits have in common done, once, by the first fit that is not in the store."""
+        if not self.raw.entry.shares:
+            return self._prepared
+        if self._shared is None:
+            self._shared = _before_fits.options(num_cpus=self.place.cpus, num_gpus=self.place.gpus).remote(
+                self.raw.entry, self._prepared, self._shared_bytes, self.place.device
+            )
+        return self._shared
+
+    def _team(self, prepared: Any, rows: AnyArray, context: FitContext, key: str) -> Any:
+        """What a team of workers learns, one team after the other."""
+        checkpoints = StoreCheckpoints(self.root, key) if self.root is not None else None
+        conduct = Spread(checkpoints, self.place.workers, self.place.cpus, self.place.gpus)
+        self._last_team = _learn.remote(self.raw.entry, prepared, self._y, rows, context, conduct, self._last_team)
+        return self._last_team
 
 
 def settle(fits: Mapping[int, FoldFit]) -> dict[int, FoldFit]:
@@ -226,10 +321,13 @@ def settle(fits: Mapping[int, FoldFit]) -> dict[int, FoldFit]:
 
 
 @ray.remote
-def _extract_rows(entry: Entry, state: State, rows: AnyArray, *parts: Prepared) -> Block:
-    return entry.restore(state).block(Prepared.concat(parts).take(rows))
+def _extract_rows(entry: Entry, state: State, prepared: Prepared) -> Block:
+    return entry.restore(state).block(prepared)
 
 
-def extract_rows(raw: RawRows, fit: FoldFit, rows: AnyArray) -> Any:
-    """Features of some rows by one fitted copy: an ObjectRef of Block."""
-    return _extract_rows.remote(raw.entry, fit.state, rows, *raw.parts)
+def extract_rows(raw: RawRows, fits: Mapping[str, FoldFit], rows: AnyArray, shared_bytes: int = 0) -> dict[str, Any]:
+    """Features of some rows by fitted copies of one extractor: an ObjectRef of Block for each, by its key."""
+    prepared = _take.remote(rows, *raw.parts)
+    if raw.entry.shares and len(fits) > 1:
+        prepared = _before_fits.remote(raw.entry, prepared, shared_bytes, "cpu")
+    return {key: _extract_rows.remote(raw.entry, fit.state, prepared) for key, fit in fits.items()}

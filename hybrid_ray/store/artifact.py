@@ -2,7 +2,8 @@
 
     manifest.json              what it is, the digest of every file, the versions of packages; put last
     golden.json                golden rows and their outputs
-    extractors/<n>/            state of each extractor: state.json, tensors.safetensors, files in native formats
+    extractors/<n>/            state of each extractor: state.json, tensors.safetensors, files in native formats; what
+                               copies of one extractor have in common lies with the first of them
     members/<m>/<n>/           each chain: chain.json, fusion/, model/, steps/<n>/
     decision/                  state of the decision-level fusion
 
@@ -43,13 +44,16 @@ from hybrid_ray.store.manifest import (
 from hybrid_ray.store.records import from_json, to_json
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import file_info, pack_state, read_state
-from hybrid_ray.store.verified import VerifiedFiles, extra_files, joined
+from hybrid_ray.store.verified import SharedFiles, VerifiedFiles, extra_files, joined
 
 __all__ = ["CHECK", "GOLDEN_FILE", "Artifact", "Golden", "load_graph", "make_golden", "save_graph"]
 
 GOLDEN_FILE = "golden.json"
 CHECK = "golden_check"
 """Key of ``Graph.info`` that tells how the golden rows went at load: passed, none, or skipped."""
+
+SHARED_BYTES = 2**16
+"""Bytes from which a file that copies of one extractor have in common is kept once."""
 
 _PACKAGES = (
     "hybrid-ray",
@@ -190,13 +194,14 @@ class Artifact:
         """The whole graph, not yet set up; every file is checked first."""
         self._files.fetch()
         manifest = self.manifest
+        held: dict[str, bytes] = {}
         return Graph(
             name=manifest.name,
             task=manifest.task,
             label=manifest.label,
             columns=dict(manifest.columns),
             classes=list(manifest.classes) if manifest.classes is not None else None,
-            extractors={entry.key: self.extractor(entry.key) for entry in manifest.extractors},
+            extractors={entry.key: self.extractor(entry.key, held) for entry in manifest.extractors},
             members=self.members(),
             decision=self.decision(),
             info=dict(manifest.info),
@@ -217,13 +222,15 @@ class Artifact:
             graph.info[CHECK] = "skipped: loaded with check=False"
         return graph
 
-    def extractor(self, key: str) -> Extractor:
-        """One extractor, not yet set up."""
+    def extractor(self, key: str, held: dict[str, bytes] | None = None) -> Extractor:
+        """One extractor, not yet set up; ``held`` keeps the files that its copies share, for those that come later."""
         entry = next(entry for entry in self.manifest.extractors if entry.key == key)
         with _loading(self.where, entry.folder, self.manifest):
             plugin: type[Extractor] = EXTRACTORS.get(entry.name)
             params = plugin.Params.model_validate(entry.params)
-            state = read_state(self._files, joined(self.prefix, entry.folder))
+            folder = joined(self.prefix, entry.folder)
+            moved = {joined(folder, name): joined(self.prefix, path) for name, path in entry.shares.items()}
+            state = read_state(SharedFiles(self._files, moved, {} if held is None else held), folder)
             return plugin.from_state(params, dict(entry.columns), state)
 
     def members(self) -> list[Member]:
@@ -283,18 +290,21 @@ def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Files by path, and the manifest's entries for extractors, members and decision."""
     files: dict[str, bytes] = {}
     extractors, members = [], []
+    folders: dict[str, str] = {}
     for number, (key, extractor) in enumerate(graph.extractors.items()):
         folder = f"extractors/{number}"
-        files |= {f"{folder}/{name}": data for name, data in pack_state(extractor.get_state()).items()}
+        packed = pack_state(extractor.get_state())
+        first = folders.setdefault(key.partition("@")[0], folder)
+        shares = {name: f"{first}/{name}" for name, data in packed.items() if _is_there(files, f"{first}/{name}", data)}
+        files |= {f"{folder}/{name}": data for name, data in packed.items() if name not in shares}
         params = extractor.params.model_dump(mode="json")
-        extractors.append(
-            {"key": key, "name": extractor.name, "params": params, "columns": extractor.columns, "folder": folder}
-        )
+        entry = {"key": key, "name": extractor.name, "params": params, "columns": extractor.columns, "folder": folder}
+        extractors.append(entry | ({"shares": shares} if shares else {}))
     for number, member in enumerate(graph.members):
-        folders = [f"members/{number}/{n}" for n in range(len(member.chains))]
-        for folder, chain in zip(folders, member.chains, strict=True):
+        chains = [f"members/{number}/{n}" for n in range(len(member.chains))]
+        for folder, chain in zip(chains, member.chains, strict=True):
             files |= {f"{folder}/{path}": data for path, data in pack_chain(chain).items()}
-        members.append({"name": member.name, "candidate": member.candidate.to_json(), "chains": folders})
+        members.append({"name": member.name, "candidate": member.candidate.to_json(), "chains": chains})
     files |= {f"decision/{name}": data for name, data in pack_state(graph.decision.get_state()).items()}
     decision = {
         "name": graph.decision.name,
@@ -303,6 +313,11 @@ def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
         "folder": "decision",
     }
     return files, {"extractors": extractors, "members": members, "decision": decision}
+
+
+def _is_there(files: Mapping[str, bytes], path: str, data: bytes) -> bool:
+    """True for a large file that is already packed under a path, byte for byte; small ones are not worth a detour."""
+    return len(data) >= SHARED_BYTES and files.get(path) == data
 
 
 def _versions() -> dict[str, str]:

@@ -53,13 +53,18 @@ class FileEntry(_Part):
 
 
 class ExtractorEntry(_Part):
-    """One extractor: plugin, parameters, columns, and the folder of its state."""
+    """One extractor: plugin, parameters, columns, and the folder of its state.
+
+    ``shares`` names the files of the state that lie in the folder of another copy of it, and their paths; it is left
+    out where there are none.
+    """
 
     key: Text
     name: Text
     params: dict[str, Any]
     columns: dict[str, Kind]
     folder: Text
+    shares: dict[Text, Text] = {}
 
 
 class MemberEntry(_Part):

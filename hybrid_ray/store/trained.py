@@ -36,6 +36,10 @@ class TrainedCache:
         """The key of a fit: digest of a JSON-able value with training rows, labels, fold, parameters, seed, code."""
         return digest_json(parts)
 
+    def has(self, key: str) -> bool:
+        """True when a fit is there; whether it is whole shows when it is read."""
+        return self.root.exists(f"{AREA}/{key}/manifest.json")
+
     def get(self, key: str) -> tuple[State, Block] | None:
         """The fitted state and the features, or None for a fit that is not there or is damaged."""
         try:

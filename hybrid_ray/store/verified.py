@@ -82,6 +82,39 @@ class VerifiedFiles:
             )
 
 
+class SharedFiles:
+    """Files some of which lie under other paths than they are asked for.
+
+    Parameters
+    ----------
+    files : Files
+    moved : mapping of str to str
+        Path that is asked for to path that is read.
+    held : dict of str to bytes
+        Bytes by path that is read: those who share a file share its bytes too. What is read is put there.
+    """
+
+    def __init__(self, files: Files, moved: Mapping[str, str], held: dict[str, bytes]) -> None:
+        self.files, self.moved, self.held = files, moved, held
+
+    def read(self, path: str) -> bytes:
+        """Bytes of a file."""
+        at = self.moved.get(path)
+        if at is None:
+            return self.files.read(path)
+        if at not in self.held:
+            self.held[at] = self.files.read(at)
+        return self.held[at]
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Bytes of several files."""
+        return {path: self.read(path) for path in paths}
+
+    def local_path(self, path: str) -> Path | None:
+        """Where a path lies in the file system."""
+        return self.files.local_path(path)
+
+
 def extra_files(paths: Iterable[str], prefix: str, infos: Mapping[str, FileInfo], allowed: Sequence[str]) -> list[str]:
     """Paths that are neither in a manifest nor allowed, sorted."""
     known = {joined(prefix, path) for path in (*infos, *allowed)}

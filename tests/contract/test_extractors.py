@@ -8,7 +8,16 @@ from hybrid_ray.testing.encoders import tiny_sentence_encoder
 from hybrid_ray.testing.extractors import Case, cases, yield_checks
 
 load_plugins()
-BUILT_IN = {"torchvision", "transformers", "tabular", "pixels", "tfidf", "cnn"}
+BUILT_IN = {
+    "torchvision",
+    "transformers",
+    "tabular",
+    "pixels",
+    "tfidf",
+    "cnn",
+    "tuned_torchvision",
+    "tuned_transformers",
+}
 NAMES = [
     name
     for name, plugin in EXTRACTORS.items()
@@ -21,6 +30,9 @@ CASES = [
     for case in cases(EXTRACTORS.get(name))
     for check in yield_checks(EXTRACTORS.get(name))
 ]
+TUNED = {"text": {"text": "text"}, "texts": {"title": "text", "body": "text"}}
+TUNED_PARAMS = {"text": {}, "texts": {"drop": 0.2, "activations": "fp16", "cache_mb": 0}}
+TUNED_CHECKS = list(yield_checks(EXTRACTORS.get("tuned_transformers")))
 TRANSFORMERS_CHECKS = list(yield_checks(EXTRACTORS.get("transformers")))
 
 
@@ -40,6 +52,14 @@ def encoder(tmp_path_factory):
 def test_a_made_encoder_keeps_the_contract(encoder, check, columns, precision):
     plugin = EXTRACTORS.get("transformers")
     check(plugin, Case(plugin.Params(model=str(encoder), precision=precision), columns))
+
+
+@pytest.mark.parametrize("case", TUNED)
+@pytest.mark.parametrize("check", TUNED_CHECKS, ids=lambda check: check.__name__)
+def test_a_tuned_made_encoder_keeps_the_contract(encoder, check, case):
+    plugin = EXTRACTORS.get("tuned_transformers")
+    params = plugin.Params(model=str(encoder), blocks=1, rank=2, epochs=1, **TUNED_PARAMS[case])
+    check(plugin, Case(params, TUNED[case]))
 
 
 def test_every_built_in_extractor_is_there():

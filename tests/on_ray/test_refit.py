@@ -65,7 +65,7 @@ def log_loss(chain: Chain, blocks: dict[str, Block], y: np.ndarray, rows: np.nda
 
 
 @pytest.mark.parametrize(
-    "family, workers",
+    ("family", "workers"),
     [
         ("xgboost", 2),
         pytest.param("xgboost", 1, marks=pytest.mark.slow),

@@ -115,7 +115,7 @@ def test_the_preprocessing_is_the_weights_own():
     expected = preset(Image.open(io.BytesIO(data)))
     pixels = extractor.prepare({"image": np.array([data], object)}).arrays["pixels"][:, 0]
     extractor.setup()
-    mine = extractor._normalised(pixels)[0]
+    mine = extractor.normalised(pixels)[0]
     np.testing.assert_allclose(mine.numpy(), expected.numpy(), atol=1e-5)
 
 

@@ -1,0 +1,149 @@
+"""Trainings of extractors that can be resumed, and spread over several workers by Ray Train."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.store.checkpoints import StoreCheckpoints
+from hybrid_ray.types import AnyArray
+
+if TYPE_CHECKING:
+    from hybrid_ray.extractors._tuned_loop import Team
+
+_MOST_FAILURES = 3
+"""Deaths of workers that one training survives: each time it goes on from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """Conducts a training in this process, from its last checkpoint.
+
+    Attributes
+    ----------
+    checkpoints : StoreCheckpoints or None
+    device : str
+    """
+
+    checkpoints: StoreCheckpoints | None
+    device: str
+
+    def __call__(self, training: Any) -> dict[str, AnyArray]:
+        """What was learned, by name."""
+        learned: dict[str, AnyArray] = training.run(self.device, checkpoints=self.checkpoints)
+        return learned
+
+
+@dataclass(frozen=True)
+class Known:
+    """Conducts nothing: the training was carried out elsewhere.
+
+    Attributes
+    ----------
+    learned : dict of str to ndarray
+    """
+
+    learned: dict[str, AnyArray]
+
+    def __call__(self, training: Any) -> dict[str, AnyArray]:
+        """What was learned, by name."""
+        return self.learned
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Conducts a training on several workers of Ray Train; blocks until it is done.
+
+    A worker that dies ends its team; a new team goes on from the last checkpoint.
+
+    Attributes
+    ----------
+    checkpoints : StoreCheckpoints or None
+    workers : int
+    cpus, gpus : float
+        Of one worker.
+    """
+
+    checkpoints: StoreCheckpoints | None
+    workers: int
+    cpus: float
+    gpus: float = 0.0
+
+    def __call__(self, training: Any) -> dict[str, AnyArray]:
+        """What was learned, by name.
+
+        Raises
+        ------
+        RunFailedError
+            Workers died too often, or the training itself failed; what was done is kept in the checkpoint.
+        """
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.v2.api.exceptions import TrainingFailedError
+
+        logging.getLogger("ray.train").setLevel(logging.ERROR)
+        resources = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        # Rows lie in the object store once; all else of Ray Train's own is disposable, and goes with this folder.
+        rows = ray.put(training.blank())
+        with tempfile.TemporaryDirectory(prefix="hybrid_ray_train_") as folder:
+            trainer = TorchTrainer(
+                _work,
+                train_loop_config={"training": [rows], "checkpoints": self.checkpoints},
+                scaling_config=ScalingConfig(self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources),
+                run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_MOST_FAILURES)),
+                torch_config=TorchConfig(backend="nccl" if self.gpus else "gloo"),
+            )
+            try:
+                result = trainer.fit()
+            except TrainingFailedError as error:
+                said = " ".join(str(error).split())[:300]
+                raise RunFailedError(
+                    f"{training.extractor.name}: every worker must come to its end; got {said}. What was done is kept: "
+                    "run again to go on"
+                ) from error
+        learned: dict[str, AnyArray] = result.return_value
+        return learned
+
+
+def _work(config: dict[str, Any]) -> dict[str, AnyArray]:
+    """What each worker does; the first one's answer is the training's."""
+    import ray.train.torch
+
+    load_plugins()
+    training = ray.get(config["training"][0])
+    device = ray.train.torch.get_device().type
+    learned: dict[str, AnyArray] = training.run(device, _team(), config["checkpoints"])
+    return learned
+
+
+def _team() -> Team:
+    """The workers of this training, as its loop sees them."""
+    import ray.train.torch
+    import torch
+    from torch import nn
+
+    from hybrid_ray.extractors._tuned_loop import Team
+
+    class TrainTeam(Team):
+        """Workers of Ray Train, joined by torch's collectives."""
+
+        def __init__(self) -> None:
+            context = ray.train.get_context()
+            self.rank, self.size = context.get_world_rank(), context.get_world_size()
+
+        def wrap(self, net: nn.Module) -> nn.Module:
+            wrapped: nn.Module = ray.train.torch.prepare_model(net)
+            return wrapped
+
+        def total(self, values: torch.Tensor) -> torch.Tensor:
+            if self.size > 1:
+                torch.distributed.all_reduce(values)
+            return values
+
+    return TrainTeam()
