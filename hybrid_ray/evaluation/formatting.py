@@ -31,6 +31,8 @@ def number(value: float | None, decimals: int = 3) -> str:
     """A number with grouped thousands: ``0.981``, ``152,034``, ``1.2e+15``; a dash for None."""
     if value is None or not math.isfinite(value):
         return DASH
+    if abs(value) < 1e-12:  # the dust of rounding
+        value = 0.0
     if abs(value) >= 1e12 or 0 < abs(value) < 10**-decimals / 2:
         return f"{value:.2g}".replace("-", MINUS)
     return f"{value:,.{decimals}f}".replace("-", MINUS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybrid_ray.evaluation.formatting import compact
-from hybrid_ray.evaluation.schema import Calibration, ResidualCard, RocCurve
+from hybrid_ray.evaluation.schema import Calibration, FoldTests, PrecisionRecallCurve, ResidualCard, RocCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,17 +117,79 @@ def roc_chart(curves: Sequence[RocCurve]) -> str:
         axes.plot([0, 1], [0, 1], color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
         for i, curve in reversed(list(enumerate(curves))):
             points = np.array(curve.points)
-            named = i < SERIES
-            axes.plot(
-                points[:, 0],
-                points[:, 1],
-                color=_STAND_INS[f"series-{i}" if named else "faint"],
-                linewidth=1.8 if named else 0.8,
-                alpha=1.0 if named else 0.6,
-            )
+            axes.plot(points[:, 0], points[:, 1], **_series(i))
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(-0.01, 1), ylim=(0, 1.01))
 
     return _svg(draw, 4.6, 4.3)
+
+
+def precision_recall_chart(curves: Sequence[PrecisionRecallCurve]) -> str:
+    """Precision-recall curves as steps, coloured like the ROC curves; of a single one what a guess reaches, dashed."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        if len(curves) == 1 and curves[0].share is not None:
+            axes.axhline(curves[0].share, color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
+        for i, curve in reversed(list(enumerate(curves))):
+            points = np.array(curve.points)
+            recall, precision = np.r_[0.0, points[:, 0]], np.r_[points[0, 1], points[:, 1]]
+            axes.plot(recall, precision, drawstyle="steps-pre", **_series(i))
+        axes.set(xlabel="recall", ylabel="precision", xlim=(-0.01, 1), ylim=(0, 1.01))
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def _series(i: int) -> dict[str, Any]:
+    """How the i-th curve is drawn."""
+    named = i < SERIES
+    return {
+        "color": _STAND_INS[f"series-{i}" if named else "faint"],
+        "linewidth": 1.8 if named else 0.8,
+        "alpha": 1.0 if named else 0.6,
+    }
+
+
+def critical_difference_chart(tests: FoldTests) -> str:
+    """Mean ranks of numbered candidates, with a bar over those that cannot be told apart (Demšar 2006, figure 1).
+
+    Candidates have the numbers of their rows, best first.
+    """
+    ranks = [float(row.rank or 0.0) for row in tests.rows]
+    reach, m = float(tests.critical_difference or 0.0), len(tests.rows)
+    left = (m + 1) // 2
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        for i, rank in enumerate(ranks):
+            level = -1.6 - 0.8 * (i if i < left else m - 1 - i) - 0.28 * len(joined(ranks, reach))
+            end = 0.75 if i < left else m + 0.25
+            axes.plot([rank, rank, end], [0, level, level], color=_STAND_INS["ink"], linewidth=0.9)
+            axes.plot([rank], [0], color=_STAND_INS["accent"], marker="o", markersize=6)
+            axes.text(
+                end + (-0.08 if i < left else 0.08), level, str(i + 1), va="center", ha="right" if i < left else "left"
+            )
+        for i, (first, last) in enumerate(joined(ranks, reach)):
+            height = -0.7 - 0.42 * i
+            axes.plot([first - 0.05, last + 0.05], [height, height], color=_STAND_INS["accent"], linewidth=4, alpha=0.8)
+        axes.plot([1, 1 + min(reach, m - 1)], [1.1, 1.1], color=_STAND_INS["accent-2"], linewidth=2.4)
+        axes.set(xlim=(0.4, m + 0.6), xticks=range(1, m + 1), yticks=[])
+        axes.grid(visible=False)
+        axes.xaxis.tick_top()
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.spines["top"].set(visible=True, position=("data", 0))
+        axes.tick_params(axis="x", pad=1)
+
+    return _svg(draw, 7.2, 1.2 + 0.22 * left + 0.12 * len(joined(ranks, reach)))
+
+
+def joined(ranks: Sequence[float], reach: float) -> list[tuple[float, float]]:
+    """Longest runs of ascending ranks that lie within the critical difference, of two or more."""
+    found: list[tuple[int, int]] = []
+    for i, rank in enumerate(ranks):
+        last = max(j for j in range(i, len(ranks)) if ranks[j] - rank <= reach)
+        if last > i and (not found or last > found[-1][1]):
+            found.append((i, last))
+    return [(ranks[i], ranks[j]) for i, j in found]
 
 
 def fit_chart(card: ResidualCard) -> str:

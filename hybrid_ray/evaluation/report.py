@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from hybrid_ray.evaluation import formatting, plots, view
+from hybrid_ray.evaluation import axis, choice_view, formatting, group_view, plots, view
 from hybrid_ray.evaluation.schema import Report
 from hybrid_ray.progress import duration
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_CANDIDATES = 12
 """Candidates shown at once; the others stand behind a fold."""
+MAX_CHOICES = 10
+"""Choices whose importance is shown at once."""
 MAX_CLASSES = 40
 MAX_COLUMNS = 30
 
@@ -56,10 +58,18 @@ def render(report: Mapping[str, Any] | Report) -> str:
         levels=view.levels(found),
         ablation=view.ablation(found) if found.ablation else None,
         matrix=view.matrix(found.confusion) if found.confusion else None,
+        groups=[group_view.groups(card, found) for card in found.groups],
+        sensitivity=[choice_view.sensitivity(card) for card in parsed.sensitivity],
         weights=view.weight_bars(parsed.ensemble.members),
         stages=view.bars(list(parsed.stages.items())),
         charts=_charts(parsed),
-        shown={"candidates": MAX_CANDIDATES, "classes": MAX_CLASSES, "columns": MAX_COLUMNS, "curves": plots.SERIES},
+        shown={
+            "candidates": MAX_CANDIDATES,
+            "choices": MAX_CHOICES,
+            "classes": MAX_CLASSES,
+            "columns": MAX_COLUMNS,
+            "curves": plots.SERIES,
+        },
     )
     # A path may hold bytes that are no text (a lone surrogate), which no file in UTF-8 can hold.
     return page.encode("utf-8", "replace").decode()
@@ -74,6 +84,10 @@ def _charts(report: Report) -> dict[str, Any]:
         drawn["calibration"] = plots.calibration_chart(found.calibration)
     if found.roc:
         drawn["roc"] = plots.roc_chart(found.roc)
+    if found.precision_recall:
+        drawn["precision_recall"] = plots.precision_recall_chart(found.precision_recall)
+    if report.fold_tests:
+        drawn["ranks"] = plots.critical_difference_chart(report.fold_tests)
     if found.residuals and found.residuals.points:
         drawn["fit"] = plots.fit_chart(found.residuals)
         drawn["residuals"] = plots.residual_chart(found.residuals)
@@ -112,7 +126,7 @@ def _template() -> Template:
         "breakable": _breakable,
     }
     environment.globals |= {
-        "interval": view.interval_text,
+        "interval": axis.interval_text,
         "decimals_for": formatting.decimals_for,
         "score_decimals": formatting.score_decimals,
         "missing_share": view.missing_share,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybrid_ray.evaluation import assembly
-from hybrid_ray.evaluation.formatting import DASH, compact, number, p_value, share, signed
+from hybrid_ray.evaluation.axis import Axis, Strip, interval_text
+from hybrid_ray.evaluation.formatting import DASH, number, p_value, share, signed
 from hybrid_ray.evaluation.formatting import score_decimals as decimals_of
 from hybrid_ray.evaluation.schema import (
     AblationRow,
@@ -25,25 +25,12 @@ MAX_CELLS = 40
 MAX_NUMBERS = 16
 """Classes above which its cells no longer hold numbers."""
 
-_REACH = 6
-"""Widths of the rows that matter within which the axis still grows for another row."""
-
 _TITLES = {
     assembly.NAIVE: "Naive baseline",
     assembly.BEST: "Best single candidate",
     assembly.FEATURE_LEVEL: "Feature-level fusion",
     assembly.ENSEMBLE: "Decision-level ensemble",
 }
-
-
-@dataclass(frozen=True)
-class Strip:
-    """An interval on a common axis, in per cent of its width; ``off`` says that the score lies beyond an end."""
-
-    left: float
-    width: float
-    dot: float
-    off: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,53 +118,6 @@ def title_of(name: str) -> str:
     return _TITLES.get(name, name)
 
 
-def interval_text(estimate: Estimate | None, decimals: int, sign: bool = False) -> str:
-    """Ends of an interval: ``0.950 to 0.981``; empty where there is none."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return ""
-    text = signed if sign else number
-    return f"{text(estimate.low, decimals)} to {text(estimate.high, decimals)}"
-
-
-class _Axis:
-    """A common axis for estimates; one that is far away from those that matter is shown at its end."""
-
-    def __init__(self, near: Iterable[Estimate], far: Iterable[Estimate] = ()) -> None:
-        def ends(of: Iterable[Estimate]) -> list[float]:
-            return [v for e in of for v in (e.value, e.low, e.high) if v is not None]
-
-        inner = ends(near)
-        self.low, self.high = (min(inner), max(inner)) if inner else (0.0, 0.0)
-        span = self.high - self.low
-        lowest, highest = self.low - _REACH * span, self.high + _REACH * span
-        for value in ends(far):
-            if span and lowest <= value <= highest:
-                self.low, self.high = min(self.low, value), max(self.high, value)
-        pad = 0.04 * (self.high - self.low) or abs(self.high) * 0.05 or 1.0
-        self.low, self.high = self.low - pad, self.high + pad
-
-    def at(self, value: float) -> float:
-        return round(100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low))), 2)
-
-    def strip(self, estimate: Estimate) -> Strip | None:
-        if estimate.value is None:
-            return None
-        value = estimate.value
-        low = value if estimate.low is None else estimate.low
-        high = value if estimate.high is None else estimate.high
-        off = "left" if value < self.low else "right" if value > self.high else ""
-        return Strip(self.at(low), round(self.at(high) - self.at(low), 2), self.at(value), off)
-
-    def ticks(self, wanted: int = 5) -> list[tuple[float, str]]:
-        raw = (self.high - self.low) / wanted
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
-        first = math.ceil(self.low / step)
-        marks = [(first + i) * step for i in range(wanted + 2)]
-        shown = [(self.at(m), compact(round(m, 10))) for m in marks if m <= self.high]
-        return [(at, text) for at, text in shown if 4 <= at <= 96]
-
-
 def _verdict(gain: Estimate | None, p: float | None) -> str:
     if p is None or gain is None or gain.value is None:
         return ""
@@ -191,7 +131,7 @@ def _line(
     row: LevelRow | AblationRow,
     gain: Estimate | None,
     reference: bool,
-    axis: _Axis,
+    axis: Axis,
     decimals: int,
     note: str = "",
 ) -> Line:
@@ -220,7 +160,7 @@ def levels(evaluation: Evaluation) -> Table:
     """The levels of fusion on a common axis."""
     central = ("candidate", "feature", "decision")
     near = [row.score for row in evaluation.levels if row.kind in central or row.reference]
-    axis = _Axis(near, [row.score for row in evaluation.levels])
+    axis = Axis(near, [row.score for row in evaluation.levels])
     decimals = score_decimals(evaluation)
     reference = next((title_of(row.name) for row in evaluation.levels if row.reference), "")
     lines = [
@@ -233,7 +173,7 @@ def levels(evaluation: Evaluation) -> Table:
 def ablation(evaluation: Evaluation) -> Table:
     """The ablation on a common axis."""
     near = [row.score for row in evaluation.ablation if row.kind != "alone"]
-    axis = _Axis(near, [row.score for row in evaluation.ablation])
+    axis = Axis(near, [row.score for row in evaluation.ablation])
     decimals = score_decimals(evaluation)
     lines = [_line(row.name, row, row.change, row.kind == "all", axis, decimals) for row in evaluation.ablation]
     return Table(lines, axis.ticks(), "all inputs")

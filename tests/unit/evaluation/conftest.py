@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 
+from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
+    ChoiceRow,
     ColumnCard,
     CombinerRow,
     DataCard,
     EnsembleCard,
+    Estimate,
     ExtractionRow,
     GraphCard,
     MemberRow,
@@ -21,6 +24,7 @@ from hybrid_ray.evaluation.schema import (
     RejectsCard,
     Report,
     SearchCard,
+    SensitivityCard,
     SplitCard,
 )
 
@@ -57,7 +61,7 @@ def outputs_of(task, n_classes, n, seed):
     return y, {name: class_outputs(rng, y, n_classes, s) for name, s in STRENGTH.items()}, rng
 
 
-def build_evaluation(task, classes, n, seed, metric):
+def build_evaluation(task, classes, n, seed, metric, labels):
     n_outputs = len(classes) if classes else 1
     y, outputs, rng = outputs_of(task, n_outputs, n, seed)
     outputs["naive"] = naive_outputs(y, task, n_outputs, n)
@@ -74,12 +78,36 @@ def build_evaluation(task, classes, n, seed, metric):
         members=members,
         oof={name: scorer.score(y, values) * 1.01 for name, values in outputs.items()},
         candidates={"alone:text": "svm(minilm)#11c0", "best candidate": MEMBERS[0], "feature-level fusion": MEMBERS[0]},
+        groups=[Grouping("season", labels, rng.choice(4, n, p=[0.5, 0.3, 0.18, 0.02]), "rare values together")],
         n=300,
     )
 
 
-def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", columns=("photo", "title", "price")):
-    evaluation = build_evaluation(task, classes, n, seed, metric)
+def build_sensitivity(names=("estimator", "blocks.mobilenet", "estimator.svm.C", *(f"fusion.f{i}" for i in range(9)))):
+    rows = [
+        ChoiceRow(
+            name=name, trials=40 - i, importance=Estimate(value=0.5 / 2**i, low=0.4 / 2**i - 0.02, high=0.7 / 2**i)
+        )
+        for i, name in enumerate(names)
+    ]
+    rows.append(ChoiceRow(name="estimator.knn.k", trials=3, importance=None))
+    explained = Estimate(value=0.7, low=0.5, high=0.9)
+    return [
+        SensitivityCard(of="candidates", trials=40, explained=explained, rows=rows),
+        SensitivityCard(of="ensembles", trials=12),
+    ]
+
+
+def build_report(
+    task="multiclass",
+    classes=None,
+    n=400,
+    seed=0,
+    metric="auto",
+    columns=("photo", "title", "price"),
+    groups=("Fall", "Spring", "Summer", "rare"),
+):
+    evaluation = build_evaluation(task, classes, n, seed, metric, groups)
     blocks = [["mobilenet", "table"], ["minilm"], ["mobilenet", "minilm", "table"], ["table"]]
     families = ["hist_gradient_boosting", "svm", "logistic", "random_forest", "xgboost"]
     base = evaluation.levels[-1].score.value
@@ -159,6 +187,7 @@ def build_report(task="multiclass", classes=None, n=400, seed=0, metric="auto", 
         ),
         candidates=candidates,
         fold_tests=compare_folds(folds, scorer, 3840, 960),
+        sensitivity=build_sensitivity(),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
         stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
         extraction=[

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.metrics import METRICS
+from hybrid_ray.evaluation.plots import joined
 from hybrid_ray.evaluation.report import MAX_CANDIDATES, render
 from hybrid_ray.evaluation.schema import DataCard, EnsembleCard, MemberRow, Report, SplitCard
 
@@ -59,7 +60,9 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
         "Ablation",
         "Ensemble",
         "Metrics",
+        "Groups",
         "Leaderboard",
+        "Sensitivity",
         "Data",
         "Time per stage",
         "Graph",
@@ -74,6 +77,12 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "0.40 to 0.65" in page.text  # the first weight's interval
     assert "linear_pool (greedy)" in page.text
     assert "Are the best ones different?" in page.text
+    assert "Largest gap between two groups" in page.text
+    assert all(row.label in page.text for row in report.evaluation.groups[0].rows)
+    assert "12 different trials: too few" in page.text
+    assert "40 different trials; their choices explain a share of 0.70 (0.50 to 0.90)" in page.text
+    assert "3 more choices" in page.text
+    assert ("Precision and recall" in page.text) == (report.task != "regression")
     assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text
     expected = ("Residuals", "Predicted minus true") if report.task == "regression" else ("Confusion", "Calibration")
@@ -99,13 +108,15 @@ def test_anchors_lead_somewhere_and_labels_exist(report):
 
 def test_charts_follow_the_pages_colours(report):
     html = render(report)
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == (3 if report.task == "regression" else 4)
     assert "var(--accent)" in html
     assert not re.search(r"#0[1-5]0[0-9a-f]0", html.partition("</style>")[2])
 
 
 def test_strings_from_data_never_become_html(make_report):
-    report = make_report(classes=[EVIL, "<b>bold</b>", "c & d"], columns=(EVIL, "<td>", "'\""))
+    report = make_report(
+        classes=[EVIL, "<b>bold</b>", "c & d"], columns=(EVIL, "<td>", "'\""), groups=(EVIL, "<i>", "g", "h")
+    )
     form = report.to_json()
     form["notes"] = [EVIL]
     form["name"] = form["run_id"] = form["spec"] = EVIL
@@ -121,6 +132,8 @@ def test_strings_from_data_never_become_html(make_report):
     form["extraction"][0] |= {"extractor": EVIL, "note": EVIL}
     form["evaluation"]["levels"][1] |= {"name": f"alone:{EVIL}", "candidate": EVIL}
     form["evaluation"]["ablation"][1]["name"] = EVIL
+    form["evaluation"]["groups"][0] |= {"column": EVIL, "note": EVIL, "positive": EVIL}
+    form["sensitivity"][0]["rows"][0]["name"] = EVIL
     html = render(form)
     page = Page(html)
     assert not {"script", "img"} & set(page.tags)
@@ -136,6 +149,19 @@ def test_long_lists_are_folded_not_dropped(make_report):
     assert "20 more classes" in page.text
     assert all(f"class {i}" in page.text for i in range(60))
     assert "Most confused" in page.text
+
+
+@pytest.mark.parametrize(
+    ("ranks", "reach", "bars"),
+    [
+        ([1.0, 2.0, 3.0, 4.0], 1.5, [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]),
+        ([1.2, 1.4, 3.9, 4.0], 0.5, [(1.2, 1.4), (3.9, 4.0)]),
+        ([1.0, 2.0, 3.0], 2.0, [(1.0, 3.0)]),
+        ([1.0, 2.0, 3.0], 0.5, []),
+    ],
+)
+def test_bars_join_candidates_within_the_critical_difference(ranks, reach, bars):
+    assert joined(ranks, reach) == bars
 
 
 def test_the_verdict_says_whether_the_gain_is_more_than_chance(make_report):
