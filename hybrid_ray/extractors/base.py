@@ -126,6 +126,14 @@ class Extractor(ABC):
         """Learn from training rows: ``y`` is (n,), class codes or floats, one a row, missing rows included."""
         raise TypeError(f"{self.name}: only a trained extractor has fit; this one is frozen")
 
+    def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
+        """Features of the rows that ``fit`` saw, as learners are to see them; None: ``block`` gives them.
+
+        For an extractor whose features of a row tell more of its label when the row was fitted on: each row's features
+        are to come from a fit without that row. Called after ``fit``, with the same arguments; never for other rows.
+        """
+        return None
+
     @abstractmethod
     def get_state(self) -> State:
         """What ``from_state`` needs to build this extractor again, weights included."""

@@ -162,6 +162,9 @@ def _fit(
     extractor.fit(prepared.take(rows), y[rows], context)
     extractor.setup(device)
     state, block = extractor.get_state(), extractor.block(prepared)
+    own = extractor.cross_fitted(prepared.take(rows), y[rows], context)
+    if own is not None:
+        block.values[rows] = own.values
     if cache is not None:
         cache.put(key, state, block)
     return state, block, False

@@ -8,7 +8,7 @@ from hybrid_ray.testing.encoders import tiny_sentence_encoder
 from hybrid_ray.testing.extractors import Case, cases, yield_checks
 
 load_plugins()
-BUILT_IN = {"torchvision", "transformers", "tabular", "pixels", "tfidf", "cnn"}
+BUILT_IN = {"torchvision", "transformers", "tabular", "tabular_target", "pixels", "tfidf", "cnn"}
 NAMES = [
     name
     for name, plugin in EXTRACTORS.items()
