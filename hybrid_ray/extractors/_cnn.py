@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors.base import ExtractorTags, FitContext
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
@@ -60,14 +61,20 @@ class CnnParams(PluginParams):
     """Largest change of a training image's scale."""
     flip: bool = False
     """True: training images may be mirrored; wrong for digits and letters."""
+    colour: float = Field(0.0, ge=0, le=1)
+    """Largest relative change of a training image's brightness, contrast and saturation."""
+    erase: float = Field(0.0, ge=0, le=0.9)
+    """Largest share of a training image that is wiped out, in half of them."""
 
 
 @EXTRACTORS.register("cnn")
 class CnnExtractor(ItemExtractor):
     """Penultimate activations of a residual network trained on the training rows' labels.
 
-    A tenth of the training rows is held out to choose the epoch; AdamW on a one-cycle schedule; on a CPU the same seed
-    gives the same features. The images of a row share the trunk, a head over all of them is trained with it.
+    Training images are augmented anew in every epoch; list the extractor twice with other augmentation and the search
+    chooses. A tenth of the training rows is held out to choose the epoch, and never augmented; AdamW on a one-cycle
+    schedule; on a CPU the same seed gives the same features. The images of a row share the trunk, a head over all of
+    them is trained with it.
     """
 
     name: ClassVar[str]
@@ -85,7 +92,8 @@ class CnnExtractor(ItemExtractor):
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """A tiny network, grey on one column, colour on two."""
         yield CnnParams(size=8, mode="grey", width=4, features=8, epochs=2), {"image": "image"}
-        yield CnnParams(size=8, width=2, features=4, epochs=1), {"front": "image", "back": "image"}
+        more = CnnParams(size=8, width=2, features=4, epochs=1, flip=True, colour=0.2, erase=0.2)
+        yield more, {"front": "image", "back": "image"}
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Decode and resize: uint8 (k, size, size, channels)."""
@@ -134,7 +142,8 @@ class CnnExtractor(ItemExtractor):
             net = self._build(context.n_outputs)
             settings = {name: getattr(self.params, name) for name in _TRAINING}
             pixels, filled = prepared.arrays[PIXELS], prepared.arrays[FILLED]
-            train(net, pixels, filled, target, settings, self._device, context.seed)
+            augment = ImageAugmentation(colour=self.params.colour, erase=self.params.erase)
+            train(net, pixels, filled, target, settings, self._device, context.seed, augment)
         self._net = net
         return self
 

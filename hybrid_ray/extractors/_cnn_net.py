@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import default_collate
 
+from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.extractors.tensors import to_tensor
 from hybrid_ray.types import AnyArray
 
@@ -144,6 +147,7 @@ def train(
     settings: Mapping[str, Any],
     device: str,
     seed: int,
+    augment: ImageAugmentation,
 ) -> None:
     """Fit a network in place on all rows but a hold-out of them, which says which epoch was best.
 
@@ -158,7 +162,9 @@ def train(
         ``epochs``, ``patience``, ``batch_size``, ``lr``, ``weight_decay``, ``label_smoothing``.
     device : str
     seed : int
-        Of the hold-out; torch's generator must be seeded by the caller.
+        Of the hold-out and of ``augment``; torch's generator must be seeded by the caller.
+    augment : ImageAugmentation
+        What is done to the training images of each step beside what the network itself does.
     """
     from skorch import NeuralNet
     from skorch.callbacks import EarlyStopping, LRScheduler
@@ -195,6 +201,7 @@ def train(
         batch_size=batch,
         max_epochs=settings["epochs"],
         iterator_train__shuffle=True,
+        iterator_train__collate_fn=partial(_augmented_batch, augment, np.random.default_rng(seed)),
         iterator_train__drop_last=len(kept) >= batch,  # a last batch of one row has no variance to normalise by
         iterator_valid__batch_size=256,
         train_split=predefined_split(parts[1]) if len(held) else None,
@@ -204,6 +211,14 @@ def train(
     )
     learner.fit(parts[0], None)
     net.eval().requires_grad_(False)
+
+
+def _augmented_batch(augment: ImageAugmentation, rng: np.random.Generator, rows: list[Any]) -> Any:
+    """Rows of a training step as one batch, their images augmented."""
+    inputs, target = default_collate(rows)
+    pixels = inputs["pixels"].numpy()
+    images = augment(pixels.reshape(-1, *pixels.shape[2:]), rng).reshape(pixels.shape)
+    return inputs | {"pixels": torch.from_numpy(np.ascontiguousarray(images))}, target
 
 
 def _silent(message: str) -> None:

@@ -3,129 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.errors import NotFittedError
+from hybrid_ray.errors import BadInputError, NotFittedError
+from hybrid_ray.extractors._cnn import normal_scores
+from hybrid_ray.extractors._tabular_categories import ENCODERS, Encode, Encoder, Target, fit_encoder
+from hybrid_ray.extractors._tabular_numbers import Impute, Numbers, Scale
 from hybrid_ray.extractors.base import Extractor, ExtractorTags, FitContext
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
-from hybrid_ray.types import AnyArray, Batch, BoolArray, FloatArray, Kind, Prepared, State
+from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, FloatArray, Kind, Prepared, State
 
 NUMERIC, DATES, CATEGORIES = "numeric", "dates", "categories"
 _MISSING_DATE = np.iinfo(np.int64).min
 _MS_PER_DAY = 86_400_000
-_MAX_COUNTED = 10_000
-"""Values of one categorical column whose frequency is remembered."""
-_LARGEST = float(np.finfo(np.float32).max)
-_HIDDEN = 1e4
-"""Standard deviations as many times the interquartile range say more of a few values than of the rest."""
-_QUARTILES_OF_NORMAL = 1.349
-"""Interquartile range of a normal distribution of deviation 1."""
-_LINEAR = 3.0
-"""Scaled values beyond this are compressed by a logarithm: order is kept, nothing overflows."""
+_CROSS_FOLDS = 5
+"""Parts of the training rows, each of which is encoded by the labels of the others."""
 
 
 class TabularParams(PluginParams):
     """Parameters of ``tabular``."""
 
-    scale: Literal["standard", "robust", "none"] = "standard"
+    impute: Impute = "median"
+    """What stands for a missing number. median, mean, most_frequent: of the column; constant: ``constant``; knn: the
+    mean of the 5 nearest of up to 1,000 training rows; iterative: ridge regressions of each column on the others."""
+    constant: float = Field(0.0, ge=-1e30, le=1e30)
+    """What ``impute: constant`` puts in."""
+    indicator: bool = True
+    """True: a column more for every column of numbers that tells where it was missing."""
+    clip: float | None = Field(None, gt=0, lt=0.5)
+    """Share of the rows on each side of a column of numbers that is brought to the edge of the rest; left out, none."""
+    scale: Scale = "standard"
     """standard: mean and standard deviation, the outer 0.5 % on each side clipped before they are taken; robust: median
-    and interquartile range; none: numbers as they are."""
+    and interquartile range; log: skewed columns by log1p from the end that the tail does not lie at, then as standard;
+    quantile: normal scores of ranks; none: numbers as they are."""
+    encode: Literal["one_hot", "ordinal", "frequency"] = "one_hot"
+    """one_hot: a column a value; ordinal: the place of a value in their order; frequency: how often a value was seen.
+    ``tabular_target`` encodes by the label."""
     max_categories: int = Field(32, ge=1, le=4096)
-    """Values of a categorical column that get a column of their own, the most frequent first; the others share one, and
-    the column's frequencies are added as a number."""
+    """Values of a one-hot column that get a column of their own, the most frequent first; the others share one, and the
+    column's frequencies are added as a number."""
     min_count: int = Field(5, ge=1)
-    """Training rows that a value must have for a column of its own."""
+    """Training rows that a value must have for a column, or a place, of its own."""
+    dates: Literal["all", "cycles", "elapsed"] = "all"
+    """cycles: month, day, weekday and hour as sine and cosine; elapsed: year and days since 1970; all: both."""
 
 
-@dataclass(frozen=True)
-class _Scaler:
-    """Centres and scales numbers; fitted a column at a time."""
+class TabularTargetParams(TabularParams):
+    """Parameters of ``tabular_target``."""
 
-    fill: AnyArray
-    centre: AnyArray
-    spread: AnyArray
-
-    @classmethod
-    def fit(cls, values: AnyArray, how: str) -> _Scaler:
-        """From float64 (m, k), NaN where missing."""
-        k = values.shape[1]
-        fill, centre, spread = np.zeros(k), np.zeros(k), np.ones(k)
-        for j in range(k):
-            known = values[~np.isnan(values[:, j]), j]
-            if not len(known):
-                continue
-            fill[j] = np.median(known)
-            if how == "none":
-                continue
-            centre[j], spread[j] = _location(known, how)
-        return cls(fill, centre, spread)
-
-    def __call__(self, values: AnyArray, compress: bool) -> AnyArray:
-        """Scaled float64 (m, k); missing values are imputed, and far ones compressed when that is asked."""
-        filled = np.where(np.isnan(values), self.fill, values)
-        with np.errstate(over="ignore"):
-            z = (filled - self.centre) / self.spread
-        if not compress:
-            return z.clip(-_LARGEST, _LARGEST)
-        z = np.nan_to_num(z, nan=0.0, posinf=1e300, neginf=-1e300)
-        size = np.abs(z)
-        return np.where(size <= _LINEAR, z, np.sign(z) * (_LINEAR + np.log1p(np.maximum(size - _LINEAR, 0.0))))
-
-
-def _location(known: AnyArray, how: str) -> tuple[float, float]:
-    """Centre and spread of numbers (m,): of their bulk where a few are so large that they would hide it."""
-    low, first, middle, third, high = np.percentile(known, [0.5, 25, 50, 75, 99.5])
-    quartiles = float(third - first)
-    kept = known.clip(low, high)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = float(kept.mean()), float(kept.std())
-    hidden = not deviation < _HIDDEN * quartiles and quartiles > 0
-    if how == "robust" and quartiles > 0:
-        return float(middle), quartiles
-    if hidden:
-        return float(middle), quartiles / _QUARTILES_OF_NORMAL
-    plain = np.isfinite(deviation) and deviation > 1e-12 * abs(mean)
-    return (mean, deviation) if plain else (float(middle), 1.0)
-
-
-@dataclass(frozen=True)
-class _Vocabulary:
-    """Values of one categorical column."""
-
-    kept: tuple[str, ...]
-    frequency: Mapping[str, float]
-    floor: float
-
-    @classmethod
-    def fit(cls, values: AnyArray, limit: int, min_count: int) -> _Vocabulary:
-        """From object (m,): ``str`` or None."""
-        import pandas as pd
-
-        counts = pd.Series(values, dtype=object).value_counts()
-        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        kept = tuple(str(value) for value, count in ranked[:limit] if count >= min_count)
-        rows = max(len(values), 1)
-        beyond = len(ranked) > len(kept)
-        frequency = {str(v): float(np.log(count / rows)) for v, count in ranked[:_MAX_COUNTED]} if beyond else {}
-        return cls(kept, frequency, float(np.log(0.5 / rows)))
-
-    def __call__(self, values: AnyArray) -> AnyArray:
-        """float64 (m, width): one column a kept value, one for all others, one for missing, and the frequency."""
-        import pandas as pd
-
-        codes = pd.Index(self.kept, dtype=object).get_indexer(pd.Index(values, dtype=object))
-        missing = np.array([v is None for v in values], bool)
-        codes = np.where(missing, len(self.kept) + 1, np.where(codes < 0, len(self.kept), codes))
-        encoded = np.zeros((len(values), len(self.kept) + 2 + bool(self.frequency)))
-        encoded[np.arange(len(values)), codes] = 1.0
-        if self.frequency:
-            encoded[:, -1] = [self.frequency.get(v, self.floor) for v in values]
-        return encoded
+    smoothing: float = Field(10.0, ge=0, le=1e9)
+    """Rows with the mean label of all that are added to the rows of each value."""
 
 
 def _date_parts(stamps: AnyArray) -> AnyArray:
@@ -153,7 +84,7 @@ def _date_numbers(stamps: AnyArray) -> AnyArray:
 
 @EXTRACTORS.register("tabular")
 class TabularExtractor(Extractor):
-    """Numbers imputed by the median with a column that says so, categories one-hot, dates as cycles and elapsed time.
+    """Numbers imputed with a column that says so, categories encoded, dates as cycles and elapsed time.
 
     Fitted on training rows, without labels. Rare values of a category share a column with those never seen; columns
     that were constant in training are left out. A row is present when any of its cells is.
@@ -167,15 +98,19 @@ class TabularExtractor(Extractor):
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
         super().__init__(params, columns)
-        self._numbers: _Scaler | None = None
-        self._vocabularies: list[_Vocabulary] = []
+        self._numbers: Numbers | None = None
+        self._encoders: list[Encoder] = []
         self._kept: AnyArray = np.zeros(0, np.int64)
 
     @classmethod
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """All kinds together, and numbers alone."""
-        yield TabularParams(min_count=1), {"amount": "numeric", "colour": "categorical", "day": "date"}
+        kinds: dict[str, Kind] = {"amount": "numeric", "colour": "categorical", "day": "date"}
+        yield TabularParams(min_count=1), kinds
         yield TabularParams(scale="robust"), {"amount": "numeric"}
+        yield TabularParams(impute="knn", scale="log", encode="ordinal", clip=0.05, min_count=1), kinds
+        yield TabularParams(impute="iterative", scale="quantile", encode="frequency", dates="cycles"), kinds
+        yield TabularParams(impute="most_frequent", indicator=False, dates="elapsed"), kinds
 
     def _of(self, kind: Kind) -> list[str]:
         return [column for column, held in self.columns.items() if held == kind]
@@ -193,38 +128,49 @@ class TabularExtractor(Extractor):
         return Prepared({name: values[present] for name, values in arrays.items()}, present)
 
     def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
-        """Learn medians, scales and categories from training rows; labels are not looked at."""
-        arrays = prepared.arrays
+        """Learn imputation, scales and categories from training rows; labels are not looked at."""
         p = self.params
-        self._numbers = _Scaler.fit(self._all_numbers(arrays), p.scale)
-        self._vocabularies = [_Vocabulary.fit(column, p.max_categories, p.min_count) for column in arrays[CATEGORIES].T]
-        everything = self._encode(arrays)
+        numbers = self._all_numbers(prepared.arrays)
+        constant = np.full(numbers.shape[1], np.nan)
+        constant[: prepared.arrays[NUMERIC].shape[1]] = p.constant  # a date has no constant that is its missing
+        self._numbers = Numbers.fit(numbers, p.impute, constant, p.scale, p.clip)
+        labels = None if y is None else y[prepared.present]
+        self._encoders = self._fit_encoders(prepared.arrays[CATEGORIES], labels, context)
+        everything = self._encode(prepared.arrays, self._encoders)
         varies = np.ptp(everything, axis=0) > 0 if len(everything) else np.zeros(everything.shape[1], bool)
         self._kept = np.flatnonzero(varies) if varies.any() else np.arange(min(1, everything.shape[1]))
         return self
 
-    @staticmethod
-    def _all_numbers(arrays: Mapping[str, AnyArray]) -> AnyArray:
+    def _fit_encoders(self, categories: AnyArray, labels: AnyArray | None, context: FitContext) -> list[Encoder]:
+        """One encoder for each column of object (m, k); ``labels`` (m,) are for those that look at them."""
+        p = self.params
+        return [fit_encoder(p.encode, column, p.max_categories, p.min_count) for column in categories.T]
+
+    def _all_numbers(self, arrays: Mapping[str, AnyArray]) -> AnyArray:
+        """Numeric columns and the numbers of dates, float64 (m, k), NaN where missing."""
+        if self.params.dates == "cycles":
+            return arrays[NUMERIC]
         return np.concatenate([arrays[NUMERIC], _date_numbers(arrays[DATES])], axis=1)
 
-    def _encode(self, arrays: Mapping[str, AnyArray]) -> AnyArray:
+    def _encode(self, arrays: Mapping[str, AnyArray], encoders: Sequence[Encoder]) -> AnyArray:
         """Every column that there could be, float64 (m, D)."""
         assert self._numbers is not None
-        numbers, dates, categories = self._all_numbers(arrays), arrays[DATES], arrays[CATEGORIES]
-        scaled = self._numbers(numbers, compress=self.params.scale != "none")
-        parts = [scaled, np.isnan(numbers[:, : numbers.shape[1] - dates.shape[1]]).astype(np.float64)]
-        for j in range(dates.shape[1]):
-            missing = dates[:, j] == _MISSING_DATE
-            cycles = _date_parts(np.where(missing, 0, dates[:, j]))
-            parts.append(np.where(missing[:, None], 0.0, cycles))
-        parts += [encode(column) for encode, column in zip(self._vocabularies, categories.T, strict=True)]
+        numeric, dates, categories = arrays[NUMERIC], arrays[DATES], arrays[CATEGORIES]
+        parts = [self._numbers(self._all_numbers(arrays))]
+        if self.params.indicator:
+            parts += [np.isnan(numeric).astype(np.float64), (dates == _MISSING_DATE).astype(np.float64)]
+        if self.params.dates != "elapsed":
+            for stamps in dates.T:
+                missing = stamps == _MISSING_DATE
+                parts.append(np.where(missing[:, None], 0.0, _date_parts(np.where(missing, 0, stamps))))
+        parts += [encode(column) for encode, column in zip(encoders, categories.T, strict=True)]
         return np.concatenate(parts, axis=1)
 
     def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
         """Encoded rows."""
         if self._numbers is None:
-            raise NotFittedError("tabular: must be fitted before it extracts; got an unfitted one. Call fit")
-        return np.ascontiguousarray(self._encode(arrays)[:, self._kept], np.float32)
+            raise NotFittedError(f"{self.name}: must be fitted before it extracts; got an unfitted one. Call fit")
+        return np.ascontiguousarray(self._encode(arrays, self._encoders)[:, self._kept], np.float32)
 
     @property
     def n_features(self) -> int:
@@ -234,22 +180,98 @@ class TabularExtractor(Extractor):
     def get_state(self) -> State:
         """Categories as JSON, numbers as tensors."""
         if self._numbers is None:
-            raise NotFittedError("tabular: must be fitted before it has a state; got an unfitted one. Call fit")
+            raise NotFittedError(f"{self.name}: must be fitted before it has a state; got an unfitted one. Call fit")
         numbers = self._numbers
-        values = [{"kept": list(v.kept), "frequency": dict(v.frequency), "floor": v.floor} for v in self._vocabularies]
         tensors = {"fill": numbers.fill, "centre": numbers.centre, "spread": numbers.spread, "kept": self._kept}
-        return State(meta={"categories": values}, tensors=tensors)
+        tensors |= {f"numbers.{name}": values for name, values in numbers.more.items()}
+        return State(meta={"categories": [encoder.to_json() for encoder in self._encoders]}, tensors=tensors)
 
     @classmethod
     def from_state(cls, params: PluginParams, columns: Mapping[str, Kind], state: State) -> Self:
         """The fitted extractor."""
         extractor = cls(params, columns)
-        extractor._numbers = _Scaler(state.tensors["fill"], state.tensors["centre"], state.tensors["spread"])
-        extractor._vocabularies = [
-            _Vocabulary(tuple(v["kept"]), v["frequency"], v["floor"]) for v in state.meta["categories"]
-        ]
-        extractor._kept = state.tensors["kept"]
+        p, tensors = extractor.params, state.tensors
+        more = {name.removeprefix("numbers."): v for name, v in tensors.items() if name.startswith("numbers.")}
+        extractor._numbers = Numbers(p.impute, p.scale, tensors["fill"], tensors["centre"], tensors["spread"], more)
+        encoder = ENCODERS[extractor._how()]
+        extractor._encoders = [encoder.from_json(form) for form in state.meta["categories"]]
+        extractor._kept = tensors["kept"]
         return extractor
+
+    def _how(self) -> Encode:
+        """How categories are encoded."""
+        how: Encode = self.params.encode
+        return how
+
+
+@EXTRACTORS.register("tabular_target")
+class TabularTargetExtractor(TabularExtractor):
+    """As ``tabular``, but a category is the mean label of the training rows that hold it.
+
+    A column a class (one for two classes); for numbers the mean of their normal scores. Training rows are encoded by
+    the labels of other training rows (five parts, each by the other four): what a learner sees of them is no more
+    telling than what it will see of new rows. ``encode``, ``max_categories`` and ``min_count`` have no effect here.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[ExtractorTags] = ExtractorTags(
+        modality="tabular",
+        kinds=frozenset({"numeric", "categorical", "date"}),
+        trained=True,
+        supervised=True,
+        costly=False,
+    )
+    Params: ClassVar[type[PluginParams]] = TabularTargetParams
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
+        """All kinds together, and a category alone."""
+        yield TabularTargetParams(), {"amount": "numeric", "colour": "categorical", "day": "date"}
+        yield TabularTargetParams(smoothing=1.0), {"colour": "categorical"}
+
+    def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
+        """Learn from training rows and their labels.
+
+        Raises
+        ------
+        BadInputError
+            There are no labels.
+        """
+        if y is None:
+            raise BadInputError("tabular_target: needs labels; got none. Use tabular")
+        return super().fit(prepared, y, context)
+
+    def _fit_encoders(self, categories: AnyArray, labels: AnyArray | None, context: FitContext) -> list[Encoder]:
+        assert labels is not None
+        targets = _targets(labels, context)
+        return [Target.fit(column, targets, self.params.smoothing) for column in categories.T]
+
+    def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
+        """The rows of the fit, their categories encoded by the labels of other rows."""
+        if y is None:
+            return None
+        labels, arrays = y[prepared.present], prepared.arrays
+        part = np.random.default_rng(context.seed).permutation(len(labels)) % _CROSS_FOLDS
+        features = np.zeros((len(labels), self.n_features), np.float32)
+        for each in np.unique(part):
+            own, others = part == each, part != each
+            encoders = self._fit_encoders(arrays[CATEGORIES][others], labels[others], context)
+            rows = {name: values[own] for name, values in arrays.items()}
+            features[own] = self._encode(rows, encoders)[:, self._kept]
+        values = np.zeros((len(prepared.present), self.n_features), np.float32)
+        values[prepared.present] = features
+        return Block(values, prepared.present)
+
+    def _how(self) -> Encode:
+        return "target"
+
+
+def _targets(labels: AnyArray, context: FitContext) -> AnyArray:
+    """What categories are encoded by, float64 (m, t): shares of the classes, or normal scores of numbers."""
+    if context.task == "regression":
+        return normal_scores(labels)[:, None].astype(np.float64)
+    classes = np.arange(context.n_outputs) if context.n_outputs > 2 else np.array([1])
+    return np.asarray(labels[:, None] == classes, np.float64)
 
 
 def _stack(columns: Sequence[AnyArray], n: int, dtype: Any) -> AnyArray:

@@ -159,6 +159,14 @@ class Extractor(ABC):
         """What ``fit`` learned, for a place where the weights that ``params`` names are at hand; default: all."""
         return self.get_state()
 
+    def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
+        """Features of the rows that ``fit`` saw, as learners are to see them; None: ``block`` gives them.
+
+        For an extractor whose features of a row tell more of its label when the row was fitted on: each row's features
+        are to come from a fit without that row. Called after ``fit``, with the same arguments; never for other rows.
+        """
+        return None
+
     @abstractmethod
     def get_state(self) -> State:
         """What ``from_state`` needs to build this extractor again, weights included."""

@@ -190,6 +190,9 @@ def _fit(
     extractor.fit(prepared.take(rows), y[rows], context)
     extractor.setup(device)
     state, block = extractor.learned(), extractor.block(prepared)
+    own = extractor.cross_fitted(prepared.take(rows), y[rows], context)
+    if own is not None:
+        block.values[rows] = own.values
     if cache is not None:
         cache.put(key, state, block)
     if checkpoints is not None:

@@ -31,7 +31,7 @@ class UnskewParams(ColumnParams):
     """Parameters of :class:`Unskew`."""
 
     how: Literal["log", "yeo_johnson", "quantile"] = "yeo_johnson"
-    """log: log1p of the distance from the end that the tail does not lie at, in median distances; yeo_johnson: the
+    """log: log1p of the distance from the end that the tail does not lie at, in lower quartiles of it; yeo_johnson: the
     power that makes the training rows most nearly normal; quantile: normal scores of ranks."""
     skewness: float = Field(1.0, ge=0)
     """Size of the skewness above which a column is changed; 0 changes every column."""
@@ -82,15 +82,15 @@ class Unskew(ColumnStep):
         if self.params.how == "log":
             towards = np.where((z**3).mean(axis=0) >= 0, 1.0, -1.0)
             end = (z * towards).min(axis=0)
-            half = np.median(z * towards, axis=0) - end
-            return np.stack([end, towards, np.where(half > 0, half, 1.0)])
+            unit = np.quantile(z * towards, 0.25, axis=0) - end
+            return np.stack([end, towards, np.where(unit > 0, unit, 1.0)])
         return _powers(sampled(z))
 
     def _even(self, bulk: AnyArray, learned: Mapping[str, AnyArray]) -> AnyArray:
         """The function itself, before mean and deviation are put back: float64 (m, k)."""
         shape = learned["shape"]
         if self.params.how == "quantile":
-            return _normal_scores(bulk, shape)
+            return rank_scores(bulk, shape)
         z = (bulk - learned["mean"]) / learned["deviation"]
         if self.params.how == "log":
             distance = (z * shape[1] - shape[0]) / shape[2]
@@ -157,7 +157,7 @@ def _powers(z: AnyArray) -> AnyArray:
     return np.asarray((low + high) / 2)
 
 
-def _normal_scores(bulk: AnyArray, knots: AnyArray) -> AnyArray:
+def rank_scores(bulk: AnyArray, knots: AnyArray) -> AnyArray:
     """Normal quantiles of the ranks among training rows; ties get the middle of their ranks."""
     from scipy.special import ndtri
 

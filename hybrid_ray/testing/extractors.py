@@ -74,6 +74,7 @@ def yield_checks(plugin: type[Extractor]) -> Iterator[Check]:
         yield check_fit_few
         if not plugin.tags.supervised:
             yield check_labels_unseen
+        yield check_cross_fitted
 
 
 # ------------------------------------------------------------------------------------------------- helpers
@@ -339,3 +340,35 @@ def check_labels_unseen(plugin: type[Extractor], case: Case) -> None:
         blocks.append(extractor.transform(batch).values)
     np.testing.assert_array_equal(blocks[0], blocks[1])
     np.testing.assert_array_equal(blocks[0], blocks[2])
+
+
+def check_cross_fitted(plugin: type[Extractor], case: Case) -> None:
+    """A row's own label does not reach its cross-fitted features, where there are any; they are as wide as others."""
+    if plugin.cross_fitted is Extractor.cross_fitted:
+        return
+    columns, n = case.columns, 24
+    context = FitContext("multiclass", N_CLASSES, seed=SEED)
+
+    def features(labels: AnyArray) -> Block | None:
+        extractor = built(plugin, case)
+        extractor.setup("cpu")
+        prepared = extractor.prepare(toy_batch(columns, n))
+        extractor.fit(prepared, labels, context)
+        block = extractor.cross_fitted(prepared, labels, context)
+        if block is not None:
+            np.testing.assert_array_equal(block.present, prepared.present)
+            assert block.values.shape == (n, extractor.n_features)
+            assert block.values.dtype == np.float32
+            assert np.isfinite(block.values).all()
+        return block
+
+    plain = features(toy_labels(n))
+    if plain is None:
+        return
+    for row in (0, n // 2):
+        other = toy_labels(n)
+        other[row] = (other[row] + 1) % N_CLASSES
+        changed = features(other)
+        assert changed is not None
+        np.testing.assert_array_equal(changed.values[row], plain.values[row])
+        assert not np.array_equal(changed.values, plain.values)

@@ -243,12 +243,12 @@ def check_few_rows(step: type[Preparation], case: Case) -> None:
     lonely = np.where(np.arange(N) == 3, 1, 0) if case.task != "regression" else y
     for labels in (lonely, np.zeros_like(y)):
         out = _resampled(step, case, toy_blocks(), labels)
-        assert set(out.y) <= set(labels)
-        assert case.task == "regression" or set(out.y) == set(labels)
+        assert set(out.y) <= set(labels) if case.task == "regression" else set(out.y) == set(labels)
     few = {name: block.take(slice(0, 3)) for name, block in toy_blocks().items()}
     some = np.array([0, 1, 0]) if case.task != "regression" else y[:3]
     fitted = step(case.params).fit(few, some, case.task, seed=SEED)
-    assert set(fitted.resample(fitted.transform(few), some, case.task, seed=SEED).y) == set(some)
+    kept = set(fitted.resample(fitted.transform(few), some, case.task, seed=SEED).y)
+    assert kept <= set(some) if case.task == "regression" else kept == set(some)
 
 
 def check_weights(step: type[Preparation], case: Case) -> None:

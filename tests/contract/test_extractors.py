@@ -12,6 +12,7 @@ BUILT_IN = {
     "torchvision",
     "transformers",
     "tabular",
+    "tabular_target",
     "pixels",
     "tfidf",
     "cnn",

@@ -168,6 +168,38 @@ def test_flipping_is_said_not_assumed(flip):
     assert bool(kept.all()) is not flip
 
 
+def test_colour_and_erasing_change_training_images_only(digits, monkeypatch):
+    import torch
+
+    from hybrid_ray.extractors import _cnn_net
+
+    batch, y = digits
+    some, context = {"image": batch["image"][:100]}, FitContext("multiclass", 10, seed=3)
+    seen = []
+    collate = _cnn_net._augmented_batch
+
+    def watched(augment, rng, rows):
+        inputs, target = collate(augment, rng, rows)
+        seen.append((inputs["pixels"], torch.stack([row[0]["pixels"] for row in rows])))
+        return inputs, target
+
+    monkeypatch.setattr(_cnn_net, "_augmented_batch", watched)
+    values = {}
+    for colour, erase in ((0.0, 0.0), (0.3, 0.0), (0.0, 0.3)):
+        seen.clear()
+        extractor = build(epochs=2, colour=colour, erase=erase)
+        values[colour, erase] = extractor.fit(extractor.prepare(some), y[:100], context).transform(some).values
+        changed = [bool((after != before).any()) for after, before in seen]
+        assert any(changed) == bool(colour or erase)
+        assert all(after.dtype == torch.uint8 and after.shape == before.shape for after, before in seen)
+        again = build(epochs=2, colour=colour, erase=erase)
+        np.testing.assert_array_equal(
+            again.fit(again.prepare(some), y[:100], context).transform(some).values, values[colour, erase]
+        )
+    assert not np.array_equal(values[0.0, 0.0], values[0.3, 0.0])
+    assert not np.array_equal(values[0.0, 0.0], values[0.0, 0.3])
+
+
 def test_without_labels_or_images_it_says_so():
     extractor = build()
     prepared = extractor.prepare(toy_batch(IMAGE))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors.base import FitContext, build_extractor
 
 CONTEXT = FitContext("binary", 2)
@@ -133,6 +134,152 @@ def test_nothing_but_missing_cells_can_be_learned_from():
     block = extractor.transform({"x": np.array([1.0]), "c": objects(["a"]), "d": days("2020-01-01")})
     assert np.isfinite(block.values).all()
     assert block.present.all()
+
+
+@pytest.mark.parametrize(
+    ("impute", "expected"), [("median", 3.0), ("mean", 4.0), ("most_frequent", 2.0), ("constant", -7.0)]
+)
+def test_a_missing_number_becomes_what_was_asked_for(impute, expected):
+    x = np.array([2.0, 2.0, 3.0, 4.0, 9.0, np.nan])
+    extractor = fitted({"x": x}, {"x": "numeric"}, scale="none", impute=impute, constant=-7.0, indicator=False)
+    batch = {"x": np.array([np.nan, 9.0]), "other": np.zeros(2)}
+    both = fitted(
+        {"x": x, "other": np.arange(6.0)},
+        {"x": "numeric", "other": "numeric"},
+        scale="none",
+        impute=impute,
+        constant=-7.0,
+        indicator=False,
+    )
+    assert extractor.n_features == 1
+    np.testing.assert_allclose(features(both, **batch)[:, 0], [expected, 9.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("impute", ["knn", "iterative"])
+def test_missing_numbers_are_told_from_the_other_columns(impute):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=600)
+    batch = {"a": 100 + 20 * a, "b": 5 - 2 * a + 0.1 * rng.normal(size=600), "c": rng.normal(size=600)}
+    truth = batch["b"][::7].copy()
+    batch["b"][::7] = np.nan
+    kinds = dict.fromkeys(batch, "numeric")
+    extractor = fitted(batch, kinds, scale="none", impute=impute, indicator=False)
+    guessed = features(extractor, **batch)[::7, 1]
+    assert np.abs(guessed - truth).mean() < (0.6 if impute == "knn" else 0.2)
+    assert np.abs(np.nanmedian(batch["b"]) - truth).mean() > 1.2
+    lone = features(extractor, a=np.array([np.nan]), b=np.array([1.0]), c=np.array([np.nan]))
+    assert np.isfinite(lone).all()
+
+
+def test_a_missing_date_is_no_constant():
+    stamps = days("2020-01-01", "2020-06-01", "2020-12-01", "NaT")
+    batch = {"d": stamps, "x": np.arange(4.0)}
+    extractor = fitted(batch, {"d": "date", "x": "numeric"}, impute="constant", scale="none", dates="elapsed")
+    elapsed = features(extractor, **batch)[:, 1]
+    assert elapsed[3] == pytest.approx(np.median(elapsed[:3]))
+
+
+def test_outliers_are_clipped_when_that_is_asked():
+    x = np.random.default_rng(0).normal(size=1000)
+    values = features(fitted({"x": x}, {"x": "numeric"}, scale="none", clip=0.05), x=np.array([-50.0, 0.0, 50.0]))
+    np.testing.assert_allclose(values[:, 0], [np.quantile(x, 0.05), 0.0, np.quantile(x, 0.95)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["log", "quantile"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_skewed_numbers_become_even_in_their_order(scale, sign):
+    x = sign * np.random.default_rng(0).lognormal(8.0, 1.5, 2000)
+    values = features(fitted({"x": x}, {"x": "numeric"}, scale=scale), x=x)[:, 0]
+    assert abs((((values - values.mean()) / values.std()) ** 3).mean()) < 0.9
+    assert (np.diff(values[np.argsort(x)]) >= 0).all()
+    far = features(fitted({"x": x}, {"x": "numeric"}, scale=scale), x=np.array([-1e300, 0.0, 1e300]))[:, 0]
+    assert np.isfinite(far).all()
+    assert (np.diff(far) >= 0).all()
+
+
+def test_a_logarithm_is_taken_of_skewed_numbers_only():
+    x = np.random.default_rng(0).normal(size=500)
+    logged, plain = (fitted({"x": x}, {"x": "numeric"}, scale=scale) for scale in ("log", "standard"))
+    np.testing.assert_array_equal(features(logged, x=x), features(plain, x=x))
+
+
+def test_categories_have_a_place_in_their_order():
+    sizes = objects(["10"] * 5 + ["9"] * 5 + ["100"] * 5 + ["odd"] * 2)
+    extractor = fitted({"c": sizes}, {"c": "categorical"}, encode="ordinal", min_count=3)
+    places = features(extractor, c=objects(["9", "10", "100", "odd", "unseen"]))[:, 0]
+    np.testing.assert_allclose(places, [0.0, 0.5, 1.0, -0.5, -0.5])
+    batch = {"c": sizes, "x": np.arange(17.0)}
+    both = fitted(batch, {"c": "categorical", "x": "numeric"}, encode="ordinal", scale="none")
+    assert features(both, c=objects([None]), x=np.zeros(1))[0, 1] == -1.0
+
+
+def test_categories_are_told_by_how_often_they_are_seen():
+    colour = objects(["red"] * 8 + ["blue"] * 2)
+    values = features(
+        fitted({"c": colour}, {"c": "categorical"}, encode="frequency"), c=objects(["red", "blue", "unseen"])
+    )
+    np.testing.assert_allclose(values[:, 0], np.log([0.8, 0.2, 0.05]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dates", "width"), [("all", 11), ("cycles", 9), ("elapsed", 3)])
+def test_of_dates_comes_what_was_asked_for(dates, width):
+    stamps = days("2020-01-01T03:00", "2020-12-31T12:00", "2021-06-15T18:00", "2022-03-09T06:00", "NaT")
+    batch = {"d": stamps, "x": np.arange(5.0)}
+    extractor = fitted(batch, {"d": "date", "x": "numeric"}, dates=dates)
+    assert extractor.n_features == width + 1
+
+
+def shops(n=2000, seed=0):
+    """Shops of many names, some of which sell: the label of a row is that of its shop, but for a tenth."""
+    rng = np.random.default_rng(seed)
+    shop = rng.integers(0, 300, n)
+    y = np.where(rng.random(n) < 0.1, 1, 0) ^ (shop % 3 == 0)
+    return {"shop": objects([f"s{s}" for s in shop])}, y.astype(np.int64)
+
+
+def target_fitted(batch, y, task="binary", n_outputs=2, **params):
+    extractor = build_extractor("tabular_target", params, {"shop": "categorical"})
+    prepared = extractor.prepare(batch)
+    context = FitContext(task, n_outputs, seed=3)
+    extractor.fit(prepared, y, context)
+    return extractor, extractor.cross_fitted(prepared, y, context)
+
+
+def test_categories_of_many_values_are_told_by_their_labels():
+    batch, y = shops()
+    extractor, own = target_fitted(batch, y)
+    fresh, truth = shops(seed=1)
+    values = features(extractor, **fresh)[:, 0]
+    assert values[truth == 1].mean() - values[truth == 0].mean() > 0.2
+    unseen = features(extractor, shop=objects(["never"]))[0, 0]
+    assert unseen == pytest.approx(y.mean(), abs=1e-6)
+    assert own.values.shape == (len(y), 1)
+
+
+def test_training_rows_are_no_more_telling_than_new_ones():
+    """Labels that nothing explains: a mean that holds the row's own label tells it, a cross-fitted one does not."""
+    batch, _ = shops(1200)
+    y = np.random.default_rng(5).integers(0, 2, 1200)
+    extractor, own = target_fitted(batch, y, smoothing=0.0)
+    leaking = np.corrcoef(features(extractor, **batch)[:, 0], y)[0, 1]
+    assert leaking > 0.3
+    assert abs(np.corrcoef(own.values[:, 0], y)[0, 1]) < 0.1
+
+
+def test_each_class_and_each_number_has_its_mean():
+    batch, _ = shops(900)
+    rng = np.random.default_rng(0)
+    three, _ = target_fitted(batch, rng.integers(0, 3, 900), "multiclass", 3)
+    np.testing.assert_allclose(features(three, **batch).sum(axis=1), 1.0, atol=1e-5)
+    number, own = target_fitted(batch, np.exp(rng.normal(size=900) * 3), "regression", 1)
+    assert features(number, **batch).shape == own.values.shape == (900, 1)
+
+
+def test_without_labels_there_are_no_means():
+    extractor = build_extractor("tabular_target", {}, {"shop": "categorical"})
+    batch, _ = shops(20)
+    with pytest.raises(BadInputError, match=r"tabular_target: needs labels; got none\. Use tabular"):
+        extractor.fit(extractor.prepare(batch), None, CONTEXT)
 
 
 def test_many_rows_are_encoded_in_a_moment():

@@ -10,8 +10,9 @@ from hybrid_ray.types import Block, Prepared, State
 class Recorder:
     """Stands for a trained extractor: it writes down what is done with it."""
 
-    def __init__(self):
+    def __init__(self, own=None):
         self.calls = []
+        self.own = own
 
     def build(self):
         return self
@@ -25,6 +26,11 @@ class Recorder:
     def get_state(self):
         return State(meta={"calls": self.calls})
 
+    def cross_fitted(self, prepared, y, context):
+        if self.own is None:
+            return None
+        return Block(np.full((len(prepared.present), 1), self.own, np.float32), prepared.present)
+
     def block(self, prepared):
         return Block(np.zeros((len(prepared.present), 1), np.float32), prepared.present)
 
@@ -37,3 +43,11 @@ def test_a_fit_trains_on_the_device_that_it_was_given():
     assert state.meta["calls"] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda")]
     assert len(block.values) == 4
     assert not cached
+
+
+def test_rows_of_the_fit_get_their_cross_fitted_features_and_held_out_rows_those_of_new_rows():
+    prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
+    rows = np.array([0, 2, 3])
+    fit = train._fit._function
+    _, block, _ = fit(Recorder(7.0), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cpu")
+    assert block.values[:, 0].tolist() == [7.0, 0.0, 7.0, 7.0]

@@ -116,6 +116,7 @@ def test_what_is_fixed_and_what_is_searched_survives(form):
         "data": {"path": "/rows/a.csv", "label": "y", "columns": {"x": "numeric"}},
         "search": {
             "estimators": [logistic, *names],
+            "preparations": ["smote", {"name": "clip", "params": {"tail": 0.01}, "always": True}],
             "fusions": ["concat", {"name": "concat", "params": {"pca": 8}}],
             "ensemble": {"combiners": ["stacking", {"name": "linear_pool", "params": {"solver": "greedy"}}]},
         },
@@ -127,8 +128,19 @@ def test_what_is_fixed_and_what_is_searched_survives(form):
         again = load_spec(parse_yaml(dump_yaml(spec), "again"))
     else:
         again = smoke_form(spec)
-    entries = (*again.search.estimators, *again.search.fusions, *again.search.ensemble.combiners)
+    search = again.search
+    entries = (*search.estimators, *search.fusions, *search.ensemble.combiners, *search.preparations)
     fixed = [entry.params.model_dump(exclude_unset=True) for entry in entries]
-    assert fixed == [logistic["params"], *[{}] * len(names), {}, {"pca": 8}, {}, {"solver": "greedy"}]
+    assert fixed == [
+        logistic["params"],
+        *[{}] * len(names),
+        {},
+        {"pca": 8},
+        {},
+        {"solver": "greedy"},
+        {},
+        {"tail": 0.01},
+    ]
+    assert [entry.always for entry in search.preparations] == [False, True]
     searched = {entry["name"]: entry["params"] for entry in spec.model_dump(mode="json")["search"]["estimators"][1:]}
     assert searched == {name: {} for name in names}, "two specs that fix other parameters are not the same run"
