@@ -421,16 +421,13 @@ def _from_sample(
     n_rows, used = job.rows.n_training, used_extractors(candidates)
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
-        made = [name for name in material.copies if name in used]
-        job_uses = [material.copies[name][name].digest for name in made]
-        RunStore(job.root).use(job.run_id, features=job_uses)
-        for name in made:
-            stage.note(name)
-            sizes = [piece.n_rows for piece in job.source.pieces]
-            fit = material.copies[name][name]
-            sets[name] = write_features(
-                features.raw[name], fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus
-            )
+        sizes = [piece.n_rows for piece in job.source.pieces]
+        for name, copies in material.copies.items():
+            if name in used:
+                stage.note(name)
+                fit, raw = copies[name], features.raw[name]
+                RunStore(job.root).use(job.run_id, features=[fit.digest])
+                sets[name] = write_features(raw, fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus)
         rows = TrainingRows.of(
             job.root,
             sets,
