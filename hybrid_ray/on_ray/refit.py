@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 import ray.train
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.digests import digest_json
@@ -39,6 +39,8 @@ from hybrid_ray.types import AnyArray
 
 ATTEMPTS = 3
 """Times that a fit is tried whose workers are lost, or do not reach each other, before the run is given up."""
+STARTS = 4
+"""Times that Ray Train waits again for workers that do not start, a minute each; as it comes, it waits for ever."""
 
 
 class LostWorkersError(RunFailedError):
@@ -215,7 +217,11 @@ def _fit_together(library: Library, order: _Order, workers: int, cpus: float) ->
             _work,
             train_loop_config={"order": order},
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus}),
-            run_config=RunConfig(name="refit", storage_path=folder),
+            run_config=RunConfig(
+                name="refit",
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=STARTS),
+            ),
         )
         trainer.fit()
 

@@ -417,7 +417,6 @@ def _from_sample(
     if job.spec.graph.members == "bag":
         fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting)
         return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
-    resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
     n_rows, used = job.rows.n_training, used_extractors(candidates)
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
@@ -428,6 +427,9 @@ def _from_sample(
                 fit, raw = copies[name], features.raw[name]
                 RunStore(job.root).use(job.run_id, features=[fit.digest])
                 sets[name] = write_features(raw, fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus)
+        # What still reads the test rows holds CPUs that the plan is to count.
+        ray.wait(list(material.test.values()), num_returns=len(material.test), fetch_local=False)
+        resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
         rows = TrainingRows.of(
             job.root,
             sets,
