@@ -37,8 +37,14 @@ from hybrid_ray.store.chain import CHAIN_FILE, read_chain, write_chain
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import AnyArray
 
-MAX_FAILURES = 2
-"""Times that lost workers are started again before a fit is given up."""
+ATTEMPTS = 3
+"""Times that a fit is tried whose workers are lost, or do not reach each other, before the run is given up."""
+STARTS = 4
+"""Times that Ray Train waits again for workers that do not start, a minute each; as it comes, it waits for ever."""
+
+
+class LostWorkersError(RunFailedError):
+    """Workers ended, or could not reach each other: the next attempt may do better."""
 
 
 def plan_refits(candidates: Mapping[str, Candidate], rows: TrainingRows, n_rows: int, memory: int) -> dict[str, Refit]:
@@ -192,21 +198,32 @@ def fit_on_stream(rows: TrainingRows, candidate: Candidate, sample: str, end: st
     course: Course = ray.get(plan_course.remote(rows, candidate.blocks, resources.workers))
     workers = min(resources.workers, len(course.batches))
     order = _Order(rows, course, sample, end, resources.threads)
+    for attempt in range(ATTEMPTS):
+        try:
+            _fit_together(library, order, workers, resources.cpus)
+            break
+        except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+            fault = worker_fault(error, candidate.label)
+            # What we raised on purpose would be raised again.
+            if attempt == ATTEMPTS - 1 or not isinstance(fault, LostWorkersError):
+                raise fault from error
+    return course
+
+
+def _fit_together(library: Library, order: _Order, workers: int, cpus: float) -> None:
+    """One run of Ray Train; what its workers make goes into our own store, and they report nothing."""
     with _quietly(), tempfile.TemporaryDirectory(prefix="hybrid_ray_train_") as folder:
         trainer = _trainer_of(library)(
             _work,
             train_loop_config={"order": order},
-            scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": resources.cpus}),
-            # Workers report nothing: what they make goes into our own store.
+            scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus}),
             run_config=RunConfig(
-                name="refit", storage_path=folder, failure_config=FailureConfig(max_failures=MAX_FAILURES)
+                name="refit",
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=STARTS),
             ),
         )
-        try:
-            trainer.fit()
-        except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-            raise _explained(error, candidate) from error
-    return course
+        trainer.fit()
 
 
 def _trainer_of(library: Library) -> Any:
@@ -255,15 +272,25 @@ def _network(library: Library | None, size: int) -> Mapping[str, Any]:
     return dict(get_network_params())
 
 
-def _explained(error: BaseException, candidate: Candidate) -> HybridRayError:
-    """What a worker raised on purpose, else which fit failed and how."""
-    causes = [*getattr(error, "worker_failures", {}).values(), error]
-    for cause in causes:
-        original = getattr(cause, "_cause", None) or getattr(cause, "cause", None) or cause
-        if isinstance(original, HybridRayError):
-            return original
-    line = (str(causes[0]).strip().splitlines() or [type(error).__name__])[-1]
-    return RunFailedError(f"refit of {candidate.label}: its workers must not fail; got {line[:500]}")
+def worker_fault(error: BaseException, label: str) -> HybridRayError:
+    """What a worker raised on purpose, else which candidate's fit failed and how.
+
+    Parameters
+    ----------
+    error : BaseException
+        What came out of the trainer: ``worker_failures`` has the workers' own errors, each around the original.
+    label : str
+        Of the candidate.
+    """
+    failures = [*getattr(error, "worker_failures", {}).values()]
+    causes = [getattr(failure, "_base_exc", failure) for failure in failures] or [error]
+    ours = next((cause for cause in causes if isinstance(cause, HybridRayError)), None)
+    if ours is not None:
+        return ours
+    line = (str(causes[0]).strip().splitlines() or [""])[-1]
+    return LostWorkersError(
+        f"refit of {label}: its workers must not fail; got {type(causes[0]).__name__}: {line[:500]}"
+    )
 
 
 @contextmanager

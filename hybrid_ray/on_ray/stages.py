@@ -425,20 +425,19 @@ def _from_sample(
     if job.spec.graph.members == "bag":
         fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting)
         return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
-    resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
     n_rows, used = job.rows.n_training, used_extractors(candidates)
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
-        made = [name for name in material.copies if name in used]
-        job_uses = [material.copies[name][name].digest for name in made]
-        RunStore(job.root).use(job.run_id, features=job_uses)
-        for name in made:
-            stage.note(name)
-            sizes = [piece.n_rows for piece in job.source.pieces]
-            fit = material.copies[name][name]
-            sets[name] = write_features(
-                features.raw[name], fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus
-            )
+        sizes = [piece.n_rows for piece in job.source.pieces]
+        for name, copies in material.copies.items():
+            if name in used:
+                stage.note(name)
+                fit, raw = copies[name], features.raw[name]
+                RunStore(job.root).use(job.run_id, features=[fit.digest])
+                sets[name] = write_features(raw, fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus)
+        # What still reads the test rows holds CPUs that the plan is to count.
+        ray.wait(list(material.test.values()), num_returns=len(material.test), fetch_local=False)
+        resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
         rows = TrainingRows.of(
             job.root,
             sets,

@@ -120,16 +120,18 @@ class ShardStream:
         self._rows, self._chain, self._batches = rows, chain, batches
         self._training: AnyArray = ray.get(rows.training)
         y = ray.get(rows.y)
-        labels = np.concatenate([y[self._of(batch)] for batch in batches])
-        if codes:
-            self.labels = np.searchsorted(np.asarray(codes), labels).astype(np.int32)
-        else:
-            self.labels = np.log1p(labels) if chain.transform == "log" else labels
+        self.labels = np.concatenate([self._learned(y[self._of(batch)], codes) for batch in batches])
         self.n_features = self._matrix(self._of(batches[0])[:1]).shape[1]
 
     def __iter__(self) -> Iterator[FloatArray]:
         for batch in self._batches:
             yield self._matrix(self._of(batch))
+
+    def _learned(self, y: AnyArray, codes: Sequence[int]) -> AnyArray:
+        """Labels as the model is to learn them."""
+        if codes:
+            return np.searchsorted(np.asarray(codes), y).astype(np.int32)
+        return np.log1p(y) if self._chain.transform == "log" else y
 
     def _of(self, batch: tuple[int, int]) -> AnyArray:
         start, stop = batch

@@ -11,14 +11,17 @@ For a family of your own::
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybrid_ray.estimators.base import EstimatorFamily, Model
+from hybrid_ray.estimators.streaming import Team
 from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
@@ -63,6 +66,8 @@ def yield_checks(family: type[EstimatorFamily]) -> Iterator[Check]:
     if family.tags.tasks & {"binary", "multiclass"}:
         yield check_probabilities
         yield check_rare_class
+    if family.tags.streams:
+        yield check_stream
 
 
 def yield_family_checks(family: type[EstimatorFamily]) -> Iterator[Callable[[type[EstimatorFamily], Task], None]]:
@@ -193,6 +198,38 @@ def check_constant_and_few(family: type[EstimatorFamily], case: Case) -> None:
     flat = np.zeros((60, 2), np.float32)
     _, labels = toy_rows(case.task, n=60)
     assert np.isfinite(outputs(fitted(family, case, flat, labels), flat, case.task)).all()
+
+
+class ToyStream:
+    """Rows in memory as a stream of three uneven batches."""
+
+    def __init__(self, X: FloatArray, labels: AnyArray) -> None:
+        self.labels = labels
+        self.n_features = X.shape[1]
+        self._X = X
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        yield from (part.copy() for part in np.split(self._X, [len(self._X) // 5, len(self._X) // 2]))
+
+
+def check_stream(family: type[EstimatorFamily], case: Case) -> None:
+    """Fitted again on a stream that holds more rows and a class more than it knew, it learns both, and is saved."""
+    X, y = toy_rows(case.task, n=360)
+    known = np.arange(120) if case.task != "multiclass" else np.flatnonzero(y[:120] < 2)
+    model = fitted(family, case, X[known], y[known])
+    counts = None if case.task == "regression" else np.bincount(y)
+    answers = []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as folder:
+            streamed = family.fit_stream(model, ToyStream(X, y), Team(counts, Path(folder)))
+        answers.append(outputs(streamed, X, case.task))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    loaded = family.load(stored(family.dump(streamed)))
+    np.testing.assert_array_equal(outputs(loaded, X, case.task), answers[0])
+    if case.task == "regression":
+        assert 1 - np.square(answers[0][:, 0] - y).mean() / y.var() > 0.6
+    else:
+        assert (answers[0].argmax(axis=1) == y).mean() > 0.8
 
 
 def check_quiet(family: type[EstimatorFamily], case: Case) -> None:

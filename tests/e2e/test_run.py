@@ -141,13 +141,49 @@ def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster
     answer = run(asked, tmp_path / "store")
     report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
     [note] = [note for note in report["notes"] if "max_matrix" in note]
-    seen = int(note.split(" fitted on ")[1].split()[0])
+    seen = int(note.split(" search sees ")[1].split()[0])
     assert 60 <= seen <= 75
     assert f"{seen} of 96 training rows" in note
+    assert any("on all 96 training rows in the memory of one task: logistic(" in note for note in report["notes"])
     assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0}
     asked["search"]["max_matrix"] = 10 * 4 * width / cluster.view().smallest_store
     with pytest.raises(ResourceError, match=r"search.max_matrix: .* must hold 20 rows a fold; got room for \d+"):
         run(asked, tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_above_max_matrix_boosters_are_fitted_on_all_rows(run, tmp_path, cluster):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(3000, 3)), columns=["a", "b", "c"])
+    frame["kind"] = rng.choice(["x", "y", "z"], 3000)
+    frame["label"] = (frame["a"] * np.where(frame["kind"] == "x", 1, -1) + rng.normal(0, 0.5, 3000) > 0).astype(int)
+    frame.to_parquet(tmp_path / "table.parquet")
+    asked = {
+        "name": "tall",
+        "task": "binary",
+        "data": {"path": str(tmp_path / "table.parquet"), "label": "label", "shard_rows": 100},
+        "extractors": [{"name": "tabular"}],
+        "search": {
+            "trials": 2,
+            "folds": 2,
+            "estimators": [{"name": "xgboost", "params": {"subsample": 1.0, "n_estimators": 60}}],
+            "ensemble": {"trials": 1, "max_members": 1},
+            "max_matrix": 600 * 4 * (2 * 4 * 32) / cluster.view().smallest_store,
+            "max_concurrent": 1,
+        },
+        "graph": {"refit_workers": 2},
+    }
+    answer = run(asked, tmp_path / "store")
+    report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
+    [note] = [note for note in report["notes"] if note.startswith("Fitted")]
+    assert "on all 2400 training rows, read as a stream by 2 workers: xgboost(tabular)#" in note
+    assert "rows of the sample" not in note
+    assert report["graph"]["members"] == "refit"
+    assert answer["test"]["accuracy"] > 0.75
+    graph = ModelStore(StoreRoot(str(tmp_path / "store"))).load("tall")
+    [chain] = graph.members[0].chains
+    root_cover = chain.model.booster_.trees_to_dataframe().query("Tree == 0 and Node == 0")["Cover"].item()
+    assert root_cover > 0.24 * 2000, "a row of the first tree counts p(1 - p): the sample alone has 600 of them"
 
 
 def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp_path):

@@ -1,0 +1,38 @@
+"""What is said of workers that failed, and how many there are."""
+
+import pytest
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.train.v2.api.exceptions import WorkerGroupError
+
+from hybrid_ray.errors import ResourceError, RunFailedError
+from hybrid_ray.on_ray.refit import LostWorkersError, worker_fault
+from hybrid_ray.on_ray.resources import ClusterView, Node, plan_refit
+
+
+def failed(cause: BaseException) -> WorkerGroupError:
+    return WorkerGroupError("[Rank 1]", {1: UserExceptionWithTraceback(cause, "Traceback: ...")})
+
+
+def test_what_a_worker_raised_on_purpose_is_raised():
+    ours = RunFailedError("features of a: every shard must be as it was written")
+    assert worker_fault(failed(ours), "xgboost(a)#1") is ours
+
+
+def test_another_fault_names_the_fit():
+    fault = worker_fault(failed(OSError(98, "Binding port 4711 failed")), "lightgbm(a)#1")
+    assert isinstance(fault, LostWorkersError)
+    assert str(fault) == (
+        "refit of lightgbm(a)#1: its workers must not fail; got OSError: [Errno 98] Binding port 4711 failed"
+    )
+
+
+def test_a_worker_a_node_unless_another_number_is_asked_for():
+    view = ClusterView((Node(8, 0, 1000, 100), Node(4, 0, 3000, 100), Node(0, 0, 9000, 100)))
+    assert plan_refit(view).workers == 2
+    assert plan_refit(view).cpus == 4
+    assert plan_refit(view, 3).cpus == 4
+    assert plan_refit(view).memory == 2400
+    assert plan_refit(ClusterView.single(2), 1).threads == 2
+    assert 0 < plan_refit(ClusterView.single(2), 4).cpus <= 0.5
+    with pytest.raises(ResourceError, match="at least one node must have a CPU"):
+        plan_refit(ClusterView.single(0))
