@@ -31,6 +31,7 @@ _REACH = 6
 _TITLES = {
     assembly.NAIVE: "Naive baseline",
     assembly.BEST: "Best single candidate",
+    assembly.DATA_LEVEL: "Data-level fusion",
     assembly.FEATURE_LEVEL: "Feature-level fusion",
     assembly.ENSEMBLE: "Decision-level ensemble",
 }
@@ -218,7 +219,7 @@ def score_decimals(evaluation: Evaluation) -> int:
 
 def levels(evaluation: Evaluation) -> Table:
     """The levels of fusion on a common axis."""
-    central = ("candidate", "feature", "decision")
+    central = ("candidate", "data", "feature", "decision")
     near = [row.score for row in evaluation.levels if row.kind in central or row.reference]
     axis = _Axis(near, [row.score for row in evaluation.levels])
     decimals = score_decimals(evaluation)

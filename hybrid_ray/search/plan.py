@@ -13,7 +13,7 @@ from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, SearchSpec, Spec
-from hybrid_ray.types import Modality, Task
+from hybrid_ray.types import Task
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class SearchPlan:
         Name of the metric, resolved.
     blocks : tuple of str
         Ids of the extractors, sorted.
-    modalities : mapping of str to Modality
-        Modality of each extractor id.
+    modalities : mapping of str to str
+        Modality of each extractor id; of inputs put together before it, see ``types.modality_of``.
     estimators, fusions, combiners : tuple of Choice
         Learners, feature-level fusions and decision-level fusions to try.
     seed : int
@@ -83,7 +83,7 @@ class SearchPlan:
     n_outputs: int
     metric: str
     blocks: tuple[str, ...]
-    modalities: Mapping[str, Modality]
+    modalities: Mapping[str, str]
     estimators: tuple[Choice, ...]
     fusions: tuple[Choice, ...]
     combiners: tuple[Choice, ...]
@@ -105,7 +105,7 @@ class SearchPlan:
     def of(
         cls,
         spec: Spec,
-        modality_of: Mapping[str, Modality],
+        modality_of: Mapping[str, str],
         task: Task,
         n_outputs: int,
         transform: TargetTransform = "none",
@@ -115,7 +115,7 @@ class SearchPlan:
         Parameters
         ----------
         spec : Spec
-        modality_of : mapping of str to Modality
+        modality_of : mapping of str to str
             Modality of each extractor id.
         task : Task
         n_outputs : int

@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,7 @@ from typing import Any
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import ArtifactError, HybridRayError, StoreError
 from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.extractors.fused import FusedExtractor, FusionEntry
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member
 from hybrid_ray.plugins import load_plugins
@@ -224,7 +226,12 @@ class Artifact:
             plugin: type[Extractor] = EXTRACTORS.get(entry.name)
             params = plugin.Params.model_validate(entry.params)
             state = read_state(self._files, joined(self.prefix, entry.folder))
-            return plugin.from_state(params, dict(entry.columns), state)
+            if entry.fusion is None:
+                return plugin.from_state(params, dict(entry.columns), state)
+            fusion = FusionEntry(entry.fusion.name, entry.fusion.params)
+            return FusedExtractor(
+                plugin.from_state(params, fusion.behind(), state), fusion.build(), dict(entry.columns)
+            )
 
     def members(self) -> list[Member]:
         """All members with their chains."""
@@ -287,9 +294,11 @@ def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
         folder = f"extractors/{number}"
         files |= {f"{folder}/{name}": data for name, data in pack_state(extractor.get_state()).items()}
         params = extractor.params.model_dump(mode="json")
-        extractors.append(
-            {"key": key, "name": extractor.name, "params": params, "columns": extractor.columns, "folder": folder}
-        )
+        entry = {"key": key, "name": extractor.name, "params": params, "columns": extractor.columns, "folder": folder}
+        # Named only where there is one: code that knows of none reads every other graph.
+        if isinstance(extractor, FusedExtractor):
+            entry["fusion"] = asdict(extractor.entry)
+        extractors.append(entry)
     for number, member in enumerate(graph.members):
         folders = [f"members/{number}/{n}" for n in range(len(member.chains))]
         for folder, chain in zip(folders, member.chains, strict=True):

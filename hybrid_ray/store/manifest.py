@@ -52,14 +52,22 @@ class FileEntry(_Part):
     size: int = Field(ge=0)
 
 
+class DataFusionEntry(_Part):
+    """The data-level fusion in front of an extractor."""
+
+    name: Text
+    params: dict[str, Any]
+
+
 class ExtractorEntry(_Part):
-    """One extractor: plugin, parameters, columns, and the folder of its state."""
+    """One extractor: plugin, parameters, columns, the folder of its state, and what puts the columns together."""
 
     key: Text
     name: Text
     params: dict[str, Any]
     columns: dict[str, Kind]
     folder: Text
+    fusion: DataFusionEntry | None = None
 
 
 class MemberEntry(_Part):

@@ -139,3 +139,18 @@ def test_a_plugin_sees_its_own_names_only():
     assert prefixed.suggest_float("rate", 0, 1) == 0.5
     assert prefixed.suggest_categorical("kind", ["tree", "line"]) == "tree"
     assert trial.names == ["estimator.x.depth", "estimator.x.rate"]
+
+
+def test_blocks_of_several_modalities_are_compared_with_all_others(make_plan):
+    read = {"image": "image", "row": "tabular+text", "table": "tabular", "text": "text"}
+    subsets = cover(make_plan(blocks=tuple(sorted(read)), modalities=read))
+    assert subsets[0] == ("image", "row", "table", "text")
+    assert ("image", "table", "text") in subsets
+    assert {("image", "text"), ("image", "table")} <= set(subsets)
+    assert ("image", "row") not in subsets
+    assert ("row", "table", "text") in subsets
+    assert len(subsets) == len(set(subsets))
+
+
+def test_a_subset_that_no_block_makes_is_not_tried(make_plan):
+    assert cover(make_plan(blocks=("row",), modalities={"row": "tabular+text"})) == [("row",)]
