@@ -253,11 +253,12 @@ def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
 
 def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> tuple[tuple[str, ...], list[str]]:
     """Columns of an extractor, and what is wrong with them."""
-    takes: frozenset[Kind] = EXTRACTORS.get(entry.name).tags.kinds
+    takes = entry.takes
+    reader = entry.name if entry.fusion is None else entry.fusion.name
     if entry.columns is None:
         fitting = tuple(name for name, kind in kinds.items() if kind in takes)
         shown = dict(kinds) if len(kinds) <= 12 else dict(Counter(kinds.values()))
-        fault = f"{where}: {entry.name} must have a column of kind {sorted(takes)}; got {shown}"
+        fault = f"{where}: {reader} must have a column of kind {sorted(takes)}; got {shown}"
         return fitting, [] if fitting else [fault]
     faults = []
     for i, name in enumerate(entry.columns):
@@ -265,7 +266,7 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
         if name not in kinds:
             faults.append(f"{at}: must be one of data.columns; got {name!r}.{nearest(name, list(kinds))}")
         elif kinds[name] not in takes:
-            faults.append(f"{at}: {entry.name} reads columns of kind {sorted(takes)}; got {name!r}, a {kinds[name]}")
+            faults.append(f"{at}: {reader} reads columns of kind {sorted(takes)}; got {name!r}, a {kinds[name]}")
     if not entry.columns:
         faults.append(f"{where}.columns: must name a column; got none")
     return entry.columns, faults
@@ -273,8 +274,8 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
 
 def _width(extractors: Sequence[ExtractorSpec]) -> int:
     """How many features the extractors give together, about."""
-    tags = ((EXTRACTORS.get(entry.name).tags, entry.columns or ()) for entry in extractors)
-    return sum(WIDTH.get(tag.modality, 0) * len(columns) for tag, columns in tags)
+    read = [(EXTRACTORS.get(e.name).tags.modality, 1 if e.fusion else len(e.columns or ())) for e in extractors]
+    return sum(WIDTH.get(modality, 0) * n_columns for modality, n_columns in read)
 
 
 def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[str, str]) -> SearchSpec:

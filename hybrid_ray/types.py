@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -31,6 +31,17 @@ MODALITY_OF: Mapping[Kind, Modality] = {
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 AnyArray = NDArray[Any]
+
+
+def modality_of(kinds: Iterable[Kind]) -> str:
+    """The modality of columns that are read as one: several are named together, sorted: ``tabular+text``."""
+    return "+".join(sorted({MODALITY_OF[kind] for kind in kinds}))
+
+
+def modalities_in(name: str) -> frozenset[str]:
+    """The modalities that ``modality_of`` named together."""
+    return frozenset(name.split("+"))
+
 
 Batch = Mapping[str, AnyArray]
 """Raw columns of n rows, by name, after coercion to their kind:

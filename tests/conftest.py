@@ -97,11 +97,12 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def plugin_path() -> Iterator[str]:
-    """The folder of the plugin, on the path of this process and of every process that it starts."""
+    """The folder of the tests' plugins, on the path of this process and of every process that it starts."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PLUGINS, before]))
     sys.path.insert(0, PLUGINS)
-    importlib.import_module("toy_extractors")
+    for module in ("toy_extractors", "toy_estimators", "toy_fusions"):
+        importlib.import_module(module)
     yield PLUGINS
     sys.path.remove(PLUGINS)
     if before is None:

@@ -149,6 +149,12 @@ def _convert(image: Image, mode: str) -> Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+def encode_raw(pixels: AnyArray) -> bytes:
+    """Bytes of an image, not compressed, of uint8 pixels (height, width, 3): what is decoded again at once."""
+    height, width = pixels.shape[:2]
+    return b"P6 %d %d 255\n" % (width, height) + pixels.tobytes()
+
+
 def encode_png(pixels: AnyArray | Image) -> bytes:
     """PNG bytes of an image, or of uint8 pixels (height, width) or (height, width, channels)."""
     from PIL import Image

@@ -8,6 +8,7 @@ Outputs are named for what made them, and the names decide where they stand:
 ``alone:<extractor>``                 the best candidate of one extractor only
 ``without:<modality>``                the best candidate that leaves a modality out
 ``best candidate``                    the best single candidate of the search
+``data-level fusion``                 the best candidate of one extractor that reads several modalities
 ``feature-level fusion``              the best candidate that puts several extractors together
 ``ensemble``                          the graph: decision-level fusion of its members
 ====================================  ==========================================================
@@ -47,6 +48,7 @@ from hybrid_ray.types import AnyArray, Modality, Task
 
 NAIVE = "naive"
 BEST = "best candidate"
+DATA_LEVEL = "data-level fusion"
 FEATURE_LEVEL = "feature-level fusion"
 ENSEMBLE = "ensemble"
 ALONE, WITHOUT = "alone:", "without:"
@@ -58,10 +60,13 @@ MAX_CURVES = 20
 _KINDS: Mapping[str, LevelKind] = {
     NAIVE: "naive",
     BEST: "candidate",
+    DATA_LEVEL: "data",
     FEATURE_LEVEL: "feature",
     ENSEMBLE: "decision",
 }
-_ORDER: Sequence[LevelKind] = ("naive", "modality", "extractor", "without", "candidate", "other", "feature", "decision")
+_ORDER: Sequence[LevelKind] = (
+    "naive", "modality", "extractor", "without", "candidate", "other", "data", "feature", "decision",
+)  # fmt: skip
 
 
 def level_kind(name: str) -> LevelKind:

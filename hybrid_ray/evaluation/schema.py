@@ -65,7 +65,7 @@ class MetricRow(Part):
     naive: Score
 
 
-LevelKind = Literal["naive", "modality", "extractor", "without", "candidate", "feature", "decision", "other"]
+LevelKind = Literal["naive", "modality", "extractor", "without", "candidate", "data", "feature", "decision", "other"]
 
 
 class LevelRow(Part):

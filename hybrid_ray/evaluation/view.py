@@ -28,6 +28,7 @@ MAX_NUMBERS = 16
 _TITLES = {
     assembly.NAIVE: "Naive baseline",
     assembly.BEST: "Best single candidate",
+    assembly.DATA_LEVEL: "Data-level fusion",
     assembly.FEATURE_LEVEL: "Feature-level fusion",
     assembly.ENSEMBLE: "Decision-level ensemble",
 }
@@ -158,7 +159,7 @@ def score_decimals(evaluation: Evaluation) -> int:
 
 def levels(evaluation: Evaluation) -> Table:
     """The levels of fusion on a common axis."""
-    central = ("candidate", "feature", "decision")
+    central = ("candidate", "data", "feature", "decision")
     near = [row.score for row in evaluation.levels if row.kind in central or row.reference]
     axis = Axis(near, [row.score for row in evaluation.levels])
     decimals = score_decimals(evaluation)

@@ -176,6 +176,10 @@ class Extractor(ABC):
     def from_state(cls, params: PluginParams, columns: Mapping[str, Kind], state: State) -> Self:
         """Build the extractor from ``get_state``'s answer; ``setup`` must still be called."""
 
+    def with_state(self, state: State) -> Extractor:
+        """Give this extractor with what another of its kind has learned; ``setup`` must still be called."""
+        return type(self).from_state(self.params, self.columns, state)
+
     def check(self) -> None:  # noqa: B027 - an optional hook
         """Refuse before a run what would fail in its workers: weights of another architecture, say.
 

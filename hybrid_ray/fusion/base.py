@@ -1,19 +1,19 @@
-"""The contracts of fusion: several things become one, at feature level or at decision level."""
+"""The contracts of fusion: several things become one, at data level, at feature level or at decision level."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
-from hybrid_ray.types import BOTH, AnyArray, Block, FloatArray, State, Task
+from hybrid_ray.types import BOTH, AnyArray, Batch, Block, FloatArray, Kind, State, Task
 
 
 class Fusion(ABC):
-    """What both levels share: a name, parameters, and a state without pickle."""
+    """What all levels share: a name, parameters, and a state without pickle."""
 
     name: ClassVar[str]
     level: ClassVar[Literal["data", "feature", "decision"]]
@@ -38,7 +38,7 @@ class Fusion(ABC):
         names = sorted(needed)
         missing = [name for name in names if name not in inputs]
         if missing:
-            what = "members" if self.level == "decision" else "blocks"
+            what = {"data": "columns", "feature": "blocks", "decision": "members"}[self.level]
             raise KeyError(f"{self.name}: the {what} {names} must be there; missing {missing}")
 
     @abstractmethod
@@ -49,6 +49,62 @@ class Fusion(ABC):
     @abstractmethod
     def from_state(cls, params: PluginParams, state: State) -> Self:
         """Build the fitted fusion from ``get_state``'s answer."""
+
+
+class Fused(NamedTuple):
+    """Several columns as one.
+
+    Attributes
+    ----------
+    values : ndarray of object (n,)
+        A column of the kind that the fusion gives, None where nothing was there.
+    errors : dict of int to str
+        Rows (0..n-1) that hold something undecodable, with the reason; nothing of the value is in it.
+    """
+
+    values: AnyArray
+    errors: dict[int, str]
+
+
+class DataFusion(Fusion):
+    """Columns of a row become one column before an extractor reads them. Nothing is learned.
+
+    Names, not positions, decide: parts stand in the order of their columns' names. A part that is missing is stated as
+    the class declares; a row without any part is missing.
+
+    Attributes
+    ----------
+    takes : frozenset of Kind
+        Kinds of column that it puts together.
+    gives : Kind
+        Kind of the one column that comes out: ``text`` or ``image``.
+    version : int
+        Raised when the code changes what comes out: part of the fingerprint of features.
+    """
+
+    level: ClassVar[Literal["data", "feature", "decision"]] = "data"
+    takes: ClassVar[frozenset[Kind]]
+    gives: ClassVar[Kind]
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def combine(self, inputs: Batch, kinds: Mapping[str, Kind]) -> Fused:
+        """One column of the columns named in ``kinds``, each row by itself; never raises for what a row holds.
+
+        Raises
+        ------
+        KeyError
+            A column is not there.
+        """
+
+    def get_state(self) -> State:
+        """Nothing: the parameters say all."""
+        return State()
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The same fusion."""
+        return cls(params)
 
 
 class FeatureFusion(Fusion):

@@ -87,7 +87,7 @@ def _graph(
     assert spec.task != "auto"
     assert spec.data.columns is not None
     # As they will be loaded: a format that is not native here is not emulated.
-    extractors = {key: x.from_state(x.params, x.columns, x.get_state()) for key, x in frozen.items()}
+    extractors = {key: x.with_state(x.get_state()) for key, x in frozen.items()}
     for key, entry in entries.items():
         state: State = ray.get(states[key])
         extractors[key] = entry.restore(state)

@@ -33,7 +33,7 @@ from hybrid_ray.search.refit import refit_note
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore, run_prefix
-from hybrid_ray.types import AnyArray, Kind, Modality
+from hybrid_ray.types import AnyArray, Kind, modality_of
 
 MEMBER = "member:"
 """Prefix of the names of the ensemble's members among what is composed."""
@@ -74,9 +74,14 @@ class Job:
         """CPUs of a plain task: one, or less on a machine that has less to give."""
         return self.cluster.task_cpus
 
-    def modality_of(self) -> dict[str, Modality]:
-        """Modality of each extractor id."""
-        return {str(entry.id): EXTRACTORS.get(entry.name).tags.modality for entry in self.spec.extractors}
+    def modality_of(self) -> dict[str, str]:
+        """Modality of each extractor id; of one behind a data-level fusion those of its columns, named together."""
+        return {str(entry.id): self._modality(entry) for entry in self.spec.extractors}
+
+    def _modality(self, entry: ExtractorSpec) -> str:
+        if entry.fusion is None:
+            return str(EXTRACTORS.get(entry.name).tags.modality)
+        return modality_of(self.kinds[column] for column in entry.columns or ())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hybrid_ray.data.identity import FileDigests, row_digests
 from hybrid_ray.data.source import Piece, Source, read_piece
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
+from hybrid_ray.extractors.fused import FusionEntry, build_fused
 from hybrid_ray.on_ray.tune_extractor import Here, Known, Spread
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS
@@ -37,24 +38,33 @@ class Entry:
         Registered name of the plugin.
     params : dict
     columns : dict of str to Kind
+    fusion : FusionEntry or None
+        Puts the columns together before the extractor reads them.
     """
 
     id: str
     name: str
     params: dict[str, Any]
     columns: dict[str, Kind]
+    fusion: FusionEntry | None = None
 
     @classmethod
     def of(cls, spec: ExtractorSpec, kinds: Mapping[str, Kind]) -> Entry:
         """The entry of a resolved extractor spec (id and columns are there)."""
         assert spec.id is not None
         assert spec.columns is not None
-        columns = {c: kinds[c] for c in spec.columns}
-        return cls(spec.id, spec.name, spec.params.model_dump(mode="json"), columns)
+        params = spec.params.model_dump(mode="json")
+        if spec.fusion is None:
+            return cls(spec.id, spec.name, params, {c: kinds[c] for c in spec.columns})
+        # In the order of names: rows are known again whatever order the spec names their columns in.
+        fusion = FusionEntry(spec.fusion.name, spec.fusion.params.model_dump(mode="json"))
+        return cls(spec.id, spec.name, params, {c: kinds[c] for c in sorted(spec.columns)}, fusion)
 
     def build(self) -> Extractor:
         """The extractor, not yet set up."""
         load_plugins()
+        if self.fusion is not None:
+            return build_fused(self.name, self.params, self.columns, self.fusion)
         return build_extractor(self.name, self.params, self.columns)
 
     @property
@@ -72,8 +82,7 @@ class Entry:
 
     def restore(self, state: State) -> Extractor:
         """A fitted copy from its state, set up on the CPU."""
-        blank = self.build()
-        extractor = type(blank).from_state(blank.params, self.columns, state)
+        extractor = self.build().with_state(state)
         extractor.setup("cpu")
         return extractor
 

@@ -13,7 +13,7 @@ from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
-from hybrid_ray.types import Modality, SamplerName, Task
+from hybrid_ray.types import SamplerName, Task
 
 STEP_COPIES = 3.0
 """Copies of the training rows that a preparation makes: what it looks at side by side, scaled, and what it gives."""
@@ -57,8 +57,8 @@ class SearchPlan:
         Name of the metric, resolved.
     blocks : tuple of str
         Ids of the extractors, sorted.
-    modalities : mapping of str to Modality
-        Modality of each extractor id.
+    modalities : mapping of str to str
+        Modality of each extractor id; of inputs put together before it, see ``types.modality_of``.
     estimators, fusions, combiners : tuple of Choice
         Learners, feature-level fusions and decision-level fusions to try.
     preparations : tuple of Choice
@@ -91,7 +91,7 @@ class SearchPlan:
     n_outputs: int
     metric: str
     blocks: tuple[str, ...]
-    modalities: Mapping[str, Modality]
+    modalities: Mapping[str, str]
     estimators: tuple[Choice, ...]
     fusions: tuple[Choice, ...]
     combiners: tuple[Choice, ...]
@@ -114,7 +114,7 @@ class SearchPlan:
     def of(
         cls,
         spec: Spec,
-        modality_of: Mapping[str, Modality],
+        modality_of: Mapping[str, str],
         task: Task,
         n_outputs: int,
         transform: TargetTransform = "none",
@@ -124,7 +124,7 @@ class SearchPlan:
         Parameters
         ----------
         spec : Spec
-        modality_of : mapping of str to Modality
+        modality_of : mapping of str to str
             Modality of each extractor id.
         task : Task
         n_outputs : int

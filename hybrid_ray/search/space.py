@@ -12,6 +12,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.plan import Choice, SearchPlan
+from hybrid_ray.types import modalities_in
 
 QUICK = ("logistic", "ridge", "hist_gradient_boosting", "lightgbm", "xgboost")
 """Families that are strong and quick whatever the features, in this order: what single modalities are tried with."""
@@ -137,14 +138,17 @@ def n_comparisons(plan: SearchPlan) -> int:
 def cover(plan: SearchPlan) -> list[tuple[str, ...]]:
     """The subsets of blocks that a report wants to compare, whatever the sampler likes; distinct.
 
-    Everything together, each block alone, each modality alone, and with three modalities or more each left out.
+    Everything together, each block alone, each modality alone, and with three modalities or more each left out; with
+    blocks of several modalities put together before their extractor, everything but those too.
     """
-    modalities = sorted(set(plan.modalities.values()))
+    read = {block: modalities_in(plan.modalities[block]) for block in plan.blocks}
+    modalities = sorted(frozenset().union(*read.values()))
     wanted = [plan.blocks, *((name,) for name in plan.blocks)]
-    wanted += [tuple(b for b in plan.blocks if plan.modalities[b] == m) for m in modalities]
+    wanted += [tuple(b for b in plan.blocks if read[b] == {m}) for m in modalities]
     if len(modalities) > 2:
-        wanted += [tuple(b for b in plan.blocks if plan.modalities[b] != m) for m in modalities]
-    return list(dict.fromkeys(wanted))
+        wanted += [tuple(b for b in plan.blocks if m not in read[b]) for m in modalities]
+    wanted += [tuple(b for b in plan.blocks if len(read[b]) == 1)]
+    return [blocks for blocks in dict.fromkeys(wanted) if blocks]
 
 
 def _suggest_blocks(trial: Trial, names: Sequence[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from hybrid_ray.spec.load import load_spec
 from hybrid_ray.spec.model import (
     SPEC_VERSION,
     CombinerSpec,
+    DataFusionSpec,
     DataSpec,
     EnsembleSpec,
     EstimatorSpec,
@@ -29,6 +30,7 @@ from hybrid_ray.spec.smoke import smoke_form
 __all__ = [
     "SPEC_VERSION",
     "CombinerSpec",
+    "DataFusionSpec",
     "DataSpec",
     "EnsembleSpec",
     "EstimatorSpec",

@@ -87,6 +87,18 @@ class Resources(Section):
     """Workers that the pool may grow to; left out, what the cluster holds."""
 
 
+class DataFusionSpec(PluginSpec):
+    """One data-level fusion: what makes one column of several before an extractor reads them."""
+
+    registry: ClassVar[Registry[Any]] = FUSIONS
+    level: ClassVar[str] = "data"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return _fusion_of_level(value, cls.level)
+
+
 class ExtractorSpec(PluginSpec):
     """One extractor and the columns it reads."""
 
@@ -94,9 +106,32 @@ class ExtractorSpec(PluginSpec):
 
     id: Name | None = None
     """Name of its features; left out, the plugin's name (numbered when it is used twice)."""
+    fusion: DataFusionSpec | None = None
+    """Data-level fusion: makes one text or one image of ``columns``, which the extractor then reads; left out, columns
+    are read as they are."""
     columns: tuple[str, ...] | None = None
-    """Columns it reads; left out, every column of a kind that it takes."""
+    """Columns it reads; left out, every column of a kind that it, or its ``fusion``, takes."""
     resources: Resources = Resources()
+
+    @field_validator("fusion")
+    @classmethod
+    def _readable(cls, value: DataFusionSpec | None, info: ValidationInfo) -> DataFusionSpec | None:
+        if value is None or "name" not in info.data:
+            return value
+        takes, gives = EXTRACTORS.get(info.data["name"]).tags.kinds, FUSIONS.get(value.name).gives
+        if gives not in takes:
+            raise ValueError(
+                f"must give what {info.data['name']} reads, kind {sorted(takes)}; got {value.name!r}, which gives "
+                f"{gives}"
+            )
+        return value
+
+    @property
+    def takes(self) -> frozenset[Kind]:
+        """Kinds of column that it can be given."""
+        fusion, tags = self.fusion, EXTRACTORS.get(self.name).tags
+        kinds: frozenset[Kind] = tags.kinds if fusion is None else FUSIONS.get(fusion.name).takes
+        return kinds
 
 
 class SearchedSpec(PluginSpec):

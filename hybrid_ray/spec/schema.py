@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.spec.model import (
     CombinerSpec,
+    DataFusionSpec,
     EstimatorSpec,
     ExtractorSpec,
     FusionSpec,
@@ -29,13 +30,13 @@ def spec_schema() -> dict[str, Any]:
     load_plugins()
     schema = Spec.model_json_schema(mode="validation")
     definitions: dict[str, Any] = schema["$defs"]
-    for section in (ExtractorSpec, EstimatorSpec, PreparationSpec, FusionSpec, CombinerSpec):
+    for section in (ExtractorSpec, DataFusionSpec, EstimatorSpec, PreparationSpec, FusionSpec, CombinerSpec):
         definitions[section.__name__] = _plugin_schema(section, definitions)
     return {"$schema": DIALECT, "$id": "hybrid_ray/spec", **schema}
 
 
 def _names(section: type[PluginSpec]) -> list[str]:
-    level = section.level if issubclass(section, FusionSpec) else None
+    level = section.level if issubclass(section, FusionSpec | DataFusionSpec) else None
     return [name for name, plugin in section.registry.items() if level is None or plugin.level == level]
 
 

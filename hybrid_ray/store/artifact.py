@@ -15,6 +15,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ from typing import Any
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import ArtifactError, HybridRayError, StoreError
 from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.extractors.fused import FusedExtractor, FusionEntry
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member
 from hybrid_ray.plugins import load_plugins
@@ -231,7 +233,12 @@ class Artifact:
             folder = joined(self.prefix, entry.folder)
             moved = {joined(folder, name): joined(self.prefix, path) for name, path in entry.shares.items()}
             state = read_state(SharedFiles(self._files, moved, {} if held is None else held), folder)
-            return plugin.from_state(params, dict(entry.columns), state)
+            if entry.fusion is None:
+                return plugin.from_state(params, dict(entry.columns), state)
+            fusion = FusionEntry(entry.fusion.name, entry.fusion.params)
+            return FusedExtractor(
+                plugin.from_state(params, fusion.behind(), state), fusion.build(), dict(entry.columns)
+            )
 
     def members(self) -> list[Member]:
         """All members with their chains."""
@@ -299,6 +306,9 @@ def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
         files |= {f"{folder}/{name}": data for name, data in packed.items() if name not in shares}
         params = extractor.params.model_dump(mode="json")
         entry = {"key": key, "name": extractor.name, "params": params, "columns": extractor.columns, "folder": folder}
+        # Named only where there is one: code that knows of none reads every other graph.
+        if isinstance(extractor, FusedExtractor):
+            entry["fusion"] = asdict(extractor.entry)
         extractors.append(entry | ({"shares": shares} if shares else {}))
     for number, member in enumerate(graph.members):
         chains = [f"members/{number}/{n}" for n in range(len(member.chains))]

@@ -52,8 +52,15 @@ class FileEntry(_Part):
     size: int = Field(ge=0)
 
 
+class DataFusionEntry(_Part):
+    """The data-level fusion in front of an extractor."""
+
+    name: Text
+    params: dict[str, Any]
+
+
 class ExtractorEntry(_Part):
-    """One extractor: plugin, parameters, columns, and the folder of its state.
+    """One extractor: plugin, parameters, columns, the folder of its state, and what puts the columns together.
 
     ``shares`` names the files of the state that lie in the folder of another copy of it, and their paths; it is left
     out where there are none.
@@ -65,6 +72,7 @@ class ExtractorEntry(_Part):
     columns: dict[str, Kind]
     folder: Text
     shares: dict[Text, Text] = {}
+    fusion: DataFusionEntry | None = None
 
 
 class MemberEntry(_Part):

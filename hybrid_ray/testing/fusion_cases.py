@@ -1,4 +1,4 @@
-"""What the contract checks of feature-level and decision-level fusions share."""
+"""What the contract checks of fusions share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract checks of fusions, feature level and decision level.
+"""Contract checks of fusions: data level, feature level and decision level.
 
 For a fusion of your own::
 
@@ -17,7 +17,19 @@ from itertools import cycle
 from typing import Any
 
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion, Fusion
+from hybrid_ray.fusion.base import DataFusion, DecisionFusion, FeatureFusion, Fusion
+from hybrid_ray.testing.data_fusions import (
+    check_data_column,
+    check_data_every_part_counts,
+    check_data_inputs_kept,
+    check_data_missing_name,
+    check_data_missing_parts,
+    check_data_order,
+    check_data_quiet,
+    check_data_rows_alone,
+    check_data_state,
+    check_data_unreadable,
+)
 from hybrid_ray.testing.decision_fusions import (
     check_decision_finds_the_good,
     check_decision_inputs_kept,
@@ -64,6 +76,20 @@ def cases(fusion: type[Fusion]) -> Iterator[FusionCase]:
 
 def yield_checks(fusion: type[Fusion]) -> Iterator[Check]:
     """Every check that a case of the fusion must pass."""
+    if issubclass(fusion, DataFusion):
+        yield from (
+            check_data_column,
+            check_data_order,
+            check_data_rows_alone,
+            check_data_missing_parts,
+            check_data_missing_name,
+            check_data_every_part_counts,
+            check_data_inputs_kept,
+            check_data_state,
+            check_data_quiet,
+        )
+        if "image" in fusion.takes:
+            yield check_data_unreadable
     if issubclass(fusion, FeatureFusion):
         yield from (
             check_feature_matrix,
@@ -123,7 +149,7 @@ def check_decision_search(fusion: type[DecisionFusion]) -> None:
 
 
 def _tasks(fusion: type[Fusion]) -> list[Task]:
-    """Tasks to check a fusion with: all that it serves; at feature level the task makes no difference."""
+    """Tasks to check a fusion with: all that it serves; below decision level the task makes no difference."""
     return [task for task in TASKS if task in fusion.tasks] if issubclass(fusion, DecisionFusion) else [*TASKS[:1]]
 
 

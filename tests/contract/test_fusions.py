@@ -32,6 +32,7 @@ def test_fusion_search(name, check):
 
 def test_every_named_fusion_is_there():
     assert set(NAMES) == {
+        "channels", "joined", "serialised", "tiled",
         "bilinear", "canonical", "concat", "selected",
         "bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting",
     }  # fmt: skip

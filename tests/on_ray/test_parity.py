@@ -18,6 +18,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.columns import coerce
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
+from hybrid_ray.extractors.fused import FusionEntry, build_fused
 from hybrid_ray.graph import Graph, Member, fit_chain
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.predict import predict_file
@@ -41,7 +42,10 @@ CLASSES = ("red", "green", "blue")
 
 
 def fitted(name: str, kinds: dict[str, Kind], params: dict[str, Any], batch: Any, y: Any, seed: int = 0) -> Extractor:
-    extractor = build_extractor(name, params, kinds)
+    return ready(build_extractor(name, params, kinds), batch, y, seed)
+
+
+def ready(extractor: Extractor, batch: Any, y: Any, seed: int = 0) -> Extractor:
     if extractor.tags.trained:
         extractor.fit(extractor.prepare(batch), y, FitContext("multiclass", 3, seed))
     extractor.setup("cpu")
@@ -50,6 +54,8 @@ def fitted(name: str, kinds: dict[str, Kind], params: dict[str, Any], batch: Any
 
 def make_graph(encoder: Path) -> Graph:
     """Real plugins: frozen and trained extractors, one in bf16, fold copies of a network, refitted and bagged members.
+
+    One reads a title and a table as one text.
 
     What computes bf16 natively answers in it; other machines load the graph in fp32. Either way there is one answer.
     """
@@ -64,7 +70,7 @@ def make_graph(encoder: Path) -> Graph:
         "pixels": fitted("pixels", photo, {"size": 8}, batch, y),
         "cnn@0": fitted("cnn", photo, network, batch, y, seed=0),
         "cnn@1": fitted("cnn", photo, network, batch, y, seed=1),
-        "words": fitted("tfidf", title, {}, batch, y),
+        "words": ready(build_fused("tfidf", {}, title | table, FusionEntry("serialised")), batch, y),
         "sentences": fitted("transformers", title, {"model": str(encoder), "precision": "bf16"}, batch, y),
         "table": fitted("tabular", table, {}, batch, y),
     }

@@ -213,6 +213,20 @@ class TestResolve:
             "extractors[2].columns: must name a column; got none",
         )
 
+    def test_a_fusion_decides_which_columns_an_extractor_is_given(self, table):
+        entries = [{"name": "tfidf", "fusion": "serialised"}, {"name": "tfidf", "fusion": "joined", "id": "texts"}]
+        made = resolved(table(), {"extractors": entries})
+        assert made.spec.extractors[0].columns == tuple(KINDS)
+        assert made.spec.extractors[1].columns == ("review",)
+
+    def test_columns_that_a_fusion_does_not_take_are_named(self, table):
+        entries = [{"name": "tfidf", "fusion": "joined", "columns": ["area"]}, {"name": "pixels", "fusion": "tiled"}]
+        with pytest.raises(
+            SpecError, match=r"columns\[0\]: joined reads columns of kind \['text'\]; got 'area'"
+        ) as caught:
+            resolved(table(), {"extractors": entries})
+        assert caught.value.faults[1].startswith("extractors[1]: tiled must have a column of kind ['image']")
+
     def test_a_metric_of_another_task_is_refused(self, table):
         with pytest.raises(BadInputError, match=r"metric: must be one of .* for a binary task; got 'r2'"):
             resolved(table(), {"search.metric": "r2"})

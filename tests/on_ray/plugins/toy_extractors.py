@@ -19,11 +19,12 @@ from hybrid_ray.types import Prepared, State
 
 class ToyParams(PluginParams):
     width: int = Field(8, ge=1, le=32)
+    """Numbers of a row."""
     log: str = ""
     """Folder where every extract call notes how many rows it saw."""
     dies_once: str = ""
     """File that is made by the first process to meet a row ``boom``, which then dies."""
-    seconds: float = 0.0
+    seconds: float = Field(0.0, ge=0, le=60)
     """Time that each row takes."""
     fault: str = ""
     """die, exit, raise: a row ``boom`` ends the process, calls sys.exit, raises; setup: the model cannot be loaded."""

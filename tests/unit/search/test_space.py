@@ -186,3 +186,18 @@ def test_a_preparation_for_all_is_not_asked_for(plan):
     for point in portfolio(always, DIMS):
         assert propose(Asked(point), always, DIMS).steps == ({"name": "clip", "params": {"tail": 0.02}},)
         assert not any(name.startswith("prepare") for name in point)
+
+
+def test_blocks_of_several_modalities_are_compared_with_all_others(make_plan):
+    read = {"image": "image", "row": "tabular+text", "table": "tabular", "text": "text"}
+    subsets = cover(make_plan(blocks=tuple(sorted(read)), modalities=read))
+    assert subsets[0] == ("image", "row", "table", "text")
+    assert ("image", "table", "text") in subsets
+    assert {("image", "text"), ("image", "table")} <= set(subsets)
+    assert ("image", "row") not in subsets
+    assert ("row", "table", "text") in subsets
+    assert len(subsets) == len(set(subsets))
+
+
+def test_a_subset_that_no_block_makes_is_not_tried(make_plan):
+    assert cover(make_plan(blocks=("row",), modalities={"row": "tabular+text"})) == [("row",)]

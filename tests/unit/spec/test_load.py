@@ -1,6 +1,7 @@
 """Reading a spec: every fault at once, with its path and the nearest valid value."""
 
 import copy
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -281,3 +282,33 @@ class TestYaml:
     def test_anchors_and_merges_may_be_used(self):
         text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\n"
         assert parse_yaml(text, "spec")["b"] == {"x": 1, "y": 3}
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ({"fusion": "serialsed"}, r"extractors\[0\]\.fusion: unknown data-level fusion .* Did you mean 'serialised'\?"),
+        ({"fusion": "concat"}, r"extractors\[0\]\.fusion: unknown data-level fusion 'concat'; expected one of \["),
+        (
+            {"fusion": "tiled"},
+            r"extractors\[0\]\.fusion: must give what tfidf reads, kind \['text'\]; got 'tiled', .* image",
+        ),
+        (
+            {"fusion": {"name": "joined", "params": {"markrs": True}}},
+            r"extractors\[0\]\.fusion\.params\.markrs: unknown key; .* Did you mean 'markers'\?",
+        ),
+        ({"fuse": "joined"}, r"extractors\[0\]\.fuse: unknown key; .* Did you mean 'fusion'\?"),
+    ],
+)
+def test_a_fusion_before_an_extractor_is_checked(entry, fault):
+    (said,) = faults_of(changed(extractors=[{"name": "tfidf", **entry}]))
+    assert re.match(fault, said), said
+
+
+def test_a_fusion_before_an_extractor_has_its_parameters():
+    spec = load_spec(
+        changed(extractors=[{"name": "tfidf", "fusion": {"name": "joined", "params": {"markers": False}}}])
+    )
+    assert spec.extractors[0].fusion.params.markers is False
+    assert spec.extractors[0].takes == {"text"}
+    assert load_spec(changed(extractors=["tfidf"])).extractors[0].fusion is None

@@ -58,6 +58,8 @@ def test_every_reference_leads_somewhere(schema):
     [
         {},
         {"extractors": ["pixels", {"name": "tfidf", "params": {"words": 1}, "columns": ["a"]}]},
+        {"extractors": [{"name": "tfidf", "fusion": "joined"}]},
+        {"extractors": [{"name": "pixels", "fusion": {"name": "tiled", "params": {"size": 64}}, "columns": ["a"]}]},
         {"search": {"estimators": ["logistic", {"name": "knn", "params": {"n_neighbors": 3}, "search": False}]}},
         {"search": {"preparations": ["clip", {"name": "smote", "params": {"neighbours": 3}, "always": True}]}},
         {"search": {"ensemble": {"combiners": ["voting", {"name": "linear_pool", "params": {"solver": "cmaes"}}]}}},
@@ -76,6 +78,8 @@ def test_what_is_good_is_good_to_both(validator, part):
         {"extractors": ["pixel"]},
         {"extractors": [{"name": "pixels", "params": {"words": 1}}]},
         {"extractors": [{"name": "tfidf", "params": {"words": "many"}}]},
+        {"extractors": [{"name": "tfidf", "fusion": "concat"}]},
+        {"extractors": [{"name": "tfidf", "fusion": {"name": "joined", "params": {"digits": 3}}}]},
         {"search": {"estimators": [{"name": "logistic", "params": {"c": 1}}]}},
         {"search": {"preparations": ["clipp"]}},
         {"search": {"preparations": [{"name": "smote", "params": {"k": 3}}]}},
