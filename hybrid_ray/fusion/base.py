@@ -98,11 +98,14 @@ class DecisionFusion(Fusion):
         that member back.
     tasks : frozenset of Task
         Tasks that it can be fitted for.
+    resamples : int
+        Bootstrap samples of the rows that it is fitted on, to tell how sure its weights are; few where a fit is slow.
     """
 
     level: ClassVar[Literal["data", "feature", "decision"]] = "decision"
     pool: ClassVar[bool] = False
     tasks: ClassVar[frozenset[Task]] = BOTH
+    resamples: ClassVar[int] = 50
 
     @abstractmethod
     def fit(

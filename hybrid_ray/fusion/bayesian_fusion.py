@@ -11,13 +11,12 @@ from pydantic import Field
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.coefficients import CoefficientFusion
+from hybrid_ray.fusion.logits import centred_logits
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray, Task
 
-FLOOR = 1e-7
-"""Probabilities are kept this far from 0."""
 MAX_COLUMNS = 2048
 """Members x classes above which members are taken to be independent: the covariance costs the square of it, and its
 inverse the cube."""
@@ -62,7 +61,7 @@ class BayesianFusion(CoefficientFusion):
         self._names = sorted(inputs)
         self._classes = task != "regression"
         if self._classes:
-            said = np.stack([_logits(inputs[name]) for name in self._names], axis=1)
+            said = np.stack([centred_logits(inputs[name]) for name in self._names], axis=1)
             self._coefficients, self._offsets = _posterior_of_classes(said, y, self.params.dependence)
         else:
             values = np.stack([np.asarray(inputs[name], np.float64)[:, 0] for name in self._names], axis=1)
@@ -84,7 +83,8 @@ class BayesianFusion(CoefficientFusion):
         self._check_there(self._names, inputs)
         total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets
         for name, matrix in zip(self._names, self._coefficients, strict=True):
-            total = total + (_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)) @ matrix
+            said = centred_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)
+            total = total + said @ matrix
         if not self._classes:
             return total
         proba: AnyArray = softmax(total, axis=1)
@@ -104,13 +104,6 @@ class BayesianFusion(CoefficientFusion):
         wanted = (len(self._names), len(self._offsets), len(self._offsets))
         found = self._coefficients.shape
         return f"coefficients must be of shape {wanted}; got {found}" if found != wanted else ""
-
-
-def _logits(outputs: AnyArray) -> AnyArray:
-    """Log probabilities float64 (n, C), the mean of each row taken off."""
-    logs = np.log(np.maximum(np.asarray(outputs, np.float64), FLOOR))
-    centred: AnyArray = logs - logs.mean(axis=1, keepdims=True)
-    return centred
 
 
 def _posterior_of_classes(said: AnyArray, y: AnyArray, dependence: float) -> tuple[AnyArray, AnyArray]:

@@ -17,13 +17,14 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.fits import reason
 from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.plan import Choice, SearchPlan
-from hybrid_ray.search.space import Point, PrefixedTrial
+from hybrid_ray.search.space import Point
 from hybrid_ray.search.trials import LOST, Told
 from hybrid_ray.types import AnyArray, Direction
 
@@ -36,8 +37,6 @@ family, or of each set of extractors, before the second best of any.
 """
 
 POOL = "linear_pool"
-RESAMPLES = 50
-"""Bootstrap samples that the final combiner is fitted on, to tell how sure its weights are."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ class Ensembler:
         rng = np.random.default_rng(self._seed)
         drawn = []
         try:
-            for _ in range(RESAMPLES):
+            for _ in range(FUSIONS.get(recipe.combiner).resamples):
                 sample = rows[rng.integers(len(rows), size=len(rows))]
                 weights = self._fitted(_combiner(recipe), names, sample).weights
                 drawn.append([weights.get(name, 0.0) for name in names])
