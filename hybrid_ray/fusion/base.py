@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.predictive import NormalMixture
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import BOTH, AnyArray, Block, FloatArray, State, Task
@@ -119,6 +120,10 @@ class DecisionFusion(Fusion):
     @abstractmethod
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """One prediction float64 (n, C) or (n, 1). Extra names are ignored; a missing needed one raises KeyError."""
+
+    def predictive(self, inputs: Mapping[str, AnyArray]) -> NormalMixture | None:
+        """What each row's number may be, for combiners of numbers that say so; None for all others."""
+        return None
 
     @property
     @abstractmethod

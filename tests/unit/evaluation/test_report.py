@@ -74,6 +74,10 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "0.40 to 0.65" in page.text  # the first weight's interval
     assert "linear_pool (greedy)" in page.text
     assert "Are the best ones different?" in page.text
+    measures = ("spread", "deviation") if report.task == "regression" else ("total", "aleatoric", "epistemic")
+    assert tuple(row.name for row in report.uncertainty.measures) == measures
+    assert "How sure it is" in page.text
+    assert ("90 % by held-out errors" in page.text) == (report.task == "regression")
     assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text
     expected = ("Residuals", "Predicted minus true") if report.task == "regression" else ("Confusion", "Calibration")

@@ -294,6 +294,10 @@ def test_regression_ensembles_are_solved_too(make_plan):
     plan = replace(plan, combiners=(Choice("linear_pool", "linear_pool"),))
     found = search(library, plan, trials=10)
     assert found.score < 0.7 * min(found.oof.values())
+    assert list(found.margins) == [0.5, 0.8, 0.9, 0.95]
+    errors = np.abs(found.fusion.combine(library.members(list(found.members)))[:, 0] - y)
+    for level, margin in found.margins.items():
+        assert (errors <= margin).mean() == pytest.approx(level, abs=0.03)
 
 
 def test_the_note_names_the_best_ensemble_so_far():
