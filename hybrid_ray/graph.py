@@ -14,6 +14,7 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import DataError
 from hybrid_ray.estimators.base import Model
+from hybrid_ray.evaluation.uncertainty import row_uncertainty
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
 from hybrid_ray.preparation.base import Preparation
@@ -245,6 +246,11 @@ class Graph:
     def combine(self, blocks: Mapping[str, Block]) -> AnyArray:
         """Outputs float64 (n, n_outputs) of the whole graph from extracted blocks."""
         return self.decision.combine(self.member_outputs(blocks))
+
+    def uncertainty(self, blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
+        """How unsure the graph is of each row (n,), by measure: see ``row_uncertainty`` of the evaluation."""
+        outputs = self.member_outputs(blocks)
+        return row_uncertainty(outputs, self.decision.weights, self.decision.predictive(outputs))
 
     def outputs(self, batch: Batch) -> AnyArray:
         """Outputs float64 (n, n_outputs) of raw rows: class probabilities in ``classes`` order, or values (n, 1)."""

@@ -17,6 +17,7 @@ from hybrid_ray.estimators import (
     random_forest,
     ridge,
     svm,
+    weighted_ensemble,
     xgboost,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "random_forest",
     "ridge",
     "svm",
+    "weighted_ensemble",
     "xgboost",
 ]

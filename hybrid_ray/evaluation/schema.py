@@ -393,6 +393,43 @@ class EnsembleCard(Part):
     """Best first."""
 
 
+class UncertaintyRow(Part):
+    """How unsure the ensemble is of the test rows by one measure, and whether it is where it is wrong."""
+
+    name: str
+    """total, aleatoric or epistemic entropy; spread of the members; deviation of the predictive distribution."""
+    mean: Score
+    right: Score
+    """Mean over the rows that it predicts right (numbers: the half with the smaller errors)."""
+    wrong: Score
+    finds: Estimate
+    """ROC area: the chance that a row it gets wrong is the less sure one of a pair; 0.5 says nothing."""
+
+
+class CoverageRow(Part):
+    """How many test rows an interval of some probability holds."""
+
+    of: str
+    """predictive distribution: of the combiner; held-out errors: the answer, and as much around it as errors on
+    training rows that were held out take up."""
+    level: float
+    covered: Estimate
+    width: Score
+    """Mean width of the interval."""
+
+
+class UncertaintyCard(Part):
+    """How sure the ensemble is of each row, and whether it is right to be."""
+
+    unit: str
+    split: tuple[str, str]
+    """What ``right`` and ``wrong`` mean."""
+    members: int
+    """Members that have weight: with one, nothing is open between them."""
+    measures: list[UncertaintyRow]
+    coverage: list[CoverageRow] = []
+
+
 class ExtractionRow(Part):
     """What one extractor did."""
 
@@ -461,6 +498,7 @@ class Report(Part):
     evaluation: Evaluation
     data: DataCard
     ensemble: EnsembleCard
+    uncertainty: UncertaintyCard | None = None
     candidates: list[CandidateRow] = []
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.predictive import NormalMixture
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import BOTH, AnyArray, Batch, Block, FloatArray, Kind, State, Task
@@ -154,11 +155,14 @@ class DecisionFusion(Fusion):
         that member back.
     tasks : frozenset of Task
         Tasks that it can be fitted for.
+    resamples : int
+        Bootstrap samples of the rows that it is fitted on, to tell how sure its weights are; few where a fit is slow.
     """
 
     level: ClassVar[Literal["data", "feature", "decision"]] = "decision"
     pool: ClassVar[bool] = False
     tasks: ClassVar[frozenset[Task]] = BOTH
+    resamples: ClassVar[int] = 50
 
     @abstractmethod
     def fit(
@@ -172,6 +176,10 @@ class DecisionFusion(Fusion):
     @abstractmethod
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """One prediction float64 (n, C) or (n, 1). Extra names are ignored; a missing needed one raises KeyError."""
+
+    def predictive(self, inputs: Mapping[str, AnyArray]) -> NormalMixture | None:
+        """What each row's number may be, for combiners of numbers that say so; None for all others."""
+        return None
 
     @property
     @abstractmethod

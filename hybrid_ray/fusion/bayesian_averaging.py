@@ -9,12 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.fusion.predictive import NormalMixture
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_negligible
 from hybrid_ray.fusion.weights import true_class
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import AnyArray, State, Task
 
 _ROWS = 4096
 """Rows whose weights are drawn together: replicates x rows float64 are held."""
@@ -46,6 +47,10 @@ class BayesianAveraging(WeightedFusion):
     pool = True
     Params = BayesianAveragingParams
 
+    def __init__(self, params: PluginParams) -> None:
+        super().__init__(params)
+        self._deviations: dict[str, float] = {}
+
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
         """Spread weights, and the exact ones."""
@@ -70,6 +75,9 @@ class BayesianAveraging(WeightedFusion):
         posterior = np.exp(evidence - evidence.max(axis=1, keepdims=True))
         posterior /= posterior.sum(axis=1, keepdims=True)
         self._keep(names, without_negligible(posterior.mean(axis=0)))
+        self._deviations = {}
+        if task == "regression":
+            self._deviations = {name: float(np.sqrt(_mean_square(inputs[name], y))) for name in names}
         return self
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
@@ -81,6 +89,26 @@ class BayesianAveraging(WeightedFusion):
             A member that has weight is not there.
         """
         return weighted_mean(inputs, self._used(inputs))
+
+    def predictive(self, inputs: Mapping[str, AnyArray]) -> NormalMixture | None:
+        """For numbers a mixture: each member's normal distribution, by the member's weight."""
+        used = self._used(inputs)
+        if not self._deviations:
+            return None
+        means = np.column_stack([np.asarray(inputs[name], np.float64)[:, 0] for name in used])
+        return NormalMixture(np.array(list(used.values())), means, np.array([self._deviations[name] for name in used]))
+
+    def get_state(self) -> State:
+        """The weights and, for numbers, each member's deviation."""
+        state = super().get_state()
+        return State(state.meta | {"deviations": dict(self._deviations)})
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The fitted fusion back."""
+        fusion = super().from_state(params, state)
+        fusion._deviations = {str(name): float(value) for name, value in state.meta.get("deviations", {}).items()}
+        return fusion
 
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
@@ -99,6 +127,11 @@ def _log_likelihood(outputs: AnyArray, y: AnyArray, task: Task) -> AnyArray:
         logs: AnyArray = np.log(true_class(outputs, y))
         return logs
     squares = np.square(np.asarray(outputs, np.float64)[:, 0] - y)
-    variance = max(float(squares.mean()), np.finfo(np.float64).tiny)
+    variance = _mean_square(outputs, y)
     density: AnyArray = -0.5 * (np.log(2 * np.pi * variance) + squares / variance)
     return density
+
+
+def _mean_square(outputs: AnyArray, y: AnyArray) -> float:
+    """Mean squared error of values (n, 1), above 0."""
+    return max(float(np.square(np.asarray(outputs, np.float64)[:, 0] - y).mean()), np.finfo(np.float64).tiny)

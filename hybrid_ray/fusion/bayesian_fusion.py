@@ -11,13 +11,13 @@ from pydantic import Field
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.coefficients import CoefficientFusion
+from hybrid_ray.fusion.logits import centred_logits
+from hybrid_ray.fusion.predictive import NormalMixture
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import AnyArray, State, Task
 
-FLOOR = 1e-7
-"""Probabilities are kept this far from 0."""
 MAX_COLUMNS = 2048
 """Members x classes above which members are taken to be independent: the covariance costs the square of it, and its
 inverse the cube."""
@@ -48,6 +48,10 @@ class BayesianFusion(CoefficientFusion):
 
     Params = BayesianFusionParams
 
+    def __init__(self, params: PluginParams) -> None:
+        super().__init__(params)
+        self._deviation: float | None = None
+
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
         """Independent members, and dependent ones."""
@@ -62,12 +66,39 @@ class BayesianFusion(CoefficientFusion):
         self._names = sorted(inputs)
         self._classes = task != "regression"
         if self._classes:
-            said = np.stack([_logits(inputs[name]) for name in self._names], axis=1)
+            said = np.stack([centred_logits(inputs[name]) for name in self._names], axis=1)
             self._coefficients, self._offsets = _posterior_of_classes(said, y, self.params.dependence)
         else:
             values = np.stack([np.asarray(inputs[name], np.float64)[:, 0] for name in self._names], axis=1)
             self._coefficients, self._offsets = _posterior_of_numbers(values, y, self.params.dependence)
+        self._deviation = None if self._classes else self._own_deviation(inputs, y)
         return self
+
+    def _own_deviation(self, inputs: Mapping[str, AnyArray], y: AnyArray) -> float:
+        """Deviation of the posterior: with the measured covariance it is that of the answer's own errors, here with the
+        degrees of freedom that the weights took taken off.
+        """
+        squares = np.square(self.combine(inputs)[:, 0] - y).sum()
+        return max(float(np.sqrt(squares / max(len(y) - len(self._names), 1))), np.finfo(np.float64).tiny)
+
+    def predictive(self, inputs: Mapping[str, AnyArray]) -> NormalMixture | None:
+        """For numbers the normal posterior, as wide for every row."""
+        if self._deviation is None:
+            return None
+        return NormalMixture(np.ones(1), self.combine(inputs), np.array([self._deviation]))
+
+    def get_state(self) -> State:
+        """Names, coefficients, offsets and, for numbers, the posterior's deviation."""
+        state = super().get_state()
+        return State(state.meta | {"deviation": self._deviation}, state.tensors)
+
+    @classmethod
+    def from_state(cls, params: PluginParams, state: State) -> Self:
+        """The fitted fusion back."""
+        fusion = super().from_state(params, state)
+        deviation = state.meta.get("deviation")
+        fusion._deviation = None if deviation is None else float(deviation)
+        return fusion
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """Class probabilities float64 (n, C), or values (n, 1).
@@ -84,7 +115,8 @@ class BayesianFusion(CoefficientFusion):
         self._check_there(self._names, inputs)
         total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets
         for name, matrix in zip(self._names, self._coefficients, strict=True):
-            total = total + (_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)) @ matrix
+            said = centred_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)
+            total = total + said @ matrix
         if not self._classes:
             return total
         proba: AnyArray = softmax(total, axis=1)
@@ -104,13 +136,6 @@ class BayesianFusion(CoefficientFusion):
         wanted = (len(self._names), len(self._offsets), len(self._offsets))
         found = self._coefficients.shape
         return f"coefficients must be of shape {wanted}; got {found}" if found != wanted else ""
-
-
-def _logits(outputs: AnyArray) -> AnyArray:
-    """Log probabilities float64 (n, C), the mean of each row taken off."""
-    logs = np.log(np.maximum(np.asarray(outputs, np.float64), FLOOR))
-    centred: AnyArray = logs - logs.mean(axis=1, keepdims=True)
-    return centred
 
 
 def _posterior_of_classes(said: AnyArray, y: AnyArray, dependence: float) -> tuple[AnyArray, AnyArray]:

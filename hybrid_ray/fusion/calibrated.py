@@ -12,10 +12,11 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
+from hybrid_ray.fusion.inner import check_combiner, make_combiner
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
-from hybrid_ray.registry import FUSIONS, nearest
+from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import CLASSIFICATION, AnyArray, State, Task
 
 COMBINERS = ("linear_pool", "log_pool", "stacking")
@@ -38,13 +39,7 @@ class CalibratedParams(PluginParams):
 
     @model_validator(mode="after")
     def _inner_is_valid(self) -> Self:
-        known = [name for name, each in FUSIONS.items() if each.level == "decision" and name != Calibrated.name]
-        if self.combiner not in known:
-            raise ValueError(
-                f"unknown decision-level fusion {self.combiner!r}; expected one of {known}."
-                f"{nearest(self.combiner, known)}"
-            )
-        FUSIONS.get(self.combiner).Params.model_validate(self.combiner_params)
+        check_combiner(self.combiner, self.combiner_params, without=Calibrated.name)
         return self
 
 
@@ -61,13 +56,9 @@ class Calibrated(DecisionFusion):
 
     def __init__(self, params: PluginParams) -> None:
         super().__init__(params)
-        self._inner = self._make_inner()
+        self._inner = make_combiner(self.params.combiner, self.params.combiner_params)
         self._members: dict[str, Calibrator] = {}
         self._result: Calibrator | None = None
-
-    def _make_inner(self) -> DecisionFusion:
-        fusion: type[DecisionFusion] = FUSIONS.get(self.params.combiner)
-        return fusion(fusion.Params.model_validate(self.params.combiner_params))
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
@@ -98,7 +89,7 @@ class Calibrated(DecisionFusion):
             held, training = folds == fold, folds != fold
             if not training.any():
                 training = held
-            inner = self._make_inner()
+            inner = make_combiner(self.params.combiner, self.params.combiner_params)
             inner.fit({name: each[training] for name, each in said.items()}, y[training], task, seed, metric)
             answers[held] = inner.combine({name: each[held] for name, each in said.items()})
         return answers

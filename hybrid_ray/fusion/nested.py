@@ -7,13 +7,16 @@ from typing import Any
 
 from hybrid_ray.types import State
 
+_BLOB = "--"
+"""Between the name of a part and that of its blob: blobs are files of one folder, and no part has it in its name."""
+
 
 def nest(parts: Mapping[str, State], meta: Mapping[str, Any] | None = None) -> State:
-    """One state of several, with some meta of its own; no part may hold blobs."""
-    assert not any(state.blobs for state in parts.values()), "a part with blobs has no room here"
+    """One state of several, with some meta of its own."""
     return State(
         {**(meta or {}), "parts": {name: state.meta for name, state in parts.items()}},
         {f"{name}/{key}": array for name, state in parts.items() for key, array in state.tensors.items()},
+        {f"{name}{_BLOB}{key}": data for name, state in parts.items() for key, data in state.blobs.items()},
     )
 
 
@@ -25,6 +28,9 @@ def part(state: State, name: str) -> State:
     KeyError
         It is not there.
     """
-    mark = f"{name}/"
-    tensors = {key.removeprefix(mark): array for key, array in state.tensors.items() if key.startswith(mark)}
-    return State(dict(state.meta["parts"][name]), tensors)
+    meta = dict(state.meta["parts"][name])
+    return State(meta, _under(state.tensors, f"{name}/"), _under(state.blobs, f"{name}{_BLOB}"))
+
+
+def _under(named: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    return {key.removeprefix(mark): value for key, value in named.items() if key.startswith(mark)}

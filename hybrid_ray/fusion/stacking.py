@@ -11,13 +11,12 @@ from pydantic import Field
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.coefficients import CoefficientFusion
+from hybrid_ray.fusion.logits import centred_logits
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray, Task
 
-FLOOR = 1e-7
-"""Probabilities are kept this far from 0, so that one sure and wrong member does not decide alone."""
 _OFFSET_RIDGE = 1e-6
 
 
@@ -60,7 +59,7 @@ class Stacking(CoefficientFusion):
         self._names = sorted(inputs)
         self._classes = task != "regression"
         if self._classes:
-            logits = np.stack([_logits(inputs[name]) for name in self._names])
+            logits = np.stack([centred_logits(inputs[name]) for name in self._names])
             self._coefficients, self._offsets = _fit_logistic(
                 logits, y, self.params.regularisation, self.params.non_negative, self.params.per_class
             )
@@ -89,7 +88,8 @@ class Stacking(CoefficientFusion):
             return self._constant(inputs)
         total: AnyArray = np.zeros((1, len(self._offsets))) + self._offsets
         for name, row in used:
-            total = total + row * (_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64))
+            said = centred_logits(inputs[name]) if self._classes else np.asarray(inputs[name], np.float64)
+            total = total + row * said
         if not self._classes:
             return total
         proba: AnyArray = softmax(total, axis=1)
@@ -129,13 +129,6 @@ class Stacking(CoefficientFusion):
     def _fault(self) -> str:
         members, rows = len(self._names), len(self._coefficients)
         return f"each of {members} members must have coefficients; got {rows}" if rows != members else ""
-
-
-def _logits(outputs: AnyArray) -> AnyArray:
-    """Log probabilities float64 (n, C), the mean of each row taken off."""
-    logs = np.log(np.maximum(np.asarray(outputs, np.float64), FLOOR))
-    centred: AnyArray = logs - logs.mean(axis=1, keepdims=True)
-    return centred
 
 
 def _fit_logistic(

@@ -32,8 +32,10 @@ from hybrid_ray.evaluation.schema import (
     MemberRow,
     Report,
     SearchCard,
+    UncertaintyCard,
 )
 from hybrid_ray.evaluation.sensitivity import sensitivity
+from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
@@ -101,6 +103,7 @@ def write_report(
         evaluation=evaluation,
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
+        uncertainty=_uncertainty(job, found, parts, composed, y_test),
         candidates=_candidates(found),
         fold_tests=_fold_tests(job, found),
         search=_search(job, found),
@@ -202,6 +205,20 @@ def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) ->
         oof=ensemble.score,
         test=evaluation.headline.score.value,
         tried=_combiners(ensemble.tried, found.plan.scorer),
+    )
+
+
+def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: AnyArray) -> UncertaintyCard | None:
+    ensemble = found.ensemble
+    members = {name: parts.outputs[MEMBER + name] for name in ensemble.members}
+    return measure_uncertainty(
+        y,
+        composed.outputs,
+        members,
+        ensemble.weights,
+        predictive=ensemble.fusion.predictive(members),
+        margins=ensemble.margins,
+        seed=job.spec.seed,
     )
 
 

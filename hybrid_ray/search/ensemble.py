@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,13 +17,15 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.estimators.prefixed import PrefixedTrial
+from hybrid_ray.evaluation.uncertainty import LEVELS
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.fits import reason
 from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.plan import Choice, SearchPlan
-from hybrid_ray.search.space import Point, PrefixedTrial
+from hybrid_ray.search.space import Point
 from hybrid_ray.search.trials import LOST, Told
 from hybrid_ray.types import AnyArray, Direction
 
@@ -36,8 +38,6 @@ family, or of each set of extractors, before the second best of any.
 """
 
 POOL = "linear_pool"
-RESAMPLES = 50
-"""Bootstrap samples that the final combiner is fitted on, to tell how sure its weights are."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class EnsembleSearch:
         By number.
     seconds : float
         Wall time.
+    margins : dict of float to float
+        Numbers only: how far from the truth the ensemble stays with each probability, on parts that it had not seen.
     """
 
     recipe: Recipe
@@ -122,6 +124,7 @@ class EnsembleSearch:
     oof: dict[str, float]
     tried: tuple[EnsembleTrial, ...]
     seconds: float
+    margins: dict[float, float] = field(default_factory=dict)
 
     @property
     def trials(self) -> int:
@@ -214,7 +217,7 @@ class Ensembler:
         rng = np.random.default_rng(self._seed)
         drawn = []
         try:
-            for _ in range(RESAMPLES):
+            for _ in range(FUSIONS.get(recipe.combiner).resamples):
                 sample = rows[rng.integers(len(rows), size=len(rows))]
                 weights = self._fitted(_combiner(recipe), names, sample).weights
                 drawn.append([weights.get(name, 0.0) for name in names])
@@ -225,14 +228,26 @@ class Ensembler:
 
     def score(self, recipe: Recipe) -> tuple[float, ...]:
         """Score of a recipe on each part, fitted on the other parts (for time: on the earlier ones)."""
+        return tuple(self.library.metric.score(y, outputs) for y, outputs in self._unseen(recipe))
+
+    def margins(self, recipe: Recipe) -> dict[float, float]:
+        """How far from the truth a recipe for numbers stays on parts that it had not seen, by probability.
+
+        References
+        ----------
+        Vovk, "Cross-conformal predictors", Annals of Mathematics and Artificial Intelligence 2015.
+        """
+        errors = np.sort(np.concatenate([np.abs(outputs[:, 0] - y) for y, outputs in self._unseen(recipe)]))
+        ranks = {level: math.ceil(level * (len(errors) + 1)) for level in LEVELS}
+        return {level: float(errors[rank - 1]) for level, rank in ranks.items() if rank <= len(errors)}
+
+    def _unseen(self, recipe: Recipe) -> Iterator[tuple[AnyArray, AnyArray]]:
+        """Labels and outputs of each part, by the recipe fitted on the other parts (for time: on the earlier ones)."""
         library = self.library
-        scores = []
         for part in library.scored:
             combiner = self.fit(recipe, library.learned_from(part))
             rows = slice(library.bounds[part], library.bounds[part + 1])
-            outputs: AnyArray = combiner.combine(library.members(library.names, rows))
-            scores.append(library.metric.score(library.y[rows], outputs))
-        return tuple(scores)
+            yield library.y[rows], combiner.combine(library.members(library.names, rows))
 
     def try_recipe(self, number: int, recipe: Recipe) -> EnsembleTrial:
         """One trial; a combiner that fails is a failed trial, not the end of the search."""
@@ -310,6 +325,7 @@ def finish_ensemble(tried: Sequence[EnsembleTrial], ensembler: Ensembler, second
         oof={name: means[name] for name in ordered},
         tried=tuple(tried),
         seconds=seconds,
+        margins=ensembler.margins(best.recipe) if library.task == "regression" else {},
     )
 
 

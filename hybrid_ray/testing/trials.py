@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hybrid_ray.estimators.base import Trial
@@ -31,11 +31,13 @@ def check_points(params: type[PluginParams], points: Sequence[Mapping[str, Any]]
 
     assert points, "there must be a start"
     for point in points:
+        trial = FixedTrial(dict(point))
         with warnings.catch_warnings():
             # Optuna only warns of a value outside its distribution.
             warnings.simplefilter("error")
-            found = space(FixedTrial(dict(point)))
-        assert found == dict(point), f"a start must be a complete point of the space; got {point}, asked {found}"
+            found = space(trial)
+        assert trial.params == dict(point), f"a start must be a complete point of the space; got {point}, {found}"
+        _check_found(found, trial.params)
         params.model_validate(found)
     assert all(points.count(point) == 1 for point in points), f"starts must differ; got {points}"
 
@@ -48,7 +50,20 @@ def check_space(params: type[PluginParams], space: Space, draws: int = DRAWS) ->
     for _ in range(draws):
         trial = study.ask()
         found = space(trial)
-        assert set(trial.params) <= set(params.model_fields), f"names must be fields; got {sorted(trial.params)}"
-        assert set(found) == set(trial.params), f"a space gives what it asked for; got {found}, asked {trial.params}"
+        assert _fields(trial.params) <= set(params.model_fields), f"names must be fields; got {sorted(trial.params)}"
+        _check_found(found, trial.params)
         params.model_validate(found)
         study.tell(trial, 0.0)
+
+
+def _fields(names: Iterable[str]) -> set[str]:
+    """Fields that names belong to: ``learner_params.knn.weights`` is a part of ``learner_params``."""
+    return {name.partition(".")[0] for name in names}
+
+
+def _check_found(found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """A space gives what it asked for, under its own name or inside a field that the name begins with."""
+    plain = {name: value for name, value in asked.items() if "." not in name}
+    given = {name: value for name, value in found.items() if name in plain}
+    assert given == plain, f"a space gives what it asked for; got {found}, asked {asked}"
+    assert set(found) == _fields(asked), f"a space gives what it asked for; got {found}, asked {asked}"

@@ -61,6 +61,7 @@ def test_every_named_family_is_there():
         "knn",
         "naive_bayes",
         "mlp",
+        "weighted_ensemble",
     }
 
 
@@ -103,7 +104,7 @@ def test_the_number_of_threads_changes_nothing(name):
 def test_balanced_classes_give_a_rare_class_more_weight(name):
     family = ESTIMATORS.get(name)
     if "class_weight" not in family.Params.model_fields:
-        assert name in ("ridge", "knn", "naive_bayes", "gaussian_process")
+        assert name in ("ridge", "knn", "naive_bayes", "gaussian_process", "weighted_ensemble")
         return
     X, y = toy_rows("binary", n=400)
     X[:, :2] *= 0.6  # the classes overlap

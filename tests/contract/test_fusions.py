@@ -34,5 +34,6 @@ def test_every_named_fusion_is_there():
     assert set(NAMES) == {
         "channels", "joined", "serialised", "tiled",
         "bilinear", "canonical", "concat", "selected",
-        "bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting",
+        "bayesian_averaging", "bayesian_fusion", "calibrated", "layered_stacking", "linear_pool", "log_pool",
+        "meta_stacking", "stacking", "voting",
     }  # fmt: skip

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from pydantic import Field
+from scipy.stats import entropy
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import BadInputError, DataError
@@ -226,6 +227,14 @@ def test_outputs_are_the_decision_over_the_members(graph):
     assert set(members) == {"both", "alone"}
     np.testing.assert_allclose(outputs, (members["both"] + members["alone"]) / 2)
     assert (outputs.argmax(axis=1) == y).mean() > 0.8
+
+
+def test_the_graph_says_how_sure_it_is_of_each_row(graph):
+    batch, _ = rows(6)
+    found = graph.uncertainty(graph.extract(batch))
+    assert list(found) == ["total", "aleatoric", "epistemic"]
+    np.testing.assert_allclose(found["total"], entropy(graph.outputs(batch), axis=1), rtol=1e-9)
+    assert all(values.shape == (6,) for values in found.values())
 
 
 def test_rows_of_a_batch_do_not_touch_each_other(graph):

@@ -17,6 +17,7 @@ from hybrid_ray.estimators.models.neighbours import NeighbourClassifier, Neighbo
 from hybrid_ray.estimators.models.network import NetworkClassifier, NetworkRegressor
 from hybrid_ray.estimators.models.nystroem import LandmarkClassifier, LandmarkRegressor
 from hybrid_ray.estimators.models.tree import TreeClassifier, TreeRegressor
+from hybrid_ray.estimators.models.weighted_ensemble import EnsembleClassifier, EnsembleRegressor
 from hybrid_ray.estimators.models.xgb import XGBoostClassifier, XGBoostRegressor
 
 OURS = [
@@ -25,6 +26,8 @@ OURS = [
     BoostedRegressor(n_estimators=20),
     BoostedNetworkClassifier(n_estimators=5, shrinkage=0.5),
     BoostedNetworkRegressor(n_estimators=5, shrinkage=0.5),
+    EnsembleClassifier(members=("logistic", "decision_tree"), n_folds=3),
+    EnsembleRegressor(members=("ridge", "decision_tree"), n_folds=3),
     ForestClassifier(n_estimators=10),
     ForestRegressor(n_estimators=10, extra=True),
     HeadClassifier(hidden=16, learning_rate=0.02, max_epochs=20),

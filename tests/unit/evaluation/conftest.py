@@ -26,7 +26,10 @@ from hybrid_ray.evaluation.schema import (
     SearchCard,
     SensitivityCard,
     SplitCard,
+    UncertaintyCard,
 )
+from hybrid_ray.evaluation.uncertainty import measure_uncertainty
+from hybrid_ray.fusion.predictive import NormalMixture
 
 STRENGTH = {
     "alone:image": 0.5,
@@ -96,6 +99,18 @@ def build_sensitivity(names=("estimator", "blocks.mobilenet", "estimator.svm.C",
         SensitivityCard(of="candidates", trials=40, explained=explained, rows=rows),
         SensitivityCard(of="ensembles", trials=12),
     ]
+
+
+def build_uncertainty(task, classes, n=200) -> UncertaintyCard:
+    """Of three members that are each a little less clear."""
+    n_outputs = len(classes) if classes else 1
+    y, outputs, _ = outputs_of(task, n_outputs, n, 1)
+    levels = ("best candidate", "alone:text", "alone:image")
+    members = {name: outputs[level] for name, level in zip(MEMBERS, levels, strict=True)}
+    predictive = None if classes else NormalMixture(np.ones(1), outputs["ensemble"], np.array([9e4]))
+    margins = None if classes else {0.8: 1e5, 0.9: 1.4e5}
+    weights = dict.fromkeys(MEMBERS, 1 / 3)
+    return measure_uncertainty(y, outputs["ensemble"], members, weights, predictive=predictive, margins=margins)
 
 
 def build_report(
@@ -185,6 +200,7 @@ def build_report(
                 CombinerRow(combiner="stacking", trials=9, oof=base * 1.03, seconds=0.65),
             ],
         ),
+        uncertainty=build_uncertainty(task, classes),
         candidates=candidates,
         fold_tests=compare_folds(folds, scorer, 3840, 960),
         sensitivity=build_sensitivity(),

@@ -83,6 +83,10 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "40 different trials; their choices explain a share of 0.70 (0.50 to 0.90)" in page.text
     assert "3 more choices" in page.text
     assert ("Precision and recall" in page.text) == (report.task != "regression")
+    measures = ("spread", "deviation") if report.task == "regression" else ("total", "aleatoric", "epistemic")
+    assert tuple(row.name for row in report.uncertainty.measures) == measures
+    assert "How sure it is" in page.text
+    assert ("90 % by held-out errors" in page.text) == (report.task == "regression")
     assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text
     expected = ("Residuals", "Predicted minus true") if report.task == "regression" else ("Confusion", "Calibration")

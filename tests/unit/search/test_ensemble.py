@@ -227,6 +227,10 @@ def test_what_the_user_fixed_of_a_combiner_is_not_searched(make_plan):
 
 
 COMBINERS = ("bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting")
+TRAINED = {
+    "layered_stacking": {"learner_params": {"knn": {"metric": "euclidean"}}, "learners": ["knn"], "folds": 2},
+    "meta_stacking": {"view": "probabilities"},
+}
 
 
 @pytest.mark.parametrize("name", COMBINERS)
@@ -235,6 +239,24 @@ def test_every_combiner_puts_members_together_that_know_different_things(make_pl
     found = search(library, make_plan(combiners=(Choice(name, name),)))
     assert found.recipe.combiner == name
     assert found.score < min(found.oof.values())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_combiners_that_train_learners_are_searched(make_plan, name):
+    library = make_library([1.0, 1.0, 1.0], n=300, parts=2)
+    found = search(library, make_plan(combiners=(Choice(name, name, TRAINED[name]),)), trials=2)
+    assert found.recipe.combiner == name
+    assert {field: found.recipe.params[field] for field in TRAINED[name]} == TRAINED[name]
+    assert found.score < min(found.oof.values())
+    assert set(found.intervals) == set(found.weights)
+
+
+def test_parameters_of_a_learner_inside_a_combiner_are_searched(make_plan):
+    plan = make_plan(combiners=(Choice("meta_stacking", "meta_stacking"),))
+    second = ensemble_portfolio(plan, 3)[1]
+    recipe = propose_ensemble(optuna.trial.FixedTrial(second), plan, 3)
+    assert (recipe.params["learner"], set(recipe.params["learner_params"])) == ("logistic", {"C", "class_weight"})
+    assert json.loads(json.dumps(recipe.to_json())) == recipe.to_json()
 
 
 def test_a_combiner_that_fails_is_a_failed_trial():
@@ -272,6 +294,10 @@ def test_regression_ensembles_are_solved_too(make_plan):
     plan = replace(plan, combiners=(Choice("linear_pool", "linear_pool"),))
     found = search(library, plan, trials=10)
     assert found.score < 0.7 * min(found.oof.values())
+    assert list(found.margins) == [0.5, 0.8, 0.9, 0.95]
+    errors = np.abs(found.fusion.combine(library.members(list(found.members)))[:, 0] - y)
+    for level, margin in found.margins.items():
+        assert (errors <= margin).mean() == pytest.approx(level, abs=0.03)
 
 
 def test_the_note_names_the_best_ensemble_so_far():

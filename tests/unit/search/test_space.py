@@ -3,9 +3,10 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.plan import Choice
-from hybrid_ray.search.space import PrefixedTrial, cover, n_comparisons, portfolio, propose
+from hybrid_ray.search.space import cover, n_comparisons, portfolio, propose
 
 DIMS = {"image": 40, "text": 20, "table": 6}
 THREE = {"image": "image", "text": "text", "table": "tabular"}

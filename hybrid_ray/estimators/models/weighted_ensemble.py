@@ -1,0 +1,226 @@
+"""Weighted ensembles: members of several families on the same rows, weighed on inner folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from hybrid_ray.errors import ArtifactError
+from hybrid_ray.estimators.base import EstimatorFamily, Model
+from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
+from hybrid_ray.estimators.models.resample import inner_folds
+from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
+from hybrid_ray.fusion.nested import nest, part
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.types import AnyArray, FloatArray, State, Task
+
+Solver = Literal["greedy", "convex", "uniform"]
+
+
+class Ensemble(OwnEstimator):
+    """What both ensembles share: how members are weighed, fitted and saved.
+
+    Attributes
+    ----------
+    members_ : list of str
+        Families that have weight.
+    weights_ : ndarray (m,)
+        Their weights, which sum to 1.
+    models_ : list of Model
+        Fitted on all training rows.
+
+    References
+    ----------
+    Caruana et al., "Ensemble selection from libraries of models", ICML 2004; van der Laan, Polley and Hubbard, "Super
+    learner", Statistical Applications in Genetics and Molecular Biology 2007.
+    """
+
+    members: Sequence[str]
+    member_params: Mapping[str, Mapping[str, Any]] | None
+    n_folds: int
+    solver: Solver
+    regularisation: float
+    n_jobs: int
+    random_state: int
+
+    def _weigh(self, X: FloatArray, y: AnyArray, folds: AnyArray, task: Task) -> None:
+        """Fit members on all folds but one in turn, solve for their weights, and fit those that have any on all rows.
+
+        Parameters
+        ----------
+        X : ndarray float32 (n, d)
+        y : ndarray (n,)
+            Codes, or values.
+        folds : ndarray of int (n,)
+            Inner fold of each row; -1 for a row that is never held out.
+        task : Task
+        """
+        load_plugins()
+        names = self._feasible(len(y))
+        scored = np.flatnonzero(folds >= 0)
+        n_outputs = 1 if task == "regression" else int(y.max()) + 1
+        said = {name: np.zeros((len(y), n_outputs)) for name in names}
+        for fold in np.unique(folds[scored]) if len(names) > 1 else ():
+            held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            for name in names:
+                said[name][held] = _outputs(self._fitted(name, X[training], y[training], task), X[held], task)
+        solver = self.solver if len(scored) else "uniform"
+        pool = LinearPool(LinearPoolParams(solver=solver, regularisation=self.regularisation))
+        weights = pool.fit(
+            {name: each[scored] for name, each in said.items()}, y[scored], task, self.random_state
+        ).weights
+        self.members_ = [name for name in names if weights[name] > 0]
+        self.weights_ = np.array([weights[name] for name in self.members_])
+        self.models_ = [self._fitted(name, X, y, task) for name in self.members_]
+
+    def _feasible(self, n_rows: int) -> list[str]:
+        """Members that take so many rows; the first where none does."""
+        tags = {name: ESTIMATORS.get(name).tags for name in self.members}
+        kept = [name for name in self.members if n_rows <= (tags[name].max_rows or n_rows)]
+        return kept or list(self.members[:1])
+
+    def _fitted(self, name: str, X: FloatArray, y: AnyArray, task: Task) -> Model:
+        family: type[EstimatorFamily] = ESTIMATORS.get(name)
+        params = (self.member_params or {}).get(name) or dict(family.portfolio(task)[0])
+        model = family.build(family.Params.model_validate(dict(params)), task, self.random_state, self.n_jobs)
+        model.fit(X, y)
+        return model
+
+    def _mixed(self, matrix: FloatArray, task: Task) -> AnyArray:
+        """Weighted mean float64 (n, n_outputs) of the members."""
+        total: AnyArray = np.zeros(1)
+        for weight, model in zip(self.weights_, self.models_, strict=True):
+            total = total + weight * _outputs(model, matrix, task)
+        return total
+
+    def pack(self) -> State:
+        """What ``unpack`` needs to predict bit-equal, without pickle."""
+        own = super().pack()
+        saved = {
+            f"member.{i}": ESTIMATORS.get(name).dump(model)
+            for i, (name, model) in enumerate(zip(self.members_, self.models_, strict=True))
+        }
+        nested = nest(saved, own.meta | {"members": list(self.members_)})
+        return State(nested.meta, nested.tensors | own.tensors, nested.blobs)
+
+    @classmethod
+    def unpack(cls, state: State) -> Self:
+        """The fitted ensemble back, set to predict on one thread."""
+        load_plugins()
+        model = super().unpack(state)
+        try:
+            model.members_ = [str(name) for name in state.meta["members"]]
+            model.models_ = [
+                ESTIMATORS.get(name).load(part(state, f"member.{i}")) for i, name in enumerate(model.members_)
+            ]
+        except KeyError as error:
+            raise ArtifactError(f"{cls.__name__}: a saved ensemble must hold its members; missing {error}") from error
+        return model
+
+
+def _outputs(model: Any, X: FloatArray, task: Task) -> AnyArray:
+    """Outputs float64 (n, n_outputs) of a member: class probabilities, or values."""
+    if task == "regression":
+        return np.asarray(model.predict(X), np.float64).reshape(-1, 1)
+    proba: AnyArray = model.predict_proba(X)
+    return proba
+
+
+class EnsembleClassifier(Ensemble, OwnClassifier):
+    """Weighted mean of the class probabilities of several families.
+
+    Parameters
+    ----------
+    members : sequence of str, default=("logistic", "hist_gradient_boosting", "random_forest")
+        Registered estimators; one that does not take so many rows is left out.
+    member_params : mapping of str to mapping or None, default=None
+        Their parameters by name; the best start of each where there are none.
+    n_folds : int, default=5
+        Inner folds that weights are solved on.
+    solver : {"greedy", "convex", "uniform"}, default="greedy"
+        How weights are found; they minimise log loss.
+    regularisation : float, default=0.0
+        Share of the weight that is spread evenly over the members that have weight.
+    n_jobs : int, default=1
+        Threads of a member's ``fit``.
+    random_state : int, default=0
+        Seed of the inner folds and of the members.
+    """
+
+    kept = ("classes_", "weights_")
+
+    def __init__(
+        self,
+        *,
+        members: Sequence[str] = ("logistic", "hist_gradient_boosting", "random_forest"),
+        member_params: Mapping[str, Mapping[str, Any]] | None = None,
+        n_folds: int = 5,
+        solver: Solver = "greedy",
+        regularisation: float = 0.0,
+        n_jobs: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.members = members
+        self.member_params = member_params
+        self.n_folds = n_folds
+        self.solver = solver
+        self.regularisation = regularisation
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on rows (n, d) and labels (n,)."""
+        matrix, codes = self._training(X, y)
+        self._weigh(matrix, codes, inner_folds(codes, self.n_folds, self.random_state), self._task())
+        return self
+
+    def _task(self) -> Task:
+        return "binary" if len(self.classes_) == 2 else "multiclass"
+
+    def predict_proba(self, X: Any) -> AnyArray:
+        """Class probabilities float64 (n, C)."""
+        matrix = self._matrix(X)
+        return self._mixed(matrix, self._task())
+
+
+class EnsembleRegressor(Ensemble, OwnRegressor):
+    """Weighted mean of the values of several families; parameters as for :class:`EnsembleClassifier`.
+
+    The default members are ridge, hist_gradient_boosting and random_forest, and weights minimise squared error.
+    """
+
+    kept = ("weights_",)
+
+    def __init__(
+        self,
+        *,
+        members: Sequence[str] = ("ridge", "hist_gradient_boosting", "random_forest"),
+        member_params: Mapping[str, Mapping[str, Any]] | None = None,
+        n_folds: int = 5,
+        solver: Solver = "greedy",
+        regularisation: float = 0.0,
+        n_jobs: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.members = members
+        self.member_params = member_params
+        self.n_folds = n_folds
+        self.solver = solver
+        self.regularisation = regularisation
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on rows (n, d) and values (n,)."""
+        matrix, values = self._training(X, y)
+        folds = np.random.default_rng(self.random_state).permutation(np.arange(len(values)) % self.n_folds)
+        self._weigh(matrix, values, folds, "regression")
+        return self
+
+    def predict(self, X: Any) -> AnyArray:
+        """Values float64 (n,)."""
+        matrix = self._matrix(X)
+        return self._mixed(matrix, "regression")[:, 0]

@@ -1,0 +1,29 @@
+"""Decision-level fusions inside others: by name and parameters, checked before they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.registry import FUSIONS, nearest
+
+
+def check_combiner(name: str, params: Mapping[str, Any], without: str = "") -> None:
+    """Refuse what names no decision-level fusion, or parameters that it does not have.
+
+    Raises
+    ------
+    ValueError
+        No such fusion, or its parameters are not valid; ``without`` is not among the known ones.
+    """
+    known = [known for known, each in FUSIONS.items() if each.level == "decision" and known != without]
+    if name not in known:
+        raise ValueError(f"unknown decision-level fusion {name!r}; expected one of {known}.{nearest(name, known)}")
+    FUSIONS.get(name).Params.model_validate(dict(params))
+
+
+def make_combiner(name: str, params: Mapping[str, Any]) -> DecisionFusion:
+    """An unfitted decision-level fusion."""
+    fusion: type[DecisionFusion] = FUSIONS.get(name)
+    return fusion(fusion.Params.model_validate(dict(params)))
