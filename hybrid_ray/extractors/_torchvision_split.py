@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -130,7 +131,7 @@ def cut(net: nn.Module, block: str) -> tuple[fx.GraphModule, fx.GraphModule]:
     place = {node: i for i, node in enumerate(nodes)}
     last = {node: max((place.get(user, len(nodes)) for user in node.users), default=-1) for node in nodes}
     passing = [sum(last[n] > i for n in nodes[: i + 1] if n.op != "get_attr") for i in range(start)]
-    at = next(i for i in reversed(range(start)) if passing[i] == 1 and last[nodes[i]] > i)
+    at = next(i for i in reversed(range(start)) if passing[i] == 1 and last[nodes[i]] > i and _is_tensor(nodes[i]))
     bottom, upper = fx.Graph(), fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
     for node in nodes[: at + 1]:
@@ -142,6 +143,11 @@ def cut(net: nn.Module, block: str) -> tuple[fx.GraphModule, fx.GraphModule]:
     answer = next(node for node in traced.graph.nodes if node.op == "output").args[0]
     upper.output(copied[answer])
     return fx.GraphModule(traced, bottom).eval(), fx.GraphModule(traced, upper).eval()
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    """False for several tensors in one, as ``chunk`` gives them."""
+    return not any(user.target is operator.getitem for user in node.users)
 
 
 @cache

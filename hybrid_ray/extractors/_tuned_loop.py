@@ -320,7 +320,7 @@ def _state(
         tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items()}
     best = None if math.isinf(progress.best) else progress.best
     meta: dict[str, Any] = {"done": progress.done, "best": best, "worse": progress.worse}
-    return State(meta, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()})
+    return State(meta, {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()})
 
 
 def _restored(

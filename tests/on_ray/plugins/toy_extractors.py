@@ -1,6 +1,7 @@
 """A third party's plugin, as the tests install it: an extractor that hashes, keeps a log, and misbehaves on demand."""
 
 import os
+import signal
 import sys
 import time
 import uuid
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from hybrid_ray.digests import digest_bytes
 from hybrid_ray.errors import ArtifactError
+from hybrid_ray.extractors._tuned_transformers import TunedTransformersExtractor, TunedTransformersParams
 from hybrid_ray.extractors.base import Extractor, ExtractorTags
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
@@ -83,3 +85,37 @@ class Toy(Extractor):
     @classmethod
     def from_state(cls, params, columns, state):
         return cls(params, columns)
+
+
+class MortalParams(TunedTransformersParams):
+    """Parameters of ``mortal``."""
+
+    log: str = ""
+    """Folder where every step of a training leaves a file."""
+    dies_after: int = Field(0, ge=0)
+    """Steps after which one process, once, is killed; 0: none is."""
+
+
+@EXTRACTORS.register("mortal")
+class Mortal(TunedTransformersExtractor):
+    """A tuned encoder whose training is killed once."""
+
+    Params = MortalParams
+
+    def identity(self):
+        return {name: value for name, value in super().identity().items() if name not in ("log", "dies_after")}
+
+    @property
+    def augmented(self):
+        return True
+
+    def augment(self, items, rng):
+        folder = Path(self.params.log)
+        (folder / uuid.uuid4().hex).touch()
+        if 0 < self.params.dies_after <= len(list(folder.iterdir())):
+            try:
+                (folder.parent / "killed").touch(exist_ok=False)
+            except FileExistsError:
+                return dict(items)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return dict(items)

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_ray.errors import ResourceError
-from hybrid_ray.on_ray.resources import ClusterView, Node, makespan, plan_extraction, plan_search
+from hybrid_ray.on_ray.resources import (
+    ClusterView,
+    Node,
+    makespan,
+    plan_extraction,
+    plan_search,
+    plan_team,
+    shared_bytes,
+)
 from hybrid_ray.spec import Resources
 
 GIB = 2**30
@@ -171,3 +179,26 @@ def test_makespan_is_that_of_workers_taking_the_next_piece():
     assert makespan([10, 10, 10], 2) == 20
     assert makespan([10, 10, 4], 2) == 14
     assert makespan([], 3) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "workers"),
+    [({}, 1), ({"max_workers": 1}, 1), ({"max_workers": 3}, 3), ({"max_workers": 9}, 4), ({"min_workers": 2}, 2)],
+    ids=str,
+)
+def test_a_training_has_the_workers_that_are_asked_for_and_fit(asked, workers):
+    view = ClusterView((Node(3, 0, 64 * GIB, GIB), Node(1, 0, 64 * GIB, GIB)))
+    assert plan_team(view, 1.0, 0.0, asked=Resources(**asked), where="x") == workers
+
+
+def test_workers_of_a_training_need_memory_and_gpus_too():
+    view = ClusterView((Node(8, 0, 4 * GIB, GIB),))
+    assert plan_team(view, 1.0, 0.0, asked=Resources(max_workers=8), where="x") == 2
+    view = ClusterView((Node(16, 2, 64 * GIB, GIB), Node(16, 0, 64 * GIB, GIB)))
+    assert plan_team(view, 1.0, 1.0, asked=Resources(max_workers=8), where="x") == 2
+    with pytest.raises(ResourceError, match=r"x\.resources\.min_workers: .* got 3, it holds 2 of 1 CPUs, 1 GPUs"):
+        plan_team(view, 1.0, 1.0, asked=Resources(min_workers=3), where="x")
+
+
+def test_what_fits_share_takes_part_of_the_smallest_store():
+    assert shared_bytes(ClusterView((Node(1, 0, GIB, 8 * GIB), Node(0, 0, GIB, 4 * GIB)))) == GIB

@@ -1,0 +1,115 @@
+"""Trainings of tuned extractors on Ray: several workers, one killed, nothing done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from hybrid_ray.data.source import open_source
+from hybrid_ray.extractors.base import FitContext
+from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, extract_rows, prepare_rows, settle
+from hybrid_ray.spec import DataSpec
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.trained import AREA
+from hybrid_ray.testing.encoders import tiny_encoder
+from hybrid_ray.testing.rows import toy_batch, toy_labels
+
+ROWS, EPOCHS, STEPS = 72, 4, 6
+"""48 rows of a fold's training, a tenth of them held out, eight a step."""
+CONTEXT = FitContext("multiclass", 3, seed=5)
+TRAINING = [slice(24, ROWS)]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture
+def fold(cluster: Cluster, tmp_path: Path, encoder: Path) -> Callable[..., tuple[FoldTrainer, Path]]:
+    """Trainers of one fold, each with a log of its own."""
+    table = {"text": [str(text) for text in toy_batch({"text": "text"}, ROWS, missing=False)["text"]]}
+    pq.write_table(pa.table(table | {"label": toy_labels(ROWS)}), tmp_path / "rows.parquet")
+    source = open_source(DataSpec(path=str(tmp_path / "rows.parquet"), label="label"), training=True)
+
+    def trainer(name: str, workers: int = 1, dies_after: int = 0, plugin: str = "mortal") -> tuple[FoldTrainer, Path]:
+        log = tmp_path / name / "log"
+        log.mkdir(parents=True)
+        params: dict[str, Any] = {"model": str(encoder), "max_length": 16, "blocks": 1, "rank": 2, "epochs": EPOCHS}
+        params |= {"patience": EPOCHS, "batch_size": 8, "lr": 3e-4}
+        if plugin == "mortal":
+            params |= {"log": str(log), "dies_after": dies_after}
+        raw = prepare_rows(source, Entry("text", plugin, params, {"text": "text"}), ROWS, "stat")
+        root = StoreRoot(str(tmp_path / name / "store"))
+        order = np.arange(ROWS)
+        place = Place(1.0, workers=workers)
+        return FoldTrainer(raw, order, toy_labels(ROWS), CONTEXT, root, place, 2**26), log
+
+    return trainer
+
+
+def learned(trainer: FoldTrainer) -> dict[str, np.ndarray]:
+    fit = settle({0: trainer.fit(0, TRAINING)})[0]
+    assert not fit.cached
+    tensors: dict[str, np.ndarray] = ray.get(fit.state).tensors
+    return tensors
+
+
+def assert_no_checkpoint(trainer: FoldTrainer) -> None:
+    assert trainer.root is not None
+    assert not [path for path in trainer.root.list(AREA) if "/checkpoint/" in path]
+
+
+@pytest.mark.slow
+def test_a_killed_fit_goes_on_from_its_checkpoint(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
+    whole, log = fold("whole")
+    expected = learned(whole)
+    steps = len(list(log.iterdir()))
+    assert steps == EPOCHS * STEPS
+    # Killed in the third pass: the first two are not done again.
+    broken, log = fold("broken", dies_after=2 * STEPS + 2)
+    found = learned(broken)
+    assert (log.parent / "killed").exists()
+    assert len(list(log.iterdir())) == steps + 2
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert_no_checkpoint(broken)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_learns_and_outlive_a_kill(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
+    alone, _ = fold("alone")
+    expected = learned(alone)
+    team, log = fold("team", workers=2, dies_after=2 * 2 * STEPS + 4)
+    found = learned(team)
+    assert (log.parent / "killed").exists()
+    # Both workers note each step; of the third pass some were done twice, of the first two none.
+    assert 2 * EPOCHS * STEPS < len(list(log.iterdir())) <= 2 * (EPOCHS + 1) * STEPS
+    scale = max(float(np.abs(values).max()) for values in expected.values())
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=0.02 * scale)
+    assert_no_checkpoint(team)
+
+
+def test_folds_share_the_frozen_blocks_and_a_fit_is_done_once(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
+    trainer, _ = fold("shared", plugin="tuned_transformers")
+    fits = settle({k: trainer.fit(k, [s]) for k, s in enumerate([slice(24, ROWS), slice(0, 48)])})
+    assert set(ray.get(trainer._rows()).arrays) == {"activations", "filled"}
+    blocks = ray.get([fit.block for fit in fits.values()])
+    assert all(block.values.shape == (ROWS, 32) for block in blocks)
+    rows = np.arange(10)
+    test = extract_rows(trainer.raw, {f"text@{k}": fit for k, fit in fits.items()}, rows, 2**26)
+    for block, ref in zip(blocks, test.values(), strict=True):
+        np.testing.assert_allclose(ray.get(ref).values, block.values[rows], atol=1e-5)
+    again, _ = fold("again", plugin="tuned_transformers")
+    again.root = trainer.root
+    assert settle({0: again.fit(0, TRAINING)})[0].cached
+    assert again._shared is None, "what is in the store needs no activations"
