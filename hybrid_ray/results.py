@@ -134,7 +134,7 @@ def describe_run(answer: Mapping[str, Any]) -> list[str]:
         f"  {name:<{level_width}}  oof {_number(level['oof']):>8}  test {_number(level['test']):>8}"
         for name, level in answer["levels"].items()
     ]
-    for column, groups in answer["groups"].items():
+    for column, groups in answer.get("groups", {}).items():  # a run of an earlier version has none
         gap = groups["gaps"].get(metric)
         if gap is not None:
             lines.append(

@@ -263,7 +263,7 @@ def evaluate_test(
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
-        groups=group_cards(y, graph, groups, task=task, classes=classes, seed=seed),
+        groups=group_cards(y, graph, groups, task=task, classes=classes, seed=seed, n=n),
     )
     if classes is None:
         return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})

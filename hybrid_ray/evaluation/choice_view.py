@@ -17,6 +17,9 @@ class ChoiceLine:
     trials: int
     importance: str
     interval: str
+    where_open: str
+    """Importance among the trials in which it was open; empty where these are all."""
+    open_interval: str
     strip: Strip | None
     certain: bool
     """True where its interval lies above zero."""
@@ -43,7 +46,7 @@ def sensitivity(card: SensitivityCard) -> Sensitivity:
         title=_LAYERS[card.of],
         said=_explained(card),
         ticks=axis.ticks(4),
-        lines=[_choice_line(row, axis) for row in card.rows],
+        lines=[_choice_line(row, axis, row.trials == card.trials) for row in card.rows],
     )
 
 
@@ -57,15 +60,18 @@ def _explained(card: SensitivityCard) -> str:
     return f"{trials}; their choices explain a share of {known} of how unseen trials rank."
 
 
-def _choice_line(row: ChoiceRow, axis: Axis) -> ChoiceLine:
+def _choice_line(row: ChoiceRow, axis: Axis, always: bool) -> ChoiceLine:
     found = row.importance
     known = found is not None and found.low is not None
     rounded = _rounded(found) if found else None
+    among = _rounded(row.where_open) if row.where_open and not always else None
     return ChoiceLine(
         name=row.name,
         trials=row.trials,
         importance=number(rounded.value, 2) if rounded else DASH,
         interval=interval_text(rounded, 2),
+        where_open=number(among.value, 2) if among else "",
+        open_interval=interval_text(among, 2),
         strip=axis.strip(found) if found else None,
         certain=bool(known and found and found.low and found.low > 0),
     )

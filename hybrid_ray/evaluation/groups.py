@@ -35,6 +35,7 @@ from hybrid_ray.types import CLASSIFICATION, REGRESSION, AnyArray, BoolArray, Ta
 LEAST_ROWS = 10
 """Rows that a group's score must rest on: of the class that it is about, where it is about one."""
 RESAMPLES = 500
+"""Bootstrap samples at most: there are many scores, and none of them chooses anything."""
 
 SELECTION, TRUE_POSITIVES, FALSE_POSITIVES = "selection_rate", "true_positive_rate", "false_positive_rate"
 MEAN_ERROR = "mean_error"
@@ -50,14 +51,14 @@ class _Share:
     hits: BoolArray
     among: BoolArray
 
-    def of(self, rows: AnyArray, rng: np.random.Generator) -> _Measured | None:
+    def of(self, rows: AnyArray, n: int, rng: np.random.Generator) -> _Measured | None:
         among = self.among[rows]
         total, hits = int(among.sum()), int((self.hits[rows] & among).sum())
         if total < LEAST_ROWS:
             return None
         low, high = wilson(hits, total)
         pulled = (hits + 2) / (total + 4)
-        errors = rng.binomial(total, pulled, RESAMPLES) / total - pulled
+        errors = rng.binomial(total, pulled, n) / total - pulled
         return _Measured(Estimate(value=hits / total, low=float(low), high=float(high)), errors)
 
 
@@ -69,11 +70,11 @@ class _Scored:
     y: AnyArray
     outputs: AnyArray
 
-    def of(self, rows: AnyArray, rng: np.random.Generator) -> _Measured | None:
+    def of(self, rows: AnyArray, n: int, rng: np.random.Generator) -> _Measured | None:
         y, outputs = self.y[rows], self.outputs[rows]
         if self._rests_on(y) < LEAST_ROWS:
             return None
-        drawn = resampled_scores(y, {"": outputs}, self.metric, RESAMPLES, int(rng.integers(2**31)))[""]
+        drawn = resampled_scores(y, {"": outputs}, self.metric, n, int(rng.integers(2**31)))[""]
         low, high = percentiles(drawn)
         value = self.metric.score(y, outputs)
         return _Measured(Estimate(value=value, low=low, high=high), drawn - value) if np.isfinite(value) else None
@@ -105,6 +106,7 @@ def group_cards(
     task: Task,
     classes: Sequence[Any] | None,
     seed: int = 0,
+    n: int = RESAMPLES,
 ) -> list[GroupCard]:
     """Scores of one model by groups of the same rows.
 
@@ -119,6 +121,8 @@ def group_cards(
     classes : sequence or None
         Class labels in code order; None for regression.
     seed : int, default 0
+    n : int, default 500
+        Bootstrap samples; never more than the default.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def group_cards(
     """
     measures = _measures(np.asarray(y), np.asarray(outputs, np.float64), task)
     positive = str(classes[1]) if classes is not None and len(classes) == 2 else ""
-    return [_card(grouping, measures, positive, seed) for grouping in groupings]
+    return [_card(grouping, measures, positive, seed, min(n, RESAMPLES)) for grouping in groupings]
 
 
 def _measures(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, _Share | _Scored]:
@@ -149,7 +153,7 @@ def _measures(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, _Share | 
     return found
 
 
-def _card(grouping: Grouping, measures: Mapping[str, _Share | _Scored], positive: str, seed: int) -> GroupCard:
+def _card(grouping: Grouping, measures: Mapping[str, _Share | _Scored], positive: str, seed: int, n: int) -> GroupCard:
     rng = np.random.default_rng(seed)
     rows = {
         label: np.flatnonzero(grouping.codes == code)
@@ -158,7 +162,7 @@ def _card(grouping: Grouping, measures: Mapping[str, _Share | _Scored], positive
     }
     measured: dict[str, dict[str, _Measured]] = {}
     for name, measure in measures.items():
-        found = {label: measure.of(held, rng) for label, held in rows.items()}
+        found = {label: measure.of(held, n, rng) for label, held in rows.items()}
         measured[name] = {label: each for label, each in found.items() if each is not None}
     gaps = [_gap(name, found) for name, found in measured.items()]
     return GroupCard(

@@ -153,11 +153,11 @@ def wilson(successes: AnyArray | float, total: AnyArray | float) -> tuple[AnyArr
     """The 95 % Wilson interval of a share: unlike the bootstrap's it has a width where every row is right."""
     total = np.maximum(np.asarray(total, np.float64), 1e-12)
     share = np.asarray(successes, np.float64) / total
-    none, every = share == 0, share == 1  # their ends are exact: no dust of rounding shall be shown
     centre = (share + _Z**2 / (2 * total)) / (1 + _Z**2 / total)
     half = _Z / (1 + _Z**2 / total) * np.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
     low, high = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-    return np.where(none, 0.0, low), np.where(every, 1.0, high)
+    # At a share of none or all the end is exact: no dust of rounding shall be shown.
+    return low * (share > 0), np.maximum(high, share == 1)
 
 
 class Comparison:

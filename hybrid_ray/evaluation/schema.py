@@ -467,6 +467,8 @@ class ChoiceRow(Part):
     importance: Estimate | None
     """Share of the variance of the trials' ranks that it accounts for, alone and together with other choices; null
     where it was open in too few trials."""
+    where_open: Estimate | None = None
+    """The same share among the trials in which it was open: what its learner's parameters are ranked by."""
 
 
 class SensitivityCard(Part):

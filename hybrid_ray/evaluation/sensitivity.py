@@ -6,7 +6,8 @@ total-effect index (the variance that it accounts for alone and together with ot
 divisions of the trials, and the interval allows for their overlap.
 
 The space is conditional: a parameter is there where its learner was chosen. It is replaced among such trials only, and
-a choice is replaced together with what hangs on it (an estimator with its parameters). Optuna's evaluators (functional
+a choice is replaced together with what hangs on it (an estimator with its parameters). Its index is given twice: of all
+trials, and of those in which it was open. Optuna's evaluators (functional
 ANOVA, PED-ANOVA, mean decrease of impurity) take the parameters that all trials share, and refuse those whose bounds
 differ between trials, so that most of this space would be left out.
 
@@ -86,14 +87,11 @@ def sensitivity(
     if fit.value is None or fit.value <= 0:
         return SensitivityCard(of=of, trials=n, explained=fit)
     found = np.array(effects)
-    rows = [
-        ChoiceRow(
-            name=name,
-            trials=int(table.active(name).sum()),
-            importance=_estimate(found[:, i], overlap) if table.active(name).sum() >= LEAST_ACTIVE else None,
-        )
-        for i, name in enumerate(names)
-    ]
+    rows = []
+    for i, name in enumerate(names):
+        n_active = int(table.active(name).sum())
+        told = [_estimate(each, overlap) if n_active >= LEAST_ACTIVE else None for each in found[:, :, i].T]
+        rows.append(ChoiceRow(name=name, trials=n_active, importance=told[0], where_open=told[1]))
     return SensitivityCard(of=of, trials=n, explained=fit, rows=sorted(rows, key=_weight))
 
 
@@ -103,9 +101,15 @@ def _weight(row: ChoiceRow) -> tuple[bool, float, str]:
 
 
 def _estimate(values: AnyArray, overlap: float) -> Estimate:
-    """Mean over divisions and its interval: divisions share trials, which widens the variance (Nadeau and Bengio)."""
+    """Mean over divisions and its interval: divisions share trials, which widens the variance (Nadeau and Bengio).
+
+    A NaN is a division without a trial to look at.
+    """
     from scipy.stats import t
 
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return Estimate(value=None)
     k, mean = len(values), float(values.mean())
     reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * float((values.var(ddof=1) * (1 / k + overlap)) ** 0.5)
     return Estimate(value=mean, low=mean - reach, high=mean + reach)
@@ -113,8 +117,8 @@ def _estimate(values: AnyArray, overlap: float) -> Estimate:
 
 def _one_division(
     table: _Table, names: Sequence[str], ranks: AnyArray, train: AnyArray, test: AnyArray, rng: np.random.Generator
-) -> tuple[float, list[float]]:
-    """Explained share of the variance of unseen trials, and the effect of each choice on them."""
+) -> tuple[float, AnyArray]:
+    """Explained share of the variance of unseen trials, and effects (2, n_choices): on all, and on those concerned."""
     from sklearn.ensemble import RandomForestRegressor
 
     forest = RandomForestRegressor(TREES, min_samples_leaf=2, random_state=int(rng.integers(2**31)), n_jobs=1)
@@ -132,10 +136,13 @@ def _one_division(
         rows.append(active[test])
         asked.append(replaced.reshape(-1, table.values.shape[1]))
     answers = np.split(forest.predict(np.concatenate(asked)), np.cumsum([len(part) for part in asked])[:-1])
-    effects = []
-    for held, answer in zip(rows, answers, strict=True):
-        lost = (answer.reshape(_DRAWS, -1) - ranks[test][held]) ** 2 - losses[held]
-        effects.append(float(lost.mean(axis=0).sum()) / (2 * variance * len(test)))
+    effects = np.full((2, len(names)), np.nan)
+    for i, (held, answer) in enumerate(zip(rows, answers, strict=True)):
+        lost = ((answer.reshape(_DRAWS, -1) - ranks[test][held]) ** 2 - losses[held]).mean(axis=0)
+        effects[0, i] = lost.sum() / (2 * variance * len(test))
+        among = float(ranks[table.active(names[i])].var())
+        if held.any() and among > 0:
+            effects[1, i] = lost.mean() / (2 * among)
     return 1 - float(losses.mean()) / variance, effects
 
 

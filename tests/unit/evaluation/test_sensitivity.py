@@ -64,6 +64,9 @@ def test_a_parameter_counts_where_it_was_open_only(found):
     svm = sum(point["estimator"] == "svm" for point in trials(90)[0])
     assert rows["estimator.svm.C"].trials == svm
     assert rows["estimator"].trials == 90
+    assert rows["estimator.svm.C"].where_open.low > 3 * rows["estimator.svm.C"].importance.value
+    assert rows["estimator.svm.gamma"].where_open.low <= 0.01
+    assert rows["estimator"].where_open.value == pytest.approx(rows["estimator"].importance.value)
 
 
 def test_a_parameter_that_was_seldom_open_has_no_importance():
