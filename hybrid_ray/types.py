@@ -19,6 +19,8 @@ BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
+Objective = Literal["metric", "latency", "size"]
+Prefer = Literal["accuracy", "balanced", "speed"]
 
 MODALITY_OF: Mapping[Kind, Modality] = {
     "image": "image",

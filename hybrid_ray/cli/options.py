@@ -25,7 +25,7 @@ TaskOption = Annotated[str | None, typer.Option("--task", help="Task; default: t
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override of a spec value: search.folds=3.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything.")]
 Trials = Annotated[int | None, typer.Option("--trials", help="Candidates to try.")]
-TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds of search.")]
+TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds for the whole command.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start another run of the same spec and data.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The spec's smoke form: few rows, few trials.")]
 ModelRef = Annotated[str, typer.Argument(help="name, name@champion, name:version, or a folder.")]
@@ -46,7 +46,7 @@ def overrides_of(
             overrides[path] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise BadInputError(f"--set {path}: the value must be YAML; got {value!r}. Quote it") from error
-    named = {"seed": seed, "search.trials": trials, "search.time_limit_s": time_limit}
+    named = {"seed": seed, "search.trials": trials, "time_limit_s": time_limit}
     return overrides | {path: value for path, value in named.items() if value is not None}
 
 

@@ -251,3 +251,18 @@ def runs_resume(
     request = Resolved(spec_of_run(store, run_id))
     answer = _pipeline("report", request, store, address, False, quiet, verbose, resume=run_id)
     emit(answer, as_json, describe_run(answer))
+
+
+@runs.command("study")
+def runs_study(
+    run_id: Annotated[str, typer.Argument(help="Run id.")],
+    out: Annotated[str, typer.Option("--out", help="Journal file, SQLite file, or database URL.")],
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """Export the search of a run as Optuna studies, for optuna-dashboard."""
+    from hybrid_ray.search.study import export_study
+
+    answer = export_study(store, run_id, out)
+    lines = [f"{name}: {n} trials" for name, n in answer["studies"].items()]
+    emit(answer, as_json, [*lines, f"optuna-dashboard {out}"])

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybrid_ray.evaluation.formatting import compact
-from hybrid_ray.evaluation.schema import Calibration, FoldTests, PrecisionRecallCurve, ResidualCard, RocCurve
+from hybrid_ray.evaluation.schema import (
+    Calibration,
+    FoldTests,
+    PrecisionRecallCurve,
+    ResidualCard,
+    RocCurve,
+    TradeoffCard,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,6 +226,24 @@ def residual_chart(card: ResidualCard) -> str:
         _short_ticks(axes.xaxis)
 
     return _svg(draw, 4.6, 4.3)
+
+
+def tradeoff_chart(card: TradeoffCard) -> str:
+    """Score against the time of a row, with the front; what was taken is filled."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        points = np.array([(row.latency_ms, row.oof) for row in card.rows], float)
+        front = np.array([row.front for row in card.rows])
+        taken = points[[row.chosen for row in card.rows]]
+        axes.scatter(points[~front, 0], points[~front, 1], s=14, color=_STAND_INS["faint"], linewidths=0)
+        x, y = points[front].T
+        axes.plot(x, y, color=_STAND_INS["accent"], marker="o", markersize=4, linewidth=1.4)
+        axes.scatter(taken[:, 0], taken[:, 1], s=80, color=_STAND_INS["accent-2"], zorder=3, linewidths=0)
+        axes.set(xlabel="milliseconds a row", ylabel="out-of-fold score", xscale="log")
+        _short_ticks(axes.yaxis)
+
+    return _svg(draw, 4.6, 3.6)
 
 
 def _short_ticks(*axes: Axis) -> None:

@@ -91,6 +91,8 @@ def _charts(report: Report) -> dict[str, Any]:
     if found.residuals and found.residuals.points:
         drawn["fit"] = plots.fit_chart(found.residuals)
         drawn["residuals"] = plots.residual_chart(found.residuals)
+    if report.tradeoff and any(row.front and row.oof is not None for row in report.tradeoff.rows):
+        drawn["tradeoff"] = plots.tradeoff_chart(report.tradeoff)
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 

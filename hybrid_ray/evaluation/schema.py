@@ -430,6 +430,33 @@ class UncertaintyCard(Part):
     coverage: list[CoverageRow] = []
 
 
+class OfferRow(Part):
+    """One candidate or ensemble with its score and its cost."""
+
+    label: str
+    members: int
+    oof: Score
+    """Nested out-of-fold score."""
+    latency_ms: float
+    """Of a row that comes alone, on one CPU, extractors included."""
+    batch_ms: float
+    """Of a row among 64."""
+    size_mb: float
+    front: bool
+    """Nothing beats it in the metric and in every cost that was asked for."""
+    chosen: bool
+
+
+class TradeoffCard(Part):
+    """What may be had for what, where the search looked at costs."""
+
+    objectives: list[str]
+    prefer: str
+    limits: str = ""
+    rows: list[OfferRow]
+    """Quickest first."""
+
+
 class ExtractionRow(Part):
     """What one extractor did."""
 
@@ -504,6 +531,7 @@ class Report(Part):
     candidates: list[CandidateRow] = []
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None
+    tradeoff: TradeoffCard | None = None
     search: SearchCard | None = None
     sensitivity: list[SensitivityCard] = []
     """Of the search for candidates, and of that for ensembles."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import ray
 
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.costs import Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import Ensembler, EnsembleSearch, EnsembleTrial, finish_ensemble
 from hybrid_ray.search.fits import Setting
@@ -32,7 +33,9 @@ def make_library(
 
 
 @ray.remote(num_cpus=0)
-def finish(tried: Sequence[EnsembleTrial], library: OofLibrary, seed: int) -> EnsembleSearch:
-    """Fit the best ensemble of those that were tried."""
+def finish(
+    plan: SearchPlan, tried: Sequence[EnsembleTrial], library: OofLibrary, prices: Prices | None
+) -> EnsembleSearch:
+    """Fit the best ensemble of those that were tried, or the one that is wished for."""
     load_plugins()
-    return finish_ensemble(tried, Ensembler(library, seed))
+    return finish_ensemble(tried, Ensembler(library, plan.seed, prices), wish=plan.wish)

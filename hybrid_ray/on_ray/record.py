@@ -30,8 +30,10 @@ from hybrid_ray.evaluation.schema import (
     FoldTests,
     GraphCard,
     MemberRow,
+    OfferRow,
     Report,
     SearchCard,
+    TradeoffCard,
     UncertaintyCard,
 )
 from hybrid_ray.evaluation.sensitivity import sensitivity
@@ -106,6 +108,7 @@ def write_report(
         uncertainty=_uncertainty(job, found, parts, composed, y_test),
         candidates=_candidates(found),
         fold_tests=_fold_tests(job, found),
+        tradeoff=_tradeoff(found),
         search=_search(job, found),
         sensitivity=[
             sensitivity(*candidate_scores(found.candidates.trials), "candidates", job.spec.seed),
@@ -275,6 +278,31 @@ def _fold_tests(job: Job, found: Found) -> FoldTests | None:
     training = np.cumsum(sizes)[:-1] if job.rows.split.forward else sizes.sum() - sizes
     scores = {name: trial.scores for name, trial in zip(names, trials, strict=True)}
     return compare_folds(scores, found.plan.scorer, float(training.mean()), float(held.mean()))
+
+
+def _tradeoff(found: Found) -> TradeoffCard | None:
+    offers, wish = found.ensemble.tradeoff, found.plan.wish
+    if not offers:
+        return None
+    limits = {"ms a row": wish.max_latency_ms, "MB": wish.max_size_mb}
+    return TradeoffCard(
+        objectives=["metric", *wish.costs],
+        prefer=wish.prefer,
+        limits=" and ".join(f"{limit:g} {unit}" for unit, limit in limits.items() if limit is not None),
+        rows=[
+            OfferRow(
+                label=offer.label,
+                members=offer.members,
+                oof=offer.score,
+                latency_ms=offer.cost.latency_ms,
+                batch_ms=offer.cost.batch_ms,
+                size_mb=offer.cost.size_mb,
+                front=offer.front,
+                chosen=offer.chosen,
+            )
+            for offer in offers
+        ],
+    )
 
 
 def _search(job: Job, found: Found) -> SearchCard:

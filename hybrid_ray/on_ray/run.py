@@ -5,6 +5,7 @@ Every stage keeps what it finished in the store, so the same call goes on where 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
@@ -36,9 +37,9 @@ from hybrid_ray.on_ray.stages import (
 from hybrid_ray.progress import Progress
 from hybrid_ray.results import extraction_answer, run_answer
 from hybrid_ray.search.fits import clear_chains
+from hybrid_ray.search.study import write_trials
 from hybrid_ray.spec import Spec, load_spec
 from hybrid_ray.store.models import ModelStore
-from hybrid_ray.store.records import to_json
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore, run_prefix
 
@@ -87,6 +88,7 @@ def run_spec(
     RunFailedError
         It stopped for another reason; the message says how to go on.
     """
+    started = time.time()
     with progress.stage("read") as stage:
         root = StoreRoot(store)
         root.check_writable()
@@ -112,7 +114,9 @@ def run_spec(
     try:
         with cluster() as live, gpu_node(wanted_gpus(resolved.spec.extractors), progress):
             live.check_store(root)
-            job = Job(resolved.spec, root, run_id, source, rows, live, progress)
+            limit_s = resolved.spec.time_limit_s
+            until = None if limit_s is None else started + limit_s
+            job = Job(resolved.spec, root, run_id, source, rows, live, progress, until)
             check_resources(job)
             runs.begin(run_id, record)
             return _carry_out(job, runs, resolved, stop_after)
@@ -169,8 +173,8 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     trained = train_stage(job, features, order)
     runs.use(job.run_id, trained=trained.keys())
     folded = fold_stage(job, features, trained, order)
-    found = search_stage(job, folded)
-    _keep_trials(job, found)
+    found = search_stage(job, features, trained, folded, aftermath=stop_after == "report")
+    write_trials(job.root, job.run_id, found.plan.metric, found.candidates, found.ensemble)
     if stop_after == "search":
         return _search_answer(job, found)
     parts = parts_stage(job, features, trained, order, folded, found)
@@ -199,15 +203,6 @@ def _search_answer(job: Job, found: Found) -> dict[str, Any]:
         "ensemble": {"oof": found.ensemble.score, "weights": found.ensemble.weights},
         "seconds": _seconds(job),
     }
-
-
-def _keep_trials(job: Job, found: Found) -> None:
-    """Write what was tried, in order: with ``--trials`` of their number and no time limit, a seed gives the same."""
-    tried = [
-        {"number": t.number, "candidate": t.candidate.to_json(), "score": t.score, "folds": t.folds_done}
-        for t in found.candidates.trials
-    ]
-    job.root.write(f"{run_prefix(job.run_id)}/trials.json", to_json({"trials": tried}))
 
 
 def _keep_rejects(job: Job, rejects: Sequence[tuple[int, str, str]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,8 +19,12 @@ from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.search.budget import Budget, ensembles_s
+from hybrid_ray.search.clock import TimeUpError, call_until
+from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import (
+    TIME_UP,
     EnsembleBook,
     Ensembler,
     EnsembleSearch,
@@ -31,7 +35,8 @@ from hybrid_ray.search.ensemble import (
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES
-from hybrid_ray.search.plan import SearchPlan, copies_of
+from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
+from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
@@ -49,6 +54,10 @@ LANE_BYTES = 4 * 2**20
 """Bytes of a library that are worth another actor: below, starting it takes longer than the trials that it takes."""
 
 
+FREE = Budget()
+"""All the time that the trials take."""
+
+
 @dataclass(frozen=True)
 class CandidateSpace:
     """The space of candidates as OptunaSearch calls it."""
@@ -58,7 +67,8 @@ class CandidateSpace:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """The candidate of a trial, JSON-able."""
-        return {"candidate": propose(trial, self.plan, self.dims).to_json()}
+        candidate = propose(trial, self.plan, self.dims)
+        return {"candidate": candidate.to_json(), "proposal": Proposal.of(trial).to_json()}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ class EnsembleSpace:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """The recipe of a trial, JSON-able."""
-        return {"recipe": propose_ensemble(trial, self.plan, self.n_candidates).to_json()}
+        recipe = propose_ensemble(trial, self.plan, self.n_candidates)
+        return {"recipe": recipe.to_json(), "proposal": Proposal.of(trial).to_json()}
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,8 @@ class CandidateWork:
         evaluate = Evaluator(self.plan, folded, Ledger(self.root, self.run_id), self.threads)
 
         def work(item: dict[str, Any]) -> dict[str, Any]:
-            return asdict(evaluate(Candidate(**item["candidate"]), tuple(item["thresholds"])))
+            candidate, thresholds = Candidate(**item["candidate"]), tuple(item["thresholds"])
+            return asdict(evaluate(candidate, thresholds, item.get("until"), item.get("fold_s", 0.0)))
 
         return work
 
@@ -105,21 +117,33 @@ class EnsembleWork:
 
     library: Any
     seed: int
+    prices: Prices | None
 
     def open(self) -> Work:
         """A function from a recipe to its score."""
         load_plugins()
-        ensembler = Ensembler(ray.get(self.library), self.seed)
+        ensembler = Ensembler(ray.get(self.library), self.seed, self.prices)
 
         def work(item: dict[str, Any]) -> dict[str, Any]:
-            trial = ensembler.try_recipe(item["number"], Recipe(**item["recipe"]))
-            return {"score": trial.score, "seconds": trial.seconds, "error": trial.error}
+            number, recipe = item["number"], Recipe(**item["recipe"])
+            try:
+                trial = call_until(lambda: ensembler.try_recipe(number, recipe), item.get("until"))
+            except TimeUpError:
+                trial = ensembler.failed(number, recipe, TIME_UP)
+            answer = ("score", "seconds", "error", "scores", "cost")
+            return {name: getattr(trial, name) for name in answer}
 
         return work
 
 
 def search_candidates(
-    cluster: Cluster, plan: SearchPlan, folded: Folded, root: StoreRoot, run_id: str, progress: Progress
+    cluster: Cluster,
+    plan: SearchPlan,
+    folded: Folded,
+    root: StoreRoot,
+    run_id: str,
+    progress: Progress,
+    budget: Budget = FREE,
 ) -> CandidateSearch:
     """Search the space of candidates.
 
@@ -136,6 +160,8 @@ def search_candidates(
     run_id : str
         Whose ledger keeps the fits.
     progress : Progress
+    budget : Budget, optional
+        When the search must be over; default: when its trials are done.
 
     Returns
     -------
@@ -150,8 +176,8 @@ def search_candidates(
     """
     started = time.monotonic()
     load_plugins()
-    with progress.stage("search", plan.trials) as stage:
-        setting, n_rows, _ = ray.get(facts.remote(plan, folded.ref))
+    with progress.stage("search", None if plan.trials == MOST_TRIALS else plan.trials) as stage:
+        setting, n_rows, n_scored = ray.get(facts.remote(plan, folded.ref))
         tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
         added = max(2 * min(n_rows, tag.pairs) ** 2 + n_rows * tag.columns for tag in tags)
         resources = _resources(
@@ -162,17 +188,22 @@ def search_candidates(
             copies=copies_of(plan.preparations, max(tag.copies for tag in tags)),
             model_bytes=MODEL_BYTES + 8 * added,
         )
+        after_s = ensembles_s(
+            plan.ensemble_trials, resources.concurrent, plan.max_members, n_scored * plan.n_outputs, len(setting.folds)
+        )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
-        space = CandidateSpace(plan, folded.dims)
-        points, most = starts(plan.sampler, space, portfolio(plan, folded.dims), plan.seed)
+        points, most = starts(
+            plan.sampler, lambda trial: propose(trial, plan, folded.dims), portfolio(plan, folded.dims), plan.seed
+        )
         search = BatchSearch(
-            make_optuna(space, points, plan.sampler, plan.seed),
+            make_optuna(CandidateSpace(plan, folded.dims), points, plan.sampler, plan.seed),
             book,
             trials=min(plan.trials, most or plan.trials),
             batch=plan.batch,
             first=n_comparisons(plan),
             deterministic=plan.deterministic,
-            time_limit_s=plan.time_limit_s,
+            until=lambda: budget.candidates_until(book.ranked(), after_s),
+            lanes=resources.concurrent,
             on_done=lambda n: stage.advance(n, book.note()),
         )
         # More threads for fewer trials would change sums in their last digit, and with them what is proposed.
@@ -195,6 +226,8 @@ def search_ensembles(
     root: StoreRoot,
     run_id: str,
     progress: Progress,
+    budget: Budget = FREE,
+    extractors: Mapping[str, Cost] | None = None,
 ) -> EnsembleSearch:
     """Search ensembles over the out-of-fold predictions of the candidates that have all folds.
 
@@ -208,6 +241,10 @@ def search_ensembles(
     run_id : str
         Whose ledger has the predictions.
     progress : Progress
+    budget : Budget, optional
+        When the search must be over; default: when its trials are done.
+    extractors : mapping of str to Cost, optional
+        Of each extractor in the graph, by id; for a plan that asks for costs.
 
     Returns
     -------
@@ -219,10 +256,14 @@ def search_ensembles(
         Predictions are lost or damaged; the same run does those fits again.
     RunFailedError
         No ensemble could be fitted.
+    BadInputError
+        No ensemble keeps to the limits on its cost.
     """
     started = time.monotonic()
     load_plugins()
     trials = candidates.ranked_trials()
+    until = budget.until(trials)
+    prices = _prices(plan, folded, trials, extractors or {}) if plan.wish.costs else None
     with progress.stage("ensemble", plan.ensemble_trials) as stage:
         _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
         n_bytes = n_scored * plan.n_outputs * 8
@@ -232,22 +273,34 @@ def search_ensembles(
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
         book = EnsembleBook(plan.scorer.direction)
-        space = EnsembleSpace(plan, len(trials))
-        points, most = starts(plan.sampler, space, ensemble_portfolio(plan, len(trials)), plan.seed)
+        points, most = starts(
+            plan.sampler,
+            lambda trial: propose_ensemble(trial, plan, len(trials)),
+            ensemble_portfolio(plan, len(trials)),
+            plan.seed,
+        )
         search = BatchSearch(
-            make_optuna(space, points, plan.sampler, plan.seed),
+            make_optuna(EnsembleSpace(plan, len(trials)), points, plan.sampler, plan.seed),
             book,
             trials=min(plan.ensemble_trials, most or plan.ensemble_trials),
             batch=plan.batch,
             first=plan.batch,
             deterministic=plan.deterministic,
-            time_limit_s=None,
+            until=lambda: until,
+            lanes=resources.concurrent,
             on_done=lambda n: stage.advance(n, book.note()),
         )
-        run_trials(EnsembleWork(library, plan.seed), search, resources)
+        run_trials(EnsembleWork(library, plan.seed, prices), search, resources)
         tried = [book.trials[number] for number in sorted(book.trials)]
-        answer: EnsembleSearch = ray.get(finish.remote(tried, library, plan.seed))
+        answer: EnsembleSearch = ray.get(finish.remote(plan, tried, library, prices))
     return replace(answer, seconds=time.monotonic() - started)
+
+
+def _prices(plan: SearchPlan, folded: Folded, trials: Sequence[TrialRecord], extractors: Mapping[str, Cost]) -> Prices:
+    """Costs of the candidates, by what was measured of their last fold; a graph that bags holds the chains of all."""
+    setting, _, _ = ray.get(facts.remote(plan, folded.ref))
+    chains = {trial.candidate.key: Cost(**trial.cost) for trial in trials}
+    return Prices(chains, extractors, len(setting.folds) if plan.keep_chains else 1)
 
 
 def _resources(

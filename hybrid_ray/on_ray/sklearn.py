@@ -108,7 +108,7 @@ class _Hybrid(BaseEstimator):
     def _request(self, path: str, y: AnyArray) -> Spec:
         overrides: dict[str, Any] = {"data.path": path, "data.label": LABEL, "seed": self.seed}
         overrides |= {"search.trials": self.trials} if self.trials is not None else {}
-        overrides |= {"search.time_limit_s": self.time_limit} if self.time_limit is not None else {}
+        overrides |= {"time_limit_s": self.time_limit} if self.time_limit is not None else {}
         given: Any = self.spec
         if given is None:
             given = {"name": self.name, "data": {"path": path, "label": LABEL}}
@@ -144,7 +144,7 @@ class HybridClassifier(ClassifierMixin, _Hybrid):
         Ray cluster; None: a local one for the fit.
     trials : int or None, default None
     time_limit : float or None, default None
-        Seconds of search.
+        Seconds for the whole fit.
     seed : int, default 0
     quiet : bool, default True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,13 @@ import ray
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.rows import Rows
-from hybrid_ray.data.source import Source
+from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
@@ -27,6 +29,8 @@ from hybrid_ray.on_ray.stream import TrainingRows, write_features
 from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, Place, RawRows, extract_rows, prepare_rows, settle
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.search.budget import Aftermath, Budget
+from hybrid_ray.search.costs import BATCH_ROWS, Cost
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.search.refit import refit_note
@@ -53,6 +57,8 @@ class Job:
     rows : Rows
     cluster : Cluster
     progress : Progress
+    until : float or None
+        When the run is to be over, as ``time.time()``.
     """
 
     spec: Spec
@@ -62,6 +68,7 @@ class Job:
     rows: Rows
     cluster: Cluster
     progress: Progress
+    until: float | None = None
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -341,12 +348,55 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
         )
 
 
-def search_stage(job: Job, folded: Folded) -> Found:
-    """Search the candidates, then the ensembles over their out-of-fold predictions."""
+def search_stage(job: Job, features: Features, trained: Trained, folded: Folded, aftermath: bool = True) -> Found:
+    """Search the candidates, then the ensembles over their out-of-fold predictions.
+
+    With ``aftermath`` the run goes on after the search: under a time limit, time is left for that.
+    """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
-    candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress)
-    ensemble = search_ensembles(job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress)
+    budget = _budget(job, plan, aftermath)
+    costs = _extractor_costs(job, features, trained) if plan.wish.costs else {}
+    candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress, budget)
+    ensemble = search_ensembles(
+        job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress, budget, costs
+    )
     return Found(plan, candidates, ensemble)
+
+
+def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str, Cost]:
+    """What each extractor costs in the graph: a bag holds the copies of all folds."""
+    entries: dict[str, tuple[Entry, Any]] = {
+        n: (Entry.of(features.decided[n], job.kinds), None) for n in features.frozen
+    }
+    for name, fits in trained.folds.items():
+        entries[name] = (features.raw[name].entry, next(iter(fits.values())).state)
+    with job.progress.stage("costs"):
+        sample = next(read_piece(job.source, job.source.pieces[0], list(job.kinds), BATCH_ROWS))
+        costs = extractor_costs(entries, sample, job.source.base, job.task_cpus)
+    copies = {name: len(fits) for name, fits in trained.folds.items()} if job.spec.graph.members == "bag" else {}
+    return {name: cost.times(copies.get(name, 1)) for name, cost in costs.items()}
+
+
+def _budget(job: Job, plan: SearchPlan, aftermath: bool) -> Budget:
+    """The search's own time, and what the run has left for it."""
+    now, limit_s, folds = time.time(), job.spec.search.time_limit_s, job.spec.search.folds
+    slots = max(int(job.cluster.view().cpus / job.task_cpus), 1)
+    refit = job.spec.graph.members != "bag"
+    return Budget(
+        began=now,
+        search_until=None if limit_s is None else now + limit_s,
+        run_until=job.until,
+        aftermath=Aftermath(
+            slots=slots,
+            folds=folds,
+            refit=refit,
+            members=plan.max_members,
+            # All folds were fitted side by side; a fit on all rows sees one fold more.
+            trained_s=job.progress.seconds.get("train", 0.0) * min(slots, folds) / (folds - 1) if refit else 0.0,
+        )
+        if aftermath
+        else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ START_S = 20.0
 """Longest wait for the other actors when the first one has its first answer."""
 PARK_S = 0.05
 """Pause between two looks while an actor waits for the others."""
+PACK_S = 0.25
+"""Seconds of work that are handed out together: several times what it costs to hand something out."""
 
 Work = Callable[[dict[str, Any]], dict[str, Any]]
 """JSON-able item of work to JSON-able answer."""
@@ -55,8 +57,14 @@ class Book(Protocol):
     def turn(self, numbers: Sequence[int]) -> None:
         """A batch was told."""
 
+    def cut(self, number: int) -> None:
+        """Note that there is no time for a trial."""
+
     def cost(self, number: int) -> float:
-        """Seconds that a trial will take."""
+        """Seconds that a trial will take; infinite when nothing is known."""
+
+    def step(self, number: int) -> float:
+        """Seconds until a trial can be stopped, as far as is known; 0 when nothing is."""
 
     def note(self) -> str:
         """The best so far, for people."""
@@ -75,6 +83,7 @@ class BatchSearch(Searcher):
     With ``deterministic`` a batch is proposed when the one before is over; its answers are told in the order of trial
     numbers, whoever finished first, so that the same seed gives the same trials on any number of workers. Within a
     batch the longest trials are handed out first. Without it, a trial is told when it ends and one more is proposed.
+    Short trials of a batch are handed out several at a time: to hand one out costs more than some take.
 
     Parameters
     ----------
@@ -85,8 +94,11 @@ class BatchSearch(Searcher):
     batch, first : int
         Trials of a batch, and of the first one at least.
     deterministic : bool
-    time_limit_s : float or None
-        Seconds from now after which nothing more is proposed; the first batch always is.
+    until : callable
+        Gives the end of the search as ``time.time()``, by what is known now, or None. What would not end by then is
+        not handed out, and a worker is told of it; the first trial of all is done whole in any case.
+    lanes : int
+        Trials at the same time.
     on_done : callable
         Called with how many more trials have an outcome.
     """
@@ -100,7 +112,8 @@ class BatchSearch(Searcher):
         batch: int,
         first: int,
         deterministic: bool,
-        time_limit_s: float | None,
+        until: Callable[[], float | None],
+        lanes: int,
         on_done: Callable[[int], None],
     ) -> None:
         super().__init__(metric=GAIN, mode="max")
@@ -110,12 +123,15 @@ class BatchSearch(Searcher):
         self._batch = batch if deterministic else 1
         self._first = max(first, self._batch) if deterministic else 1
         self._deterministic = deterministic
-        self._deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+        self._until = until
+        self._lanes = lanes
         self._on_done = on_done
         self._proposed = 0
         self._items: dict[int, dict[str, Any]] = {}
         self._waiting: list[int] = []
-        self._running: dict[str, int] = {}
+        self._running: dict[str, list[int]] = {}
+        self._alone: set[int] = set()
+        self._n_cut = 0
         self._open: list[int] = []
         self._counted: set[int] = set()
 
@@ -123,6 +139,7 @@ class BatchSearch(Searcher):
         """Propose until there is work to hand out or nothing more to propose; whether there is work."""
         while not self._waiting and self._may_propose():
             size = self._batch if self._proposed else self._first
+            self._n_cut = 0
             for number in range(self._proposed, min(self._proposed + size, self._trials)):
                 self._propose(number)
             self._waiting.sort(key=lambda number: (-self._book.cost(number), number))
@@ -131,16 +148,27 @@ class BatchSearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Work for a trial of Tune; None while answers are awaited; ``FINISHED`` at the end."""
-        if self.advance():
-            number = self._waiting.pop(0)
-            self._running[trial_id] = number
-            return {"item": json.dumps(self._items.pop(number))}
+        while self.advance():
+            until = self._until()
+            if self._cut(until):
+                continue
+            numbers = self._packed()
+            self._running[trial_id] = numbers
+            return {"items": json.dumps([self._item(number, until) for number in numbers])}
         return None if self._running else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tune says that a trial is over."""
-        number = self._running.pop(trial_id)
-        self._book.finish(number, json.loads(result["answer"]) if result and not error else None)
+        numbers = self._running.pop(trial_id)
+        if result and not error:
+            for number, answer in zip(numbers, json.loads(result["answers"]), strict=True):
+                self._book.finish(number, answer)
+        elif len(numbers) == 1:
+            self._book.finish(numbers[0], None)
+        else:
+            # Which of them it was is not known: each is tried once more, by itself.
+            self._alone.update(numbers)
+            self._waiting[:0] = numbers
         self._settle()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -161,8 +189,39 @@ class BatchSearch(Searcher):
         """Nothing: a search is resumed by replaying it."""
 
     def _may_propose(self) -> bool:
-        late = self._deadline is not None and self._proposed > 0 and time.monotonic() > self._deadline
-        return self._proposed < self._trials and not late and not (self._deterministic and self._open)
+        if self._proposed >= self._trials or (self._deterministic and self._open):
+            return False
+        if not self._proposed:
+            return True
+        until = self._until()
+        # A batch of which most was cut says that there is time for little more than looking for something short.
+        return (until is None or time.time() < until) and 2 * self._n_cut <= self._batch
+
+    def _cut(self, until: float | None) -> bool:
+        """Whether there is no time for the next trial, which is then noted and not handed out."""
+        number = self._waiting[0]
+        if until is None or number == 0 or time.time() + self._book.step(number) < until:
+            return False
+        self._waiting.pop(0)
+        self._n_cut += 1
+        self._book.cut(number)
+        self._settle()
+        return True
+
+    def _packed(self) -> list[int]:
+        """The next trial and short ones that go with it, as long as there is something left for every lane."""
+        numbers = [self._waiting.pop(0)]
+        spent = self._book.cost(numbers[0])
+        while len(self._waiting) >= self._lanes and not {numbers[0], self._waiting[0]} & self._alone:
+            spent += self._book.cost(self._waiting[0])
+            if spent > PACK_S:
+                break
+            numbers.append(self._waiting.pop(0))
+        return numbers
+
+    def _item(self, number: int, until: float | None) -> dict[str, Any]:
+        limited = until is not None and number > 0
+        return self._items[number] | ({"until": until, "fold_s": self._book.step(number)} if limited else {})
 
     def _propose(self, number: int) -> None:
         values = self._inner.suggest(str(number))
@@ -187,6 +246,7 @@ class BatchSearch(Searcher):
             for step, mean in enumerate(told.steps, start=1):
                 self._inner.on_trial_result(str(number), {GAIN: mean, "training_iteration": step})
             self._inner.on_trial_complete(str(number), None if told.value is None else {GAIN: told.value})
+            self._items.pop(number, None)
         self._open = [number for number in self._open if number not in over]
         self._book.turn(over)
 
@@ -228,10 +288,10 @@ class Lanes(FIFOScheduler):
 
 
 class Worker(tune.Trainable):
-    """One actor of a search. A trial of Tune is one item of work, done in one step."""
+    """One actor of a search. A trial of Tune is one item of work, or several short ones, done in one step."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Begin with the first item; :class:`Supply` brings what is needed to do it."""
+        """Begin with the first items; :class:`Supply` brings what is needed to do it."""
         self._context: Opens | None = None
         self._work: Work | None = None
         self._result: dict[str, Any] = {}
@@ -242,20 +302,20 @@ class Worker(tune.Trainable):
         self._context = context
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next item."""
-        self._item: dict[str, Any] | None = json.loads(new_config["item"])
+        """Take the next items."""
+        self._items: list[dict[str, Any]] | None = json.loads(new_config["items"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do the item; asked again, give the same answer."""
-        if self._item is None:
+        """Do the items; asked again, give the same answers."""
+        if self._items is None:
             time.sleep(PARK_S)
             return self._result
         if self._work is None:
             assert self._context is not None
             self._work = self._context.open()
-        self._result = {GAIN: 0.0, "answer": json.dumps(self._work(self._item))}
-        self._item = None
+        self._result = {GAIN: 0.0, "answers": json.dumps([self._work(item) for item in self._items])}
+        self._items = None
         return self._result
 
 

@@ -21,11 +21,14 @@ from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.evaluation.uncertainty import LEVELS
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
+from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.fits import reason
 from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.plan import Choice, SearchPlan
+from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.space import Point
+from hybrid_ray.search.tradeoff import Option, Wish, front, preferred
 from hybrid_ray.search.trials import LOST, Told
 from hybrid_ray.types import AnyArray, Direction
 
@@ -38,6 +41,10 @@ family, or of each set of extractors, before the second best of any.
 """
 
 POOL = "linear_pool"
+MAX_THRIFTY = 4
+"""Costs up to which an ensemble of cheap candidates is tried."""
+BEST_SCORE = Wish()
+TIME_UP = "there was no time for it"
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,14 @@ class EnsembleTrial:
     seconds : float
     error : str
         Why it failed; empty when it did not.
+    proposal : Proposal
+        What the sampler proposed.
+    scores : tuple of float
+        On each part.
+    cost : mapping of str to float
+        Of a prediction by its members, where costs are known; fields of ``Cost``.
+    within : tuple of str
+        Names of the candidates that it chose from, where that were not all of the library.
     """
 
     number: int
@@ -85,6 +100,34 @@ class EnsembleTrial:
     score: float
     seconds: float
     error: str = ""
+    proposal: Proposal = field(default_factory=Proposal)
+    scores: tuple[float, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One candidate or ensemble with its score and its cost.
+
+    Attributes
+    ----------
+    label : str
+    members : int
+        Candidates in it.
+    score : float
+    cost : Cost
+    front : bool
+        Nothing beats it in the metric and in every cost asked for.
+    chosen : bool
+    """
+
+    label: str
+    members: int
+    score: float
+    cost: Cost
+    front: bool
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +156,8 @@ class EnsembleSearch:
         Wall time.
     margins : dict of float to float
         Numbers only: how far from the truth the ensemble stays with each probability, on parts that it had not seen.
+    tradeoff : tuple of Offer
+        Where costs count: what may be had for what, cheapest first.
     """
 
     recipe: Recipe
@@ -125,6 +170,7 @@ class EnsembleSearch:
     tried: tuple[EnsembleTrial, ...]
     seconds: float
     margins: dict[float, float] = field(default_factory=dict)
+    tradeoff: tuple[Offer, ...] = ()
 
     @property
     def trials(self) -> int:
@@ -188,10 +234,13 @@ class Ensembler:
     ----------
     library : OofLibrary
     seed : int
+    prices : Prices, optional
+        With it each trial tells what its members cost.
     """
 
-    def __init__(self, library: OofLibrary, seed: int) -> None:
+    def __init__(self, library: OofLibrary, seed: int, prices: Prices | None = None) -> None:
         self.library = library
+        self.prices = prices
         self._seed = seed
         self._pooled: dict[tuple[int, ...], list[str]] = {}
 
@@ -253,15 +302,38 @@ class Ensembler:
         """One trial; a combiner that fails is a failed trial, not the end of the search."""
         started = time.perf_counter()
         metric = self.library.metric
+        cost: Mapping[str, float] = {}
         try:
             scores = self.score(recipe)
             score = math.fsum(scores) / len(scores)
             error = "" if math.isfinite(score) else f"{metric.name} must be a finite number; got {score}"
+            if self.prices is not None:
+                cost = self._cost(recipe, self.prices).to_json()
         except Exception as failure:  # a plugin may raise anything at all: one bad ensemble must not end a search
             error = reason(failure)
         if error:
-            score = gain(PENALTY, metric.direction)
-        return EnsembleTrial(number, recipe, score, time.perf_counter() - started, error)
+            return replace(self.failed(number, recipe, error), seconds=time.perf_counter() - started)
+        return EnsembleTrial(number, recipe, score, time.perf_counter() - started, scores=scores, cost=cost)
+
+    def only(self, names: Sequence[str]) -> Ensembler:
+        """The same over some candidates of the library."""
+        kept = [i for i, name in enumerate(self.library.names) if name in names]
+        library = replace(
+            self.library,
+            candidates={name: c for name, c in self.library.candidates.items() if name in names},
+            outputs=self.library.outputs[kept],
+            scores=self.library.scores[kept],
+        )
+        return Ensembler(library, self._seed, self.prices)
+
+    def _cost(self, recipe: Recipe, prices: Prices) -> Cost:
+        """What the members that get weight on all rows cost."""
+        weights = self.fit(recipe, self.library.parts).weights
+        return prices.of([self.library.candidates[name] for name, weight in weights.items() if weight != 0])
+
+    def failed(self, number: int, recipe: Recipe, error: str) -> EnsembleTrial:
+        """A trial without a score."""
+        return EnsembleTrial(number, recipe, gain(PENALTY, self.library.metric.direction), 0.0, error)
 
     def _by_pool_weight(self, parts: tuple[int, ...]) -> list[str]:
         if parts not in self._pooled:
@@ -293,22 +365,59 @@ def _one_of_each(ranked: Sequence[str], strategy: Strategy, candidates: Mapping[
     return [name for _, name in sorted(zip(turns, ranked, strict=True), key=lambda pair: pair[0])]
 
 
-def finish_ensemble(tried: Sequence[EnsembleTrial], ensembler: Ensembler, seconds: float = 0.0) -> EnsembleSearch:
-    """Fit the best recipe on all parts.
+def thrifty_trials(tried: Sequence[EnsembleTrial], ensembler: Ensembler) -> list[EnsembleTrial]:
+    """Ensembles that save: of candidates up to the cost of one on the front of candidates, and that one alone.
+
+    They are tried after the search, so that what was measured has no say in what a sampler proposes.
+    """
+    library, prices = ensembler.library, ensembler.prices
+    if prices is None:
+        return []
+    sign = gain(1.0, library.metric.direction)
+    costs = {name: prices.of([candidate]) for name, candidate in library.candidates.items()}
+    scored = library.scores[:, list(library.scored)] * sign
+    alone = [Option(name, tuple(row.tolist()), costs[name]) for name, row in zip(library.names, scored, strict=True)]
+    most = max(trial.recipe.n_members for trial in tried)
+    trials: list[EnsembleTrial] = []
+    for option in front(alone, ("latency", "size"))[:MAX_THRIFTY]:
+        cheap = [name for name in library.names if costs[name].latency_ms <= costs[option.choice].latency_ms]
+        for names in ([option.choice], cheap):
+            recipe = Recipe("pool" if len(names) > 1 else "best", min(most, len(names)), POOL)
+            trial = ensembler.only(names).try_recipe(len(tried) + len(trials), recipe)
+            trials.append(replace(trial, within=tuple(names)))
+    return trials
+
+
+def finish_ensemble(
+    tried: Sequence[EnsembleTrial], ensembler: Ensembler, seconds: float = 0.0, wish: Wish = BEST_SCORE
+) -> EnsembleSearch:
+    """Fit the best recipe on all parts; where costs count, the one that the wish takes.
 
     Raises
     ------
     RunFailedError
         Every trial failed.
+    BadInputError
+        No ensemble keeps to the limits of the wish.
     """
     library = ensembler.library
+    tried = [*tried, *(thrifty_trials(tried, ensembler) if wish.costs else ())]
     whole = [trial for trial in tried if not trial.error]
     if not whole:
         raise RunFailedError(
             f"search.ensemble: some ensemble must be fitted; all {len(tried)} failed: {tried[0].error}"
         )
-    for best in sorted(whole, key=lambda t: (-gain(t.score, library.metric.direction), t.number)):
-        fusion = ensembler.fit(best.recipe, library.parts)
+    direction = library.metric.direction
+    ranked = sorted(whole, key=lambda t: (-gain(t.score, direction), t.number))
+    options = [Option(t, tuple(gain(s, direction) for s in t.scores), Cost(**t.cost)) for t in ranked]
+    if wish.frugal:
+        ranked = [option.choice for option in preferred(options, wish)]
+    else:
+        # Candidates that are named after they were scored look better than they are: none wins by its score.
+        ranked = [trial for trial in ranked if not trial.within]
+    for best in ranked:
+        chooser = ensembler.only(best.within) if best.within else ensembler
+        fusion = chooser.fit(best.recipe, library.parts)
         weights = {name: weight for name, weight in fusion.weights.items() if weight != 0}
         if weights:  # a combiner may end with an answer that is the same for every row
             break
@@ -325,8 +434,27 @@ def finish_ensemble(tried: Sequence[EnsembleTrial], ensembler: Ensembler, second
         oof={name: means[name] for name in ordered},
         tried=tuple(tried),
         seconds=seconds,
-        margins=ensembler.margins(best.recipe) if library.task == "regression" else {},
+        margins=chooser.margins(best.recipe) if library.task == "regression" else {},
+        tradeoff=_offers(options, best, wish) if wish.costs else (),
     )
+
+
+def _offers(options: Sequence[Option[EnsembleTrial]], best: EnsembleTrial, wish: Wish) -> tuple[Offer, ...]:
+    """What was found, without what costs and scores the same as something before it."""
+    best_of = front(options, wish.costs)
+    distinct = list({(option.gain, option.cost): option for option in reversed(options)}.values())
+    offers = [
+        Offer(
+            label=f"{option.choice.recipe.combiner} of {option.choice.recipe.n_members}",
+            members=option.choice.recipe.n_members,
+            score=option.choice.score,
+            cost=option.cost,
+            front=option in best_of,
+            chosen=option.choice.number == best.number,
+        )
+        for option in distinct
+    ]
+    return tuple(sorted(offers, key=lambda offer: (offer.cost.latency_ms, offer.score)))
 
 
 @dataclass
@@ -343,10 +471,12 @@ class EnsembleBook:
 
     def __post_init__(self) -> None:
         self._recipes: dict[int, Recipe] = {}
+        self._proposals: dict[int, Proposal] = {}
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None for a recipe that was tried already."""
         self._recipes[number] = Recipe(**values["recipe"])
+        self._proposals[number] = Proposal(**values.get("proposal", {}))
         if self._first(number) != number:
             return None
         return {"number": number, "recipe": values["recipe"]}
@@ -358,21 +488,32 @@ class EnsembleBook:
     def finish(self, number: int, answer: Mapping[str, Any] | None) -> None:
         """Take a worker's answer; None when the worker died on it, again and again."""
         lost = {"score": gain(PENALTY, self.direction), "seconds": 0.0, "error": LOST}
-        self.trials[number] = EnsembleTrial(number=number, recipe=self._recipes[number], **(answer or lost))
+        trial = EnsembleTrial(number=number, recipe=self._recipes[number], **(answer or lost))
+        self.trials[number] = replace(trial, proposal=self._proposals[number])
+
+    def cut(self, number: int) -> None:
+        """There is no time for a trial."""
+        self.finish(number, {"score": gain(PENALTY, self.direction), "seconds": 0.0, "error": TIME_UP})
 
     def told(self, number: int) -> Told:
         """What the sampler learns of a trial."""
         if number not in self.trials:
             first = self.trials[self._first(number)]
-            self.trials[number] = replace(first, number=number, seconds=0.0)
+            self.trials[number] = replace(first, number=number, seconds=0.0, proposal=self._proposals[number])
         return Told(gain(self.trials[number].score, self.direction))
 
     def turn(self, numbers: Sequence[int]) -> None:
         """A batch is over: nothing changes for the next."""
 
     def cost(self, number: int) -> float:
-        """Seconds that a trial will take: all alike."""
-        return 0.0
+        """Seconds that a trial will take, like those before it; infinite when there were none."""
+        spent = [trial.seconds for trial in self.trials.values() if trial.seconds > 0]
+        return sum(spent) / len(spent) if spent else math.inf
+
+    def step(self, number: int) -> float:
+        """Seconds until a trial can be stopped: all that it takes, as far as is known."""
+        cost = self.cost(number)
+        return cost if math.isfinite(cost) else 0.0
 
     def note(self) -> str:
         """The best so far, for people."""

@@ -7,11 +7,11 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from hybrid_ray import __version__
 from hybrid_ray.candidate import Candidate
@@ -19,6 +19,8 @@ from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.errors import HybridRayError
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.graph import Chain, TargetTransform, fit_chain
+from hybrid_ray.search.clock import TimeUpError, call_until
+from hybrid_ray.search.costs import chain_cost
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.halving import Thresholds, gain, running_means, stops
 from hybrid_ray.search.plan import SearchPlan
@@ -103,21 +105,27 @@ class Outcome:
         Ledger key of each of those fits; prefix of each fitted chain that was kept.
     pruned : bool
         Stopped between folds.
+    cut : bool
+        Not done to its end because the search's time was up.
     error : str
         Why it failed; empty when it did not.
     seconds : float
         Time of its fits, those found in the ledger included.
     found : int
         Fits that were in the ledger already.
+    cost : mapping of str to float
+        Of a prediction by the chain of the last fold, where the plan asks for costs.
     """
 
     scores: tuple[float, ...] = ()
     keys: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     pruned: bool = False
+    cut: bool = False
     error: str = ""
     seconds: float = 0.0
     found: int = 0
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, form: Mapping[str, Any]) -> Self:
@@ -139,16 +147,20 @@ def run_folds(setting: Setting, thresholds: Thresholds, fit: Callable[[int], Fit
     thresholds : tuple of (float or None)
         Bars on the running mean of gains, by folds done.
     fit : callable
-        Fold number to ``(FitRecord, found)``; raises FitFailedError for a candidate that cannot be fitted.
+        Fold number to ``(FitRecord, found)``; raises FitFailedError for a candidate that cannot be fitted, TimeUpError
+        where there is no time for it.
     """
     direction = get_metric(setting.metric, setting.task).direction
     done: list[Fitted] = []
-    pruned, error = False, ""
+    pruned, cut, error = False, False, ""
     for fold in setting.folds:
         try:
             done.append(fit(fold))
         except FitFailedError as failure:
             error = str(failure)
+            break
+        except TimeUpError:
+            cut = True
             break
         means = running_means([gain(record.score, direction) for record, _ in done])
         pruned = len(done) < len(setting.folds) and stops(means, thresholds)
@@ -160,9 +172,11 @@ def run_folds(setting: Setting, thresholds: Thresholds, fit: Callable[[int], Fit
         keys=tuple(record.key for record in records),
         chains=tuple(record.chain for record in records),
         pruned=pruned,
+        cut=cut,
         error=error,
         seconds=sum(record.seconds for record in records),
         found=sum(found for _, found in done),
+        cost=records[-1].cost if records else {},
     )
 
 
@@ -178,12 +192,13 @@ def recall(
 
 @dataclass(frozen=True)
 class Predicted:
-    """A fold's fit: held-out outputs, their score, the time it took, and the fitted chain."""
+    """A fold's fit: held-out outputs, their score, the time it took, the fitted chain, and its cost if measured."""
 
     outputs: AnyArray
     score: float
     seconds: float
     chain: Chain
+    cost: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit_fold(candidate: Candidate, folded: FoldedData, fold: int, setting: Setting, threads: int = 1) -> Predicted:
@@ -238,28 +253,62 @@ class Evaluator:
         self._ledger = ledger
         self._threads = threads
         self._keep_chains = plan.keep_chains
+        self._measures = bool(plan.wish.costs)
+        self._pools: dict[str, ThreadpoolController] = {}
         self._writer = ThreadPoolExecutor(WRITERS, thread_name_prefix="ledger")
 
-    def __call__(self, candidate: Candidate, thresholds: Thresholds) -> Outcome:
-        """The outcome of a candidate; every fit of it is in the store when this returns."""
+    def __call__(
+        self, candidate: Candidate, thresholds: Thresholds, until: float | None = None, fold_s: float = 0.0
+    ) -> Outcome:
+        """The outcome of a candidate; every fit of it is in the store when this returns.
+
+        Parameters
+        ----------
+        candidate : Candidate
+        thresholds : tuple of (float or None)
+        until : float, optional
+            As ``time.time()``: what would not end by then is not begun, what has not ended by then is left.
+        fold_s : float, default 0
+            What a fold takes, as far as earlier candidates told.
+        """
         written: list[Future[FitRecord]] = []
+        spent: list[float] = []
 
         def fit(fold: int) -> Fitted:
             key = self.setting.key(candidate, fold)
             held = self._ledger.get(key)
             if held is not None:
                 return held, True
-            done = fit_fold(candidate, self._folded, fold, self.setting, self._threads)
-            record = FitRecord(key, candidate.to_json(), fold, done.score, done.seconds, len(done.outputs))
+            expected = sum(spent) / len(spent) if spent else fold_s
+            done = call_until(lambda: self._fit(candidate, fold), until, expected)
+            spent.append(done.seconds)
+            record = FitRecord(
+                key, candidate.to_json(), fold, done.score, done.seconds, len(done.outputs), cost=dict(done.cost)
+            )
             chain = done.chain if self._keep_chains else None
             written.append(self._writer.submit(self._ledger.put, record, done.outputs, chain))
             return record, False
 
-        with threadpool_limits(self._threads):
-            outcome = run_folds(self.setting, thresholds, fit)
+        outcome = run_folds(self.setting, thresholds, fit)
         fresh = {record.key: record.chain for record in (future.result() for future in written)}
         chains = tuple(fresh.get(key, chain) for key, chain in zip(outcome.keys, outcome.chains, strict=True))
         return replace(outcome, chains=chains)
+
+    def _fit(self, candidate: Candidate, fold: int) -> Predicted:
+        """Fit a fold with the threads that it may use, limited in the thread that it runs in."""
+        # To look for the libraries of a process takes longer than some fits; once a family was fitted, all are loaded.
+        pool = self._pools.get(candidate.estimator)
+        limited = pool.limit(limits=self._threads) if pool else threadpool_limits(self._threads)
+        with limited:
+            done = fit_fold(candidate, self._folded, fold, self.setting, self._threads)
+            if self._measures and fold == self.setting.folds[-1]:
+                # Only a candidate that came so far may be a member.
+                held = self._folded.held_out(fold)
+                blocks = {key: self._folded.block(name, fold).take(held) for name, key in done.chain.inputs.items()}
+                done = replace(done, cost=chain_cost(done.chain, blocks).to_json())
+        if pool is None:
+            self._pools[candidate.estimator] = ThreadpoolController()
+        return done
 
 
 def clear_chains(root: StoreRoot, run_id: str, keep: Collection[str] = ()) -> None:

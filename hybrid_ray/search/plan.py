@@ -12,11 +12,17 @@ from hybrid_ray.fusion.defaults import default_combiners
 from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
+from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
 from hybrid_ray.types import SamplerName, Task
 
 STEP_COPIES = 3.0
 """Copies of the training rows that a preparation makes: what it looks at side by side, scaled, and what it gives."""
+
+TRIALS = 32
+"""Candidates of a search that is told neither a number nor a time."""
+MOST_TRIALS = 10_000
+"""Candidates of a search that is told a time only."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ class SearchPlan:
         Steps that a candidate may take, in order.
     seed : int
     trials : int
-        Candidates to try.
+        Candidates to try at most.
+    cut : tuple of int
+        Numbers of trials that are proposed and not done.
     batch : int
         Candidates proposed together.
     deterministic : bool
@@ -79,8 +87,8 @@ class SearchPlan:
     max_members : int
     transform : {"none", "log"}
         What is done to a numeric label.
-    time_limit_s : float or None
-        Seconds after which no further batch is proposed.
+    wish : Wish
+        Which ensemble is taken, where some are better and others cheaper.
     keep_chains : bool
         Fitted chains of complete candidates are kept, so that the winner is not fitted twice.
     max_concurrent : int or None
@@ -97,7 +105,8 @@ class SearchPlan:
     combiners: tuple[Choice, ...]
     preparations: tuple[Choice, ...] = ()
     seed: int = 0
-    trials: int = 32
+    trials: int = TRIALS
+    cut: tuple[int, ...] = ()
     batch: int = 8
     deterministic: bool = True
     sampler: SamplerName = "tpe"
@@ -106,7 +115,7 @@ class SearchPlan:
     ensemble_trials: int = 24
     max_members: int = 8
     transform: TargetTransform = "none"
-    time_limit_s: float | None = None
+    wish: Wish = field(default_factory=Wish)
     keep_chains: bool = False
     max_concurrent: int | None = None
 
@@ -156,7 +165,8 @@ class SearchPlan:
             combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
             preparations=_choices(search.preparations),
             seed=spec.seed,
-            trials=search.trials,
+            trials=_trials(spec),
+            cut=search.cut,
             batch=search.batch,
             deterministic=search.deterministic,
             sampler=search.sampler,
@@ -165,7 +175,7 @@ class SearchPlan:
             ensemble_trials=search.ensemble.trials,
             max_members=search.ensemble.max_members,
             transform=transform,
-            time_limit_s=search.time_limit_s,
+            wish=Wish(search.objectives, search.prefer, search.max_latency_ms, search.max_size_mb),
             keep_chains=spec.graph.members == "bag",
             max_concurrent=search.max_concurrent,
         )
@@ -184,7 +194,14 @@ class SearchPlan:
         """The plan that ``to_json`` wrote."""
         roles = ("estimators", "fusions", "combiners", "preparations")
         lists = {name: tuple(Choice(**entry) for entry in form[name]) for name in roles}
-        return cls(**{**form, **lists, "blocks": tuple(form["blocks"])})
+        wish = Wish(**{**form["wish"], "objectives": tuple(form["wish"]["objectives"])})
+        return cls(**{**form, **lists, "blocks": tuple(form["blocks"]), "cut": tuple(form["cut"]), "wish": wish})
+
+
+def _trials(spec: Spec) -> int:
+    if spec.search.trials is not None:
+        return spec.search.trials
+    return TRIALS if spec.time_limit_s is None and spec.search.time_limit_s is None else MOST_TRIALS
 
 
 def copies_of(preparations: Sequence[Choice], learning: float) -> float:

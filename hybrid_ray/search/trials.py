@@ -11,6 +11,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.fits import Outcome, Setting, recall
 from hybrid_ray.search.halving import PENALTY, Halving, Thresholds, gain, running_means
 from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.space import n_comparisons
 from hybrid_ray.store.ledger import FitRecord
 from hybrid_ray.types import Direction
@@ -30,8 +31,8 @@ class TrialRecord:
     score : float
         Mean of the metric over the folds done; for a failed trial 1e30 in the bad direction.
     folds_done : int
-    pruned, failed : bool
-        Stopped between folds; could not be fitted.
+    pruned, failed, cut : bool
+        Stopped between folds; could not be fitted; not done to its end because the search's time was up.
     seconds : float
         Time of its fits, those that were in the ledger already included.
     resumed : int
@@ -44,6 +45,10 @@ class TrialRecord:
         Ledger keys of its fits; prefixes of its fitted chains, where they are kept.
     repeats : int or None
         The earlier trial that proposed the same candidate, whose outcome this one has.
+    proposal : Proposal
+        What the sampler proposed.
+    cost : mapping of str to float
+        Of a prediction by one of its chains, where the plan asks for costs; fields of ``Cost``.
     """
 
     number: int
@@ -52,6 +57,7 @@ class TrialRecord:
     folds_done: int
     pruned: bool = False
     failed: bool = False
+    cut: bool = False
     seconds: float = 0.0
     resumed: int = 0
     error: str = ""
@@ -59,11 +65,13 @@ class TrialRecord:
     keys: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     repeats: int | None = None
+    proposal: Proposal = field(default_factory=Proposal)
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """All folds done: only such a trial may win or join an ensemble."""
-        return not self.pruned and not self.failed
+        return not self.pruned and not self.failed and not self.cut
 
 
 @dataclass(frozen=True)
@@ -145,13 +153,18 @@ class CandidateBook:
         self._free: Thresholds = (None,) * len(self.setting.folds)
         self._n_free = n_comparisons(self.plan)
         self._candidates: dict[int, Candidate] = {}
+        self._proposals: dict[int, Proposal] = {}
         self._first: dict[str, int] = {}
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None when its outcome is known, or will be with that of an earlier trial."""
         candidate = Candidate(**values["candidate"])
         self._candidates[number] = candidate
+        self._proposals[number] = Proposal(**values.get("proposal", {}))
         if self._first.setdefault(candidate.key, number) != number:
+            return None
+        if number in self.plan.cut:
+            self.cut(number)
             return None
         thresholds = self._free if number < self._n_free else self._thresholds
         outcome = recall(candidate, self.setting, thresholds, self.known)
@@ -169,9 +182,19 @@ class CandidateBook:
         outcome = Outcome(error=LOST) if answer is None else Outcome.from_json(answer)
         self.trials[number] = self._record(number, outcome)
 
+    def cut(self, number: int) -> None:
+        """There is no time for a trial."""
+        self.trials[number] = self._record(number, Outcome(cut=True))
+
     def told(self, number: int) -> Told:
-        """What the sampler learns of a trial whose batch is over."""
+        """What the sampler learns of a trial whose batch is over.
+
+        Of one that was cut only that it was: how far it came depends on the machine, and shall not decide what comes
+        next when the search is replayed.
+        """
         trial = self._settled(number)
+        if trial.cut:
+            return Told(None)
         if trial.failed:
             return Told(PENALTY)
         means = self._means(trial)
@@ -181,12 +204,20 @@ class CandidateBook:
         """A batch is over: its trials move the bars for the next."""
         for number in numbers:
             trial = self.trials[number]
-            if not trial.failed and trial.repeats is None:
+            if not trial.failed and not trial.cut and trial.repeats is None:
                 self._halving.add(self._means(trial))
         self._thresholds = self._halving.thresholds()
 
     def cost(self, number: int) -> float:
         """Seconds that a trial will take, from earlier trials of its family; infinite when there were none."""
+        return self._fold_s(number) * len(self.setting.folds)
+
+    def step(self, number: int) -> float:
+        """Seconds until a trial can be stopped: a fold's, from earlier trials of its family; 0 when there were none."""
+        fold_s = self._fold_s(number)
+        return fold_s if math.isfinite(fold_s) else 0.0
+
+    def _fold_s(self, number: int) -> float:
         family = self._candidates[number].estimator
         spent = [
             t.seconds / t.folds_done for t in self.trials.values() if t.candidate.estimator == family and t.folds_done
@@ -208,11 +239,16 @@ class CandidateBook:
         fits = sum(t.folds_done for t in trials if t.repeats is None)
         return CandidateSearch(trials, self._direction, seconds, resumed, fits - resumed)
 
+    def ranked(self) -> list[TrialRecord]:
+        """Trials with all folds so far, best first, each candidate once."""
+        return self.answer(0.0).ranked_trials()
+
     def _settled(self, number: int) -> TrialRecord:
         """The record of a trial; one that repeats an earlier trial takes that one's outcome, at no cost."""
         if number not in self.trials:
             first = self.trials[self._first[self._candidates[number].key]]
-            self.trials[number] = replace(first, number=number, seconds=0.0, resumed=0, repeats=first.number)
+            again = replace(first, number=number, seconds=0.0, resumed=0, repeats=first.number)
+            self.trials[number] = replace(again, proposal=self._proposals[number])
         return self.trials[number]
 
     def _record(self, number: int, outcome: Outcome) -> TrialRecord:
@@ -221,16 +257,19 @@ class CandidateBook:
         return TrialRecord(
             number=number,
             candidate=self._candidates[number],
-            score=gain(PENALTY, self._direction) if failed else math.fsum(outcome.scores) / done,
+            score=math.fsum(outcome.scores) / done if done and not failed else gain(PENALTY, self._direction),
             folds_done=done,
             pruned=outcome.pruned,
             failed=failed,
+            cut=outcome.cut,
             seconds=outcome.seconds,
             resumed=outcome.found,
             error=outcome.error,
             scores=outcome.scores,
             keys=outcome.keys,
             chains=outcome.chains,
+            proposal=self._proposals[number],
+            cost=outcome.cost,
         )
 
     def _means(self, trial: TrialRecord) -> tuple[float, ...]:

@@ -31,6 +31,7 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
     found = [f"data.split: {fault}" for fault in split_faults(_mapping(data, "split"))]
     found += [f"data: {fault}" for fault in data_faults(data)]
     found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
+    found += [f"search: {fault}" for fault in preference_faults(search)]
     return found + metric_faults(search.get("metric"), document.get("task"))
 
 
@@ -66,6 +67,19 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
     if twice:
         found.append(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
     return found
+
+
+def preference_faults(search: Mapping[str, Any]) -> list[str]:
+    """A preference for cheap answers without a cost to look at."""
+    prefer, objectives = search.get("prefer"), search.get("objectives")
+    named = objectives if isinstance(objectives, list | tuple) else ()
+    limited = search.get("max_latency_ms") is not None or search.get("max_size_mb") is not None
+    if prefer in ("balanced", "speed") and not limited and not {"latency", "size"} & set(map(str, named)):
+        return [
+            f"`prefer` must have a cost among the `objectives`; got {prefer!r} and none. "
+            "Add `objectives: [metric, latency]`"
+        ]
+    return []
 
 
 def id_faults(extractors: Any) -> list[str]:

@@ -17,8 +17,8 @@ from pydantic import (
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
-from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, refuse, split_faults
-from hybrid_ray.types import Kind, SamplerName, Task
+from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, preference_faults, refuse, split_faults
+from hybrid_ray.types import Kind, Objective, Prefer, SamplerName, Task
 
 SPEC_VERSION = 1
 """The newest spec format that this code reads."""
@@ -265,10 +265,13 @@ class EnsembleSpec(Section):
 class SearchSpec(Section):
     """The search over candidates and ensembles."""
 
-    trials: int = Field(32, ge=1)
-    """Candidates to try."""
+    trials: int | None = Field(None, ge=1)
+    """Candidates to try; left out, 32, or under a time limit as many as there is time for."""
     time_limit_s: float | None = Field(None, gt=0)
-    """Seconds of search after which no further batch is started; left out, the trials decide."""
+    """Seconds for the search, ensembles included; what runs then is cut. Left out, the trials decide."""
+    cut: tuple[int, ...] = ()
+    """Numbers of trials that are proposed and not done: with ``trials``, they replay a search that a time limit ended;
+    its record in the store lists them."""
     folds: int = Field(5, ge=2, le=20)
     """Folds of the training rows."""
     batch: int = Field(8, ge=1)
@@ -279,6 +282,14 @@ class SearchSpec(Section):
     """Who proposes, see docs/search.md; cmaes and gp learn from groups of parameters, grid ends with its points."""
     metric: str = "auto"
     """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
+    objectives: tuple[Objective, ...] = ("metric",)
+    """What the choice of the ensemble looks at, beside the metric: the time that a row takes, the size of the graph."""
+    prefer: Prefer = "accuracy"
+    """accuracy: the best score; balanced, speed: the cheapest within one, within two standard errors of it."""
+    max_latency_ms: float | None = Field(None, gt=0)
+    """Milliseconds that an answer to one row may take on one CPU, extractors included, as measured in the search."""
+    max_size_mb: float | None = Field(None, gt=0)
+    """Megabytes that the graph may have, as measured in the search."""
     estimators: tuple[EstimatorSpec, ...] = ()
     """Families in the search; left out, a good default set for the task and the number of rows."""
     preparations: tuple[PreparationSpec, ...] = ()
@@ -292,6 +303,11 @@ class SearchSpec(Section):
     max_matrix: float = Field(0.3, gt=0, le=1)
     """Share of the smallest node's object store that the matrices may take; above it the search runs on a sample of the
     training rows, drawn by class and fold."""
+
+    @model_validator(mode="after")
+    def _preference_has_a_cost(self) -> Self:
+        refuse(preference_faults(dict(self)))
+        return self
 
 
 class GraphSpec(Section):
@@ -369,6 +385,8 @@ class Spec(Section):
     task: Task | Literal["auto"] = "auto"
     """auto: from the label: two values binary, up to 50 values (or text) multiclass, else regression."""
     seed: int = Field(0, ge=0, lt=2**31)
+    time_limit_s: float | None = Field(None, gt=0)
+    """Seconds for the whole run, as far as it can be kept: the search gets what its other stages leave."""
     data: DataSpec
     target: TargetSpec = TargetSpec()
     extractors: tuple[ExtractorSpec, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class FitRecord:
     chain : str
         Prefix of the fitted chain in the store, for ``read_chain``; empty when it was not kept. ``Ledger.put`` sets it.
         Chains that no graph is made of may be removed later: the record is good without.
+    cost : dict of str to float
+        What a prediction of the fitted chain costs, where it was measured.
     """
 
     key: str
@@ -48,6 +50,7 @@ class FitRecord:
     rows: int
     oof: str = ""
     chain: str = ""
+    cost: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Any) -> FitRecord | None:
@@ -61,7 +64,7 @@ class FitRecord:
         texts = (record.key, record.oof, record.chain)
         numbers = (record.fold, record.score, record.seconds, record.rows)
         whole = all(isinstance(v, str) for v in texts) and all(isinstance(v, int | float) for v in numbers)
-        return record if whole and isinstance(record.candidate, dict) else None
+        return record if whole and isinstance(record.candidate, dict) and isinstance(record.cost, dict) else None
 
 
 class Ledger:

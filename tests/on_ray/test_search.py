@@ -17,8 +17,9 @@ from hybrid_ray.on_ray.matrices import Folded
 from hybrid_ray.on_ray.search import CandidateSearch, search_candidates, search_ensembles
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
+from hybrid_ray.search.budget import Budget
 from hybrid_ray.search.data import FoldedData
-from hybrid_ray.search.plan import Choice, SearchPlan
+from hybrid_ray.search.plan import MOST_TRIALS, Choice, SearchPlan
 from hybrid_ray.search.space import cover
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.ledger import Ledger
@@ -185,9 +186,17 @@ def test_without_determinism_all_trials_are_done_all_the_same(cluster, root):
     assert found.ranked()
 
 
-def test_a_time_limit_ends_the_search_with_whole_batches(cluster, root):
-    found = run(cluster, make_plan(time_limit_s=0.01, trials=1000), root)
-    assert len(found.trials) == 5
+def test_a_time_limit_ends_the_search_and_its_record_replays_it(cluster, root):
+    now = time.time()
+    budget = Budget(search_until=now + 8.0, began=now)
+    plan = make_plan(trials=MOST_TRIALS, batch=8)
+    cut = search_candidates(cluster, plan, put(make_rows()), root, "cut", SilentProgress(), budget)
+    assert time.time() - now < 8.0 * 1.5  # one core shared with other tests: only that it does not go on and on
+    assert len(cut.trials) > 5
+    again = replace(plan, trials=len(cut.trials), cut=tuple(t.number for t in cut.trials if t.cut))
+    replayed = run(cluster, again, root, run_id="cut")
+    assert replayed.started == 0
+    assert replayed.ranked_trials() == [replace(t, resumed=t.folds_done) for t in cut.ranked_trials()]
 
 
 def test_nothing_of_a_search_stays_in_the_object_store(cluster, root):

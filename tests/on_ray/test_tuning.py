@@ -21,8 +21,9 @@ def space(trial):
 class Notebook:
     """A book whose trials are points, whose answer is a bowl; prunes what is far off."""
 
-    def __init__(self, known=()):
+    def __init__(self, known=(), short=False):
         self.values, self.answers, self.turns, self.known = {}, {}, [], set(known)
+        self.short, self.n_cut = short, 0
 
     def begin(self, number, values):
         self.values[number] = values
@@ -45,7 +46,14 @@ class Notebook:
         self.turns.append(list(numbers))
 
     def cost(self, number):
-        return 0.0 if number % 2 else 1.0
+        return 0.1 if number % 2 and self.short else 1.0 - number % 2 / 10
+
+    def step(self, number):
+        return self.cost(number) / 2
+
+    def cut(self, number):
+        self.n_cut += 1
+        self.answers[number] = -9.0
 
     def note(self):
         return ""
@@ -55,8 +63,9 @@ def bowl(x):
     return -abs(x - 0.3)
 
 
-def drive(search, lanes, seed, fail=()):
+def drive(search, lanes, seed, fail=(), packs=None):
     """What Tune does, with trials that end in any order; the order in which items were handed out."""
+    packs = [] if packs is None else packs
     shuffled = random.Random(seed)
     running, handed, serial = {}, [], 0
     while True:
@@ -64,22 +73,31 @@ def drive(search, lanes, seed, fail=()):
             config = search.suggest(f"t{serial}")
             if config is None or config == Searcher.FINISHED:
                 break
-            handed.append(json.loads(config["item"])["x"])
-            running[f"t{serial}"] = handed[-1]
+            running[f"t{serial}"] = [item["x"] for item in json.loads(config["items"])]
+            handed += running[f"t{serial}"]
+            packs.append(len(running[f"t{serial}"]))
             serial += 1
         if not running:
             assert search.suggest("last") == Searcher.FINISHED
             return handed
         name = shuffled.choice(sorted(running))
-        x = running.pop(name)
+        xs = running.pop(name)
         if name in fail:
             search.on_trial_complete(name, error=True)
         else:
-            search.on_trial_complete(name, result={GAIN: 0.0, "answer": json.dumps({"y": bowl(x)})})
+            search.on_trial_complete(name, result={GAIN: 0.0, "answers": json.dumps([{"y": bowl(x)} for x in xs])})
 
 
 def make_search(
-    book, *, trials=40, batch=8, first=0, deterministic=True, time_limit_s=None, done=lambda n: None, sampler="tpe"
+    book,
+    *,
+    trials=40,
+    first=0,
+    deterministic=True,
+    until=lambda: None,
+    lanes=1,
+    done=lambda n: None,
+    sampler="tpe",
 ):
     return BatchSearch(
         make_optuna(space, [{"kind": "tree", "tree.rate": -0.5}], sampler, seed=3),
@@ -88,7 +106,8 @@ def make_search(
         batch=8,
         first=first,
         deterministic=deterministic,
-        time_limit_s=time_limit_s,
+        until=until,
+        lanes=lanes,
         on_done=done,
     )
 
@@ -159,11 +178,54 @@ def test_without_determinism_a_trial_is_told_when_it_ends():
     assert done == [1] * 40
 
 
-def test_after_the_time_limit_no_batch_is_begun_and_the_last_one_ends():
-    book = Notebook()
-    search = make_search(book, time_limit_s=0.05)
-    assert search.suggest("t0") is not None
-    time.sleep(0.06)
-    search.on_trial_complete("t0", result={GAIN: 0.0, "answer": json.dumps({"y": 0.0})})
-    drive(search, 2, 0)
+def test_short_trials_of_a_batch_are_handed_out_together_as_long_as_each_lane_has_work():
+    whole, packed, packs = Notebook(), Notebook(short=True), []
+    drive(make_search(whole), 2, 0)
+    drive(make_search(packed, lanes=2), 2, 5, packs=packs)
+    assert (packed.values, packed.answers) == (whole.values, whole.answers)
+    assert packs[:7] == [1, 1, 1, 1, 2, 1, 1]
+
+
+def test_of_trials_that_were_handed_out_together_only_the_one_that_ends_its_worker_is_lost():
+    class Deadly(Notebook):
+        """Number 5 takes its worker with it, alone or in company."""
+
+        def finish(self, number, answer):
+            assert (answer is None) == (number == 5)
+            super().finish(number, answer)
+
+    book = Deadly(short=True)
+    search = make_search(book, trials=8)
+    serial = 0
+    while (config := search.suggest(f"t{serial}")) != Searcher.FINISHED:
+        xs = [item["x"] for item in json.loads(config["items"])]
+        if book.values[5]["x"] in xs:
+            search.on_trial_complete(f"t{serial}", error=True)
+        else:
+            search.on_trial_complete(f"t{serial}", result={"answers": json.dumps([{"y": bowl(x)} for x in xs])})
+        serial += 1
     assert sorted(book.answers) == list(range(8))
+    assert [n for n, value in book.answers.items() if value == -9.0] == [5]
+
+
+def test_the_first_batch_is_always_proposed_and_its_first_trial_always_done():
+    book = Notebook()
+    handed = drive(make_search(book, until=lambda: time.time() - 1.0), 2, 0)
+    assert handed == [book.values[0]["x"]]
+    assert (len(book.answers), book.n_cut) == (8, 7)
+
+
+def test_what_would_not_end_in_time_is_not_handed_out_and_workers_know_the_end():
+    book, end = Notebook(short=True), time.time() + 0.3
+    search = make_search(book, until=lambda: end)
+    assert json.loads(search.suggest("t0")["items"]) == [{"x": book.values[0]["x"]}]
+    item = json.loads(search.suggest("t1")["items"])[0]
+    assert (item["until"], item["fold_s"]) == (end, 0.05)
+    assert item["x"] == book.values[1]["x"]
+    assert sorted(book.answers) == [2, 4, 6]
+
+
+def test_once_most_of_a_batch_was_cut_nothing_more_is_proposed():
+    book, end = Notebook(), time.time() + 0.3
+    drive(make_search(book, until=lambda: end), 2, 0)
+    assert (len(book.answers), book.n_cut) == (8, 7)

@@ -29,7 +29,7 @@ def test_the_contracts_commands_are_there() -> None:
     wanted = {"run", "extract", "search", "predict", "evaluate", "explain", "retrain", "serve", "submit", "doctor"}
     wanted |= {f"models {verb}" for verb in ("list", "show", "promote", "rollback", "delete", "verify")}
     wanted |= {"runs list", "runs show", "runs resume", "spec infer", "spec validate", "spec schema"}
-    assert set(LEAVES) == wanted | {"store usage", "store gc"}
+    assert set(LEAVES) == wanted | {"runs study", "store usage", "store gc"}
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -19,6 +19,7 @@ from hybrid_ray.evaluation.schema import (
     ExtractionRow,
     GraphCard,
     MemberRow,
+    OfferRow,
     PreparationStep,
     RejectReason,
     RejectsCard,
@@ -26,6 +27,7 @@ from hybrid_ray.evaluation.schema import (
     SearchCard,
     SensitivityCard,
     SplitCard,
+    TradeoffCard,
     UncertaintyCard,
 )
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
@@ -204,6 +206,24 @@ def build_report(
         candidates=candidates,
         fold_tests=compare_folds(folds, scorer, 3840, 960),
         sensitivity=build_sensitivity(),
+        tradeoff=TradeoffCard(
+            objectives=["metric", "latency"],
+            prefer="balanced",
+            limits="50 ms a row",
+            rows=[
+                OfferRow(
+                    label=f"linear_pool of {n}",
+                    members=n,
+                    oof=base * (1.3 - 0.1 * n),
+                    latency_ms=4.0 * n**2,
+                    batch_ms=1.5 * n**2,
+                    size_mb=3.0 * n,
+                    front=n != 2,
+                    chosen=n == 3,
+                )
+                for n in (1, 2, 3)
+            ],
+        ),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
         stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
         extraction=[

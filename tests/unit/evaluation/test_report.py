@@ -112,7 +112,7 @@ def test_anchors_lead_somewhere_and_labels_exist(report):
 
 def test_charts_follow_the_pages_colours(report):
     html = render(report)
-    assert html.count("<svg") == (3 if report.task == "regression" else 4)
+    assert html.count("<svg") == (4 if report.task == "regression" else 5)
     assert "var(--accent)" in html
     assert not re.search(r"#0[1-5]0[0-9a-f]0", html.partition("</style>")[2])
 

@@ -8,6 +8,7 @@ import pytest
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.ensemble import (
     EnsembleBook,
     Ensembler,
@@ -20,6 +21,7 @@ from hybrid_ray.search.ensemble import (
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.oof import OofLibrary, build_library, member_names
 from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.search.trials import CandidateBook
 
 FAMILIES = ("logistic", "naive_bayes", "knn", "svm")
@@ -315,3 +317,26 @@ def test_a_recipe_whose_worker_died_is_a_failed_trial():
     book.finish(0, None)
     assert book.trials[0].score == -1e30
     assert book.told(0).value == -1e30
+
+
+def test_where_costs_count_cheap_members_are_tried_too_and_the_wish_decides():
+    library = make_library([1.0, 1.3, 1.0, 0.2], n=100)
+    dear = {"m0": 50.0, "m1": 1.0, "m2": 50.0, "m3": 0.5}
+    chains = {library.candidates[name].key: Cost(ms, ms / 4, ms) for name, ms in dear.items()}
+    ensembler = Ensembler(library, 0, Prices(chains, {"b0": Cost(2.0)}, 1))
+    tried = [ensembler.try_recipe(number, Recipe("best", n, "linear_pool")) for number, n in enumerate((1, 4))]
+    assert tried[1].cost["latency_ms"] >= 102.0
+    found = {}
+    for prefer in ("accuracy", "speed"):
+        wish = Wish(("metric", "latency"), prefer)
+        found[prefer] = finish_ensemble(tried, ensembler, wish=wish)
+    speed = found["speed"]
+    assert found["accuracy"].recipe == tried[1].recipe
+    assert list(speed.members) == ["m1"]
+    assert [o.chosen for o in speed.tradeoff].count(True) == 1
+    assert speed.tradeoff[[o.chosen for o in speed.tradeoff].index(True)].cost == Cost(1.0, 0.25, 1.0)
+    assert [o.front for o in speed.tradeoff].count(True) >= 3
+    assert [o.cost.latency_ms for o in speed.tradeoff] == sorted(o.cost.latency_ms for o in speed.tradeoff)
+    limited = finish_ensemble(tried, ensembler, wish=Wish(max_latency_ms=0.7))
+    assert list(limited.members) == ["m3"]
+    assert finish_ensemble(tried, ensembler).tradeoff == ()

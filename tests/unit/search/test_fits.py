@@ -1,12 +1,19 @@
+import threading
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.registry import PREPARATIONS
+from hybrid_ray.search import clock, fits
 from hybrid_ray.search.fits import Evaluator, FitFailedError, Setting, clear_chains, fit_fold, recall
+from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.store.chain import pack_chain, read_chain
+from hybrid_ray.store.ledger import Ledger
+from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import Block
 
 FREE = (None, None, None)
@@ -148,6 +155,38 @@ def test_a_candidate_below_the_bar_stops_there(folded, make_plan, ledger):
     assert len(ledger.records()) == 2
 
 
+def test_a_candidate_is_cut_between_folds_when_the_next_would_not_end_in_time(folded, make_plan, ledger, monkeypatch):
+    evaluate = Evaluator(make_plan(), folded, ledger)
+    late = evaluate(GOOD, FREE, time.time() + 5.0, fold_s=9.0)
+    assert (late.cut, late.scores) == (True, ())
+    moments = iter([0.0, 4.9])
+    monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: next(moments, 5.1)))
+    cut = evaluate(GOOD, FREE, 5.0)
+    assert (cut.cut, cut.pruned, cut.error) == (True, False, "")
+    assert len(cut.scores) == len(ledger.records()) < 3
+
+
+def test_a_fit_that_does_not_end_in_time_is_left_and_another_may_follow(folded, make_plan, ledger, monkeypatch):
+    evaluate = Evaluator(make_plan(), folded, ledger)
+    asleep = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(fits, "fit_fold", lambda *given: asleep.wait(30))
+        assert evaluate(GOOD, FREE, time.time() + 0.05).cut
+    asleep.set()
+    whole = evaluate(GOOD, FREE, time.time() + 60)
+    assert (whole.cut, len(whole.scores)) == (False, 3)
+
+
+def test_a_fit_under_a_time_limit_gives_the_same_predictions(folded, make_plan, tmp_path):
+    ledgers = [Ledger(StoreRoot(str(tmp_path / name)), "run1") for name in ("free", "limited")]
+    free, limited = (
+        Evaluator(make_plan(), folded, ledger)(GOOD, FREE, until)
+        for ledger, until in zip(ledgers, (None, time.time() + 60), strict=True)
+    )
+    assert free.scores == limited.scores
+    assert "fold 0: ValidationError" in Evaluator(make_plan(), folded, ledgers[1])(BROKEN, FREE, time.time() + 60).error
+
+
 def test_the_last_fold_stops_nobody(folded, make_plan, ledger):
     assert not Evaluator(make_plan(), folded, ledger)(GOOD, (None, None, 0.0)).pruned
 
@@ -201,3 +240,14 @@ def test_at_the_end_only_the_chains_of_the_graph_stay(folded, make_plan, ledger)
         read_chain(ledger.root, prefix)
     assert not any(ledger.root.list(prefix) for prefix in loser.chains)
     assert len(ledger.records()) == 6
+
+
+def test_where_costs_count_the_last_fold_of_a_whole_candidate_is_measured(folded, make_plan, ledger):
+    plan = make_plan(wish=Wish(("metric", "latency")))
+    whole = Evaluator(plan, folded, ledger)(GOOD, FREE)
+    assert set(whole.cost) == {"latency_ms", "batch_ms", "size_mb"}
+    assert all(value > 0 for value in whole.cost.values())
+    recalled = recall(GOOD, Setting.of(plan, folded), FREE, ledger.records())
+    assert recalled.cost == whole.cost
+    stopped = Evaluator(plan, folded, ledger)(Candidate(("image",), "concat", "logistic"), (0.0, None, None))
+    assert (stopped.pruned, stopped.cost) == (True, {})

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hybrid_ray.errors import BadInputError, SpecError
-from hybrid_ray.search.plan import STEP_COPIES, Choice, SearchPlan, copies_of
+from hybrid_ray.search.plan import MOST_TRIALS, STEP_COPIES, TRIALS, Choice, SearchPlan, copies_of
 from hybrid_ray.spec import Spec
 
 
@@ -42,8 +42,23 @@ def test_a_bagged_graph_keeps_the_fitted_chains():
     assert plan.keep_chains
 
 
+@pytest.mark.parametrize(
+    ("search", "run_s", "trials"),
+    [
+        ({}, None, TRIALS),
+        ({"time_limit_s": 9}, None, MOST_TRIALS),
+        ({}, 60, MOST_TRIALS),
+        ({"trials": 5, "time_limit_s": 9}, 60, 5),
+    ],
+)
+def test_a_search_that_is_told_a_time_only_has_as_many_trials_as_fit(search, run_s, trials):
+    spec = spec_of({"estimators": ["knn"], **search}, time_limit_s=run_s)
+    assert SearchPlan.of(spec, MODALITIES, "multiclass", 10).trials == trials
+
+
 def test_a_plan_survives_json():
-    plan = SearchPlan.of(spec_of({"estimators": ["knn", "logistic"]}), MODALITIES, "multiclass", 10)
+    search = {"estimators": ["knn", "logistic"], "cut": [3, 5], "objectives": ["metric", "size"], "prefer": "speed"}
+    plan = SearchPlan.of(spec_of(search), MODALITIES, "multiclass", 10)
     assert SearchPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 

@@ -5,7 +5,7 @@ import pytest
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.fits import Outcome, Setting
 from hybrid_ray.search.halving import PENALTY
-from hybrid_ray.search.trials import LOST, CandidateBook
+from hybrid_ray.search.trials import LOST, CandidateBook, Told
 from hybrid_ray.store.ledger import FitRecord
 
 
@@ -74,6 +74,30 @@ def test_a_pruned_trial_is_told_by_how_far_it_came(book):
     assert not book.answer(0.0).trials[0].complete
 
 
+def test_a_trial_that_was_cut_never_wins_and_teaches_nothing_that_depends_on_the_machine(book):
+    for number in range(3):
+        begin(book, number, candidate(1 + number))
+    book.finish(0, answer(0.5, 0.4, 0.3))
+    book.finish(1, answer(0.1, 0.1) | {"cut": True})
+    book.cut(2)
+    assert [book.told(number) == Told(None) for number in range(3)] == [False, True, True]
+    book.turn(range(3))
+    found = book.answer(0.0)
+    outcomes = [(t.cut, t.complete, t.folds_done) for t in found.trials]
+    assert outcomes == [(False, True, 3), (True, False, 2), (True, False, 0)]
+    assert found.trials[2].score == 1e30
+    assert found.ranked() == [candidate(1)]
+
+
+def test_cut_trials_are_replayed_as_such_and_so_is_what_repeats_them(make_plan, setting):
+    book = CandidateBook(make_plan(cut=(1,)), setting, {})
+    assert begin(book, 0, candidate(1)) is not None
+    assert begin(book, 1, candidate(2)) is None
+    assert begin(book, 2, candidate(2)) is None
+    assert (book.ready(1), book.ready(2)) == (True, True)
+    assert book.told(2) == Told(None)
+
+
 def test_a_candidate_that_comes_again_has_the_outcome_of_the_first_and_no_fit(book):
     begin(book, 0, candidate(1))
     assert begin(book, 1, candidate(1)) is None
@@ -132,7 +156,8 @@ def test_cost_is_what_the_family_took_before(book):
     book.finish(0, answer(0.2, 0.4, 0.3, seconds=6.0))
     begin(book, 1, candidate(2))
     begin(book, 2, candidate(1, estimator="logistic"))
-    assert (book.cost(1), book.cost(2)) == (2.0, math.inf)
+    assert (book.cost(1), book.cost(2)) == (6.0, math.inf)
+    assert (book.step(1), book.step(2)) == (2.0, 0.0)
 
 
 def test_the_note_names_the_best_so_far(book):

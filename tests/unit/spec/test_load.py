@@ -138,6 +138,13 @@ def test_a_fault_of_one_value_hides_none_between_values():
     assert next(f for f in found if f.startswith("search.metric")).endswith("Did you mean 'accuracy'?")
 
 
+def test_a_preference_for_cheap_answers_names_a_cost():
+    (fault,) = faults_of(changed(search={"prefer": "speed"}))
+    assert fault.startswith("search: `prefer` must have a cost among the `objectives`; got 'speed'")
+    assert load_spec(changed(search={"prefer": "speed", "max_latency_ms": 5})).search.max_latency_ms == 5
+    assert load_spec(changed(search={"prefer": "speed", "objectives": ["metric", "size"]})).search.prefer == "speed"
+
+
 def test_a_metric_must_serve_the_task():
     (fault,) = faults_of(changed(task="binary", search={"metric": "r2"}))
     assert "for a binary task; got 'r2', which serves regression" in fault

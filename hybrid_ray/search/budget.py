@@ -1,0 +1,102 @@
+"""The wall time of a search: what must be left for the stages that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hybrid_ray.search.trials import TrialRecord
+
+ENSEMBLE_SHARE = 0.1
+"""Part of a search's time that its ensembles may take, at most."""
+ENSEMBLE_START_S = 3.0
+"""Reading the library and starting the workers of the ensemble search."""
+ENSEMBLE_TRIAL_S = 3e-6
+"""Seconds of an ensemble's trial for one number (row x class) of one member: from stacking, the slowest."""
+PARTS_START_S = 3.0
+"""Starting the tasks that fit the parts of the graph."""
+END_S = 8.0
+"""Saving the graph with its golden rows, and writing the report."""
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What comes after the search of candidates, to tell how much time must be left for it.
+
+    Attributes
+    ----------
+    slots : int
+        Tasks at the same time.
+    folds : int
+    refit : bool
+        The members and the report's candidates are fitted once more, on all training rows.
+    members : int
+        Members that the graph may have.
+    trained_s : float
+        What fitting the trained extractors on all rows takes.
+    """
+
+    slots: int
+    folds: int
+    refit: bool
+    members: int
+    trained_s: float = 0.0
+
+    def seconds(self, ranked: Sequence[TrialRecord]) -> float:
+        """Seconds from the end of the search to the end of the run.
+
+        Parameters
+        ----------
+        ranked : sequence of TrialRecord
+            Trials with all folds so far, best first.
+        """
+        spent = PARTS_START_S + END_S + self.trained_s
+        if not self.refit:
+            return spent
+        first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
+        fitted = {t.candidate.key: t for t in (*ranked[: self.members], *first_of_blocks)}.values()
+        # A fold trains on all rows but its own.
+        more = self.folds / max(self.folds - 1, 1)
+        times = [more * trial.seconds / trial.folds_done for trial in fitted]
+        return spent + max([sum(times) / self.slots, *times])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a search must be over.
+
+    Attributes
+    ----------
+    search_until : float or None
+        As ``time.time()``: the end of the search, ensembles included.
+    run_until : float or None
+        The end of the run.
+    aftermath : Aftermath or None
+        What the run does after the search; None where it ends with it.
+    began : float
+        When the search began.
+    """
+
+    search_until: float | None = None
+    run_until: float | None = None
+    aftermath: Aftermath | None = None
+    began: float = 0.0
+
+    def until(self, ranked: Sequence[TrialRecord]) -> float | None:
+        """When the search must be over, ensembles included, by what is known of its candidates."""
+        ends = [end for end in (self.search_until,) if end is not None]
+        if self.run_until is not None:
+            ends.append(self.run_until - (self.aftermath.seconds(ranked) if self.aftermath else 0.0))
+        return min(ends, default=None)
+
+    def candidates_until(self, ranked: Sequence[TrialRecord], ensembles_s: float) -> float | None:
+        """When the candidates must be done, with ``ensembles_s`` for the ensembles but not too large a share."""
+        until = self.until(ranked)
+        if until is None:
+            return None
+        return until - min(ensembles_s, ENSEMBLE_SHARE * max(until - self.began, 0.0))
+
+
+def ensembles_s(trials: int, lanes: int, members: int, numbers: int, folds: int) -> float:
+    """About what the ensemble search takes: ``trials`` of ``members``, each of ``numbers`` (rows x classes)."""
+    return ENSEMBLE_START_S + trials * folds * members * numbers * ENSEMBLE_TRIAL_S / lanes

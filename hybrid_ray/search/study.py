@@ -1,0 +1,210 @@
+"""An Optuna study of a finished search, for its dashboard and its plots; nothing of hybrid_ray reads it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import BadInputError, StoreError
+from hybrid_ray.quiet import quiet_optuna
+from hybrid_ray.search.ensemble import EnsembleSearch
+from hybrid_ray.search.halving import running_means
+from hybrid_ray.search.proposals import Proposal
+from hybrid_ray.search.trials import CandidateSearch, TrialRecord
+from hybrid_ray.store.ledger import FitRecord, Ledger
+from hybrid_ray.store.records import from_json, to_json
+from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore, run_prefix
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+SQLITE = (".db", ".sqlite", ".sqlite3")
+"""Endings of files that become an SQLite database; any other file becomes Optuna's journal."""
+
+
+def write_trials(
+    root: StoreRoot, run_id: str, metric: str, candidates: CandidateSearch, ensembles: EnsembleSearch
+) -> None:
+    """Write what a search proposed and what became of it, in order.
+
+    The scores of candidates stay in the ledger, whose keys are named here. With ``search.trials`` of their number,
+    ``search.cut`` as written here and no time limit, a seed gives the same trials again.
+    """
+    record = {
+        "metric": metric,
+        "direction": candidates.direction,
+        "cut": [trial.number for trial in candidates.trials if trial.cut],
+        "trials": [
+            {
+                "number": trial.number,
+                "state": _state(trial),
+                "candidate": trial.candidate.to_json(),
+                "keys": list(trial.keys),
+                "seconds": trial.seconds,
+                "error": trial.error,
+                "repeats": trial.repeats,
+                **trial.proposal.to_json(),
+            }
+            for trial in candidates.trials
+        ],
+        "ensembles": [
+            {
+                "number": trial.number,
+                "state": "failed" if trial.error else "complete",
+                "recipe": trial.recipe.to_json(),
+                "score": trial.score,
+                "seconds": trial.seconds,
+                "error": trial.error,
+                **trial.proposal.to_json(),
+            }
+            for trial in ensembles.tried
+        ],
+    }
+    root.write(_path(run_id), to_json(record))
+
+
+def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
+    """Write the candidates and the ensembles of a run as two Optuna studies.
+
+    Parameters
+    ----------
+    store : str
+    run_id : str
+    out : str
+        A database URL (``sqlite:///study.db``, ``postgresql://…``), or a file: SQLite if it ends like one, else
+        Optuna's journal.
+
+    Returns
+    -------
+    dict
+        ``storage`` and ``studies``: trials by the name of the study.
+
+    Raises
+    ------
+    StoreError
+        There is no such run, its search is not over, or fits of it are lost.
+    BadInputError
+        The database cannot be opened, or holds the study already.
+    """
+    import optuna
+
+    root = StoreRoot(store)
+    run = RunStore(root).get(run_id)
+    record = _read(root, run_id)
+    known = Ledger(root, run_id).records()
+    began = datetime.fromisoformat(run["created"]).astimezone().replace(tzinfo=None)
+    studies = {
+        "candidates": list(_candidate_trials(record["trials"], known, run_id)),
+        "ensembles": list(_ensemble_trials(record["ensembles"])),
+    }
+    written = {}
+    with quiet_optuna():
+        storage = _storage(out)
+        for layer, trials in studies.items():
+            name = f"{run['record']['name']}-{run_id}-{layer}"
+            try:
+                study = optuna.create_study(storage=storage, study_name=name, direction=record["direction"])
+            except optuna.exceptions.DuplicatedStudyError:
+                raise BadInputError(
+                    f"--out: must not hold the study yet; {out} has {name!r}. Delete it there, or name another file"
+                ) from None
+            study.set_metric_names([record["metric"]])
+            study.set_user_attr("run_id", run_id)
+            for trial, seconds in trials:
+                trial.datetime_start = began
+                trial.datetime_complete = began + timedelta(seconds=seconds)
+            study.add_trials([trial for trial, _ in trials])
+            written[name] = len(trials)
+    return {"run_id": run_id, "storage": out, "studies": written}
+
+
+def _path(run_id: str) -> str:
+    return f"{run_prefix(run_id)}/trials.json"
+
+
+def _read(root: StoreRoot, run_id: str) -> Mapping[str, Any]:
+    try:
+        record = from_json(root.read(_path(run_id)))
+    except FileNotFoundError:
+        raise StoreError(
+            f"run {run_id}: its search must be over before it is exported; it is not. "
+            f"`hybrid-ray runs resume {run_id}` goes on with it"
+        ) from None
+    if not isinstance(record, dict) or "ensembles" not in record:
+        raise StoreError(f"{_path(run_id)}: must be a record of trials as this version writes it; it is not")
+    return record
+
+
+def _state(trial: TrialRecord) -> str:
+    states = {"failed": trial.failed, "cut": trial.cut, "pruned": trial.pruned}
+    return next((name for name, holds in states.items() if holds), "complete")
+
+
+def _candidate_trials(
+    entries: Sequence[Mapping[str, Any]], known: Mapping[str, FitRecord], run_id: str
+) -> Iterator[tuple[FrozenTrial, float]]:
+    for entry in entries:
+        lost = [key for key in entry["keys"] if key not in known]
+        if lost:
+            raise StoreError(f"run {run_id}: the ledger must hold every fit of trial {entry['number']}; lost {lost[0]}")
+        candidate = Candidate(**entry["candidate"])
+        means = running_means([known[key].score for key in entry["keys"]])
+        attributes = {
+            "label": candidate.label,
+            "blocks": list(candidate.blocks),
+            "seconds": entry["seconds"],
+            "cut": entry["state"] == "cut",
+        }
+        if entry["repeats"] is not None:
+            attributes["repeats"] = entry["repeats"]
+        value = means[-1] if entry["state"] == "complete" else None
+        steps = dict(enumerate(means, start=1))
+        yield _trial(entry, value, steps, attributes), entry["seconds"]
+
+
+def _ensemble_trials(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[FrozenTrial, float]]:
+    for entry in entries:
+        recipe = entry["recipe"]
+        attributes = {"label": f"{recipe['combiner']} of {recipe['n_members']}", "seconds": entry["seconds"]}
+        value = entry["score"] if entry["state"] == "complete" else None
+        yield _trial(entry, value, {}, attributes), entry["seconds"]
+
+
+def _trial(
+    entry: Mapping[str, Any], value: float | None, steps: Mapping[int, float], attributes: Mapping[str, Any]
+) -> FrozenTrial:
+    from optuna.distributions import json_to_distribution
+    from optuna.trial import TrialState, create_trial
+
+    states = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+    proposal = Proposal(entry["params"], entry["ranges"])
+    return create_trial(
+        state=states.get(entry["state"], TrialState.PRUNED),
+        value=value,
+        params=dict(proposal.params),
+        distributions={name: json_to_distribution(text) for name, text in proposal.ranges.items()},
+        user_attrs={**attributes, **({"error": entry["error"]} if entry["error"] else {})},
+        intermediate_values=dict(steps),
+    )
+
+
+def _storage(out: str) -> BaseStorage:
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if "://" not in out:
+        if not Path(out).resolve().parent.is_dir():
+            raise BadInputError(f"--out: its folder must exist; got {out!r}")
+        if Path(out).suffix not in SQLITE:
+            return JournalStorage(JournalFileBackend(out))
+        out = f"sqlite:///{out}"
+    try:
+        return RDBStorage(out)
+    except Exception as error:  # whatever the driver of the database raises, or that it is not installed
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadInputError(f"--out: must be a database that can be opened; got {out!r}: {said}") from error

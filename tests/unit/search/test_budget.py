@@ -1,0 +1,49 @@
+"""How much of a run's time a search leaves to what follows it."""
+
+import pytest
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.search.budget import END_S, ENSEMBLE_SHARE, PARTS_START_S, Aftermath, Budget, ensembles_s
+from hybrid_ray.search.trials import TrialRecord
+
+FIXED = END_S + PARTS_START_S
+
+
+def trial(number, seconds, blocks=("a", "b"), folds=5):
+    candidate = Candidate(blocks, "concat", "knn", params={"n_neighbors": number + 1})
+    return TrialRecord(number, candidate, 0.1 * number, folds, seconds=seconds)
+
+
+def test_a_refit_costs_what_the_folds_did_for_those_that_are_fitted_once_more():
+    after = Aftermath(slots=2, folds=5, refit=True, members=2)
+    ranked = [trial(0, 4.0), trial(1, 8.0), trial(2, 100.0), trial(3, 12.0, ("a",))]
+    # Two members and the best of the one other set of blocks; a fold's fit sees 4 of 5 rows.
+    assert after.seconds(ranked) == pytest.approx(FIXED + (4 + 8 + 12) / 5 * 5 / 4 / 2)
+    assert after.seconds([trial(0, 40.0)]) == pytest.approx(FIXED + 40 / 5 * 5 / 4)
+
+
+def test_bagged_chains_are_not_fitted_again():
+    assert Aftermath(2, 5, False, 8).seconds([trial(0, 100.0)]) == FIXED
+
+
+def test_the_search_ends_by_whichever_limit_comes_first():
+    after = Aftermath(slots=1, folds=5, refit=True, members=1, trained_s=7.0)
+    run = Budget(run_until=1000.0, aftermath=after, began=500.0)
+    assert run.until([]) == 1000.0 - FIXED - 7.0
+    assert run.until([trial(0, 40.0)]) == pytest.approx(1000.0 - FIXED - 7.0 - 10.0)
+    assert Budget(search_until=600.0, run_until=1000.0, aftermath=after).until([]) == 600.0
+    assert Budget(run_until=1000.0).until([]) == 1000.0
+    assert Budget().until([]) is None
+    assert Budget().candidates_until([], 5.0) is None
+
+
+def test_ensembles_get_what_they_need_up_to_their_share():
+    budget = Budget(search_until=200.0, began=100.0)
+    assert budget.candidates_until([], 4.0) == 196.0
+    assert budget.candidates_until([], 50.0) == pytest.approx(200.0 - 100.0 * ENSEMBLE_SHARE)
+
+
+def test_more_rows_take_longer_and_more_lanes_shorter():
+    few, many = (ensembles_s(24, 2, 8, numbers, 5) for numbers in (1_000, 100_000))
+    assert few < many
+    assert ensembles_s(24, 4, 8, 100_000, 5) < many

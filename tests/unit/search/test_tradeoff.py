@@ -1,0 +1,74 @@
+"""The front of score against cost, and what each preference takes of it."""
+
+import numpy as np
+import pytest
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.errors import BadInputError
+from hybrid_ray.search.costs import Cost, Prices, measured
+from hybrid_ray.search.tradeoff import Option, Wish, front, preferred
+
+
+def option(name, gain, ms, mb=1.0, spread=0.1):
+    """Scores around a gain whose standard error is ``spread``."""
+    half = spread * np.sqrt(3)
+    return Option(name, (gain - half, gain - half, gain + half, gain + half), Cost(ms, ms / 4, mb))
+
+
+GOOD, NEAR, FAR, POOR, WASTE = (
+    option("good", 1.0, 80.0),
+    option("near", 0.95, 20.0),
+    option("far", 0.85, 5.0),
+    option("poor", 0.2, 1.0),
+    option("waste", 0.9, 90.0, mb=9.0),
+)
+ALL = [WASTE, POOR, FAR, NEAR, GOOD]
+
+
+def taken(**wish):
+    objectives = wish.pop("objectives", ("metric", "latency"))
+    return [found.choice for found in preferred(ALL, Wish(objectives, **wish))]
+
+
+def test_the_front_is_what_nothing_beats_in_everything():
+    assert [o.choice for o in front(ALL, ("latency",))] == ["poor", "far", "near", "good"]
+    small = option("small", 0.1, 50.0, mb=0.5)
+    assert [o.choice for o in front([*ALL, small], ("latency", "size"))] == ["poor", "far", "near", "small", "good"]
+    assert [o.choice for o in front(ALL, ())] == ["good"]
+    assert [o.choice for o in front([GOOD, GOOD], ("latency",))] == ["good"]
+
+
+def test_each_preference_gives_up_as_much_of_the_score_as_it_says():
+    assert GOOD.gain == pytest.approx(1.0)
+    assert taken() == ["good", "near", "waste", "far", "poor"]
+    assert taken(prefer="balanced")[0] == "near"
+    assert taken(prefer="speed")[0] == "far"
+    assert sorted(taken(prefer="speed")) == sorted(o.choice for o in ALL)
+
+
+def test_limits_come_before_preferences():
+    assert taken(max_latency_ms=10.0) == ["far", "poor"]
+    assert taken(max_latency_ms=10.0, prefer="speed")[0] == "far"
+    assert Wish(max_latency_ms=10.0).costs == ("latency",)
+    with pytest.raises(
+        BadInputError, match=r"got 0.5 ms and None MB; the quickest found takes 1 ms, the smallest has 1 MB"
+    ):
+        taken(max_latency_ms=0.5)
+
+
+def test_an_ensemble_costs_its_chains_and_each_extractor_once():
+    first, second = Candidate(("image", "text"), "concat", "knn"), Candidate(("text",), "concat", "logistic")
+    chains = {first.key: Cost(1.0, 0.5, 2.0), second.key: Cost(3.0, 1.0, 4.0)}
+    prices = Prices(chains, {"image": Cost(10.0, 5.0, 50.0), "text": Cost(20.0, 9.0, 80.0)}, folds=2)
+    assert prices.of([first, second]) == Cost(10 + 20 + 2 * 4, 5 + 9 + 2 * 1.5, 50 + 80 + 2 * 6)
+    assert prices.of([second]) == Cost(20 + 6, 9 + 2, 80 + 8)
+    assert prices.of([]) == Cost()
+
+
+def test_rows_are_measured_alone_and_together():
+    seen = []
+    cost = measured(lambda part: seen.append(part.stop - part.start), 100, 3_000_000)
+    assert (seen.count(1), seen.count(64)) == (10, 3)
+    assert cost.size_mb == 3.0
+    assert 0 <= cost.batch_ms <= cost.latency_ms
+    assert measured(lambda part: None, 1, 0).size_mb == 0.0
