@@ -24,8 +24,8 @@ _CROSS_FOLDS = 5
 """Parts of the training rows, each of which is encoded by the labels of the others."""
 
 
-class TabularParams(PluginParams):
-    """Parameters of ``tabular``."""
+class TableParams(PluginParams):
+    """Parameters that extractors of tables share."""
 
     impute: Impute = "median"
     """What stands for a missing number. median, mean, most_frequent: of the column; constant: ``constant``; knn: the
@@ -40,6 +40,13 @@ class TabularParams(PluginParams):
     """standard: mean and standard deviation, the outer 0.5 % on each side clipped before they are taken; robust: median
     and interquartile range; log: skewed columns by log1p from the end that the tail does not lie at, then as standard;
     quantile: normal scores of ranks; none: numbers as they are."""
+    dates: Literal["all", "cycles", "elapsed"] = "all"
+    """cycles: month, day, weekday and hour as sine and cosine; elapsed: year and days since 1970; all: both."""
+
+
+class TabularParams(TableParams):
+    """Parameters of ``tabular``."""
+
     encode: Literal["one_hot", "ordinal", "frequency"] = "one_hot"
     """one_hot: a column a value; ordinal: the place of a value in their order; frequency: how often a value was seen.
     ``tabular_target`` encodes by the label."""
@@ -48,11 +55,9 @@ class TabularParams(PluginParams):
     column's frequencies are added as a number."""
     min_count: int = Field(5, ge=1)
     """Training rows that a value must have for a column, or a place, of its own."""
-    dates: Literal["all", "cycles", "elapsed"] = "all"
-    """cycles: month, day, weekday and hour as sine and cosine; elapsed: year and days since 1970; all: both."""
 
 
-class TabularTargetParams(TabularParams):
+class TabularTargetParams(TableParams):
     """Parameters of ``tabular_target``."""
 
     smoothing: float = Field(10.0, ge=0, le=1e9)
@@ -210,7 +215,7 @@ class TabularTargetExtractor(TabularExtractor):
 
     A column a class (one for two classes); for numbers the mean of their normal scores. Training rows are encoded by
     the labels of other training rows (five parts, each by the other four): what a learner sees of them is no more
-    telling than what it will see of new rows. ``encode``, ``max_categories`` and ``min_count`` have no effect here.
+    telling than what it will see of new rows.
     """
 
     name: ClassVar[str]

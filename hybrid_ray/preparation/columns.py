@@ -100,6 +100,9 @@ class ColumnStep(Preparation):
         for key, values in state.tensors.items():
             field, _, number = key.rpartition(".")
             fitted[str(names[int(number)])][field] = values
+        lacking = sorted(name for name, learned in fitted.items() if "columns" not in learned)
+        if lacking:
+            raise ArtifactError(f"{cls.name}: a saved step must hold the columns of each block; missing {lacking}")
         step._fitted = fitted
         return step
 

@@ -16,8 +16,9 @@ from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
 from hybrid_ray.types import SamplerName, Task
 
-STEP_COPIES = 3.0
-"""Copies of the training rows that a preparation makes: what it looks at side by side, scaled, and what it gives."""
+STEP_COPIES = 5.0
+"""Copies of the training rows that a preparation makes, in float32: what it looks at side by side, scaled in float64,
+and what it gives."""
 
 TRIALS = 32
 """Candidates of a search that is told neither a number nor a time."""

@@ -60,8 +60,9 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
 
     First the subsets of ``cover``, all with the task's quickest strong family, so that a report has each modality
     alone; then the best start of every family on all blocks, the other starts of the fusions, each preparation by its
-    best start, and the second best start of every family. Only the points of a preparation take one that need not be
-    taken. It is the same for any number of trials: a longer search begins with the shorter one.
+    best start, the second best start of every family, and the other starts of the preparations. No other point takes a
+    preparation that need not be taken. It is the same for any number of trials: a longer search begins with the shorter
+    one.
 
     Parameters
     ----------
@@ -87,8 +88,10 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     learner = (quick, _starts_of_family(plan, quick)[0])
     points += [_point(plan, plan.blocks, fusion, learner) for fusion in others]
     fusion = next(_starts_of_fusions(plan, plan.blocks, dims))
-    points += [_point(plan, plan.blocks, fusion, learner, taken=choice) for choice in plan.preparations]
+    prepared = [_point(plan, plan.blocks, fusion, learner, prepared=start) for start in _starts_of_preparations(plan)]
+    points += prepared[: len(plan.preparations)]
     points += [point for family in plan.estimators for point in start(plan.blocks, family, rank=1)]
+    points += prepared[len(plan.preparations) :]
     return _distinct(points)
 
 
@@ -172,7 +175,7 @@ def _point(
     blocks: tuple[str, ...],
     fusion: tuple[Choice, Point],
     estimator: tuple[Choice, Point],
-    taken: Choice | None = None,
+    prepared: tuple[Choice, Point] | None = None,
 ) -> Point:
     """The values that make ``propose`` give a candidate, under the names it will ask for."""
     point: Point = {}
@@ -181,17 +184,25 @@ def _point(
             point[f"use.{name}"] = name in blocks
     point |= _chosen("fusion", plan.fusions, *fusion) | _chosen("estimator", plan.estimators, *estimator)
     for choice in plan.preparations:
-        point |= _prepared(plan, choice, choice.always or choice == taken)
+        starts = _starts_of_preparation(plan, choice) if choice.always else []
+        start = prepared[1] if prepared is not None and prepared[0] == choice else next(iter(starts), None)
+        if not choice.always:
+            point[f"prepare.{choice.key}"] = start is not None
+        fields = {name: v for name, v in (start or {}).items() if name not in choice.fixed}
+        point |= {f"prepare.{choice.key}.{name}": v for name, v in fields.items()}
     return point
 
 
-def _prepared(plan: SearchPlan, choice: Choice, taken: bool) -> Point:
-    """What the search is told of a preparation: that it is not taken, or its best start."""
-    point: Point = {} if choice.always else {f"prepare.{choice.key}": taken}
-    if not taken or not choice.search:
-        return point
-    start = PREPARATIONS.get(choice.name).portfolio(plan.task)[0]
-    return point | {f"prepare.{choice.key}.{name}": v for name, v in start.items() if name not in choice.fixed}
+def _starts_of_preparation(plan: SearchPlan, choice: Choice) -> list[Point]:
+    starts: Sequence[Mapping[str, Any]] = PREPARATIONS.get(choice.name).portfolio(plan.task) if choice.search else ()
+    return [dict(start) for start in starts] or [{}]
+
+
+def _starts_of_preparations(plan: SearchPlan) -> list[tuple[Choice, Point]]:
+    """The best start of each preparation, in their order, then the other starts."""
+    starts = [(choice, _starts_of_preparation(plan, choice)) for choice in plan.preparations]
+    first = [(choice, own[0]) for choice, own in starts]
+    return first + [(choice, start) for choice, own in starts for start in own[1:]]
 
 
 def _chosen(role: str, choices: Sequence[Choice], choice: Choice, start: Point) -> Point:

@@ -278,3 +278,38 @@ def test_regression_and_temporal_split(run, tmp_path):
     )
     assert answer["test"]["r2"] > 0.5
     assert answer["rows"]["test"] == 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("members", ["bag", "refit"])
+def test_tables_encoded_in_several_ways_and_prepared_rows_go_from_the_search_to_the_model(members, run, tmp_path):
+    rng = np.random.default_rng(0)
+    shop = rng.integers(0, 40, 240)
+    y = ((shop % 4 == 0) ^ (rng.random(240) < 0.05)).astype(int)
+    frame = pd.DataFrame({"shop": [f"s{s}" for s in shop], "size": rng.lognormal(y, 1.0), "label": y})
+    frame.loc[::9, "size"] = np.nan
+    frame.to_parquet(tmp_path / "rows.parquet")
+    ways = [
+        {"name": "tabular", "params": {"min_count": 2}},
+        {"name": "tabular", "id": "ranks", "params": {"scale": "quantile", "encode": "ordinal", "impute": "knn"}},
+        {"name": "tabular_target"},
+    ]
+    document = spec(tmp_path / "rows.parquet", trials=10, estimators=["logistic"]) | {
+        "extractors": ways,
+        "graph": {"members": members},
+    }
+    document["data"]["columns"] = {"shop": "categorical", "size": "numeric"}
+    document["search"]["preparations"] = [{"name": "clip", "params": {"blocks": ["tabular"]}, "always": True}, "smote"]
+    store = tmp_path / "store"
+    answer = run(document, store)
+    tried = json.loads((store / "runs" / answer["run_id"] / "trials.json").read_text())["trials"]
+    blocks = {tuple(trial["candidate"]["blocks"]) for trial in tried}
+    assert {("ranks",), ("tabular",), ("tabular_target",)} <= blocks
+    steps = [[step["name"] for step in trial["candidate"]["steps"]] for trial in tried]
+    assert all(names[0] == "clip" for names in steps)
+    assert ["clip", "smote"] in steps
+    graph = ModelStore(StoreRoot(str(store))).load("toy")
+    assert graph.info["golden_check"] == "passed"
+    assert {step.name for member in graph.members for chain in member.chains for step in chain.steps} >= {"clip"}
+    outputs = graph.outputs({"shop": frame["shop"].to_numpy(object), "size": frame["size"].to_numpy()})
+    assert (outputs.argmax(axis=1) == y).mean() > 0.8

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import PREPARATIONS
-from hybrid_ray.types import Block
+from hybrid_ray.types import Block, State
 
 load_plugins()
 
@@ -48,6 +49,25 @@ def test_categories_and_constants_are_left_alone(name):
     out = changed(fitted(name, x, **params), x)
     np.testing.assert_array_equal(out[:, :3], x[:, :3].astype(np.float32))
     assert not np.array_equal(out[:, 3], x[:, 3].astype(np.float32))
+
+
+def test_a_saved_step_that_lacks_its_columns_is_refused():
+    step = fitted("clip", np.random.default_rng(0).normal(size=(50, 2)))
+    state = step.get_state()
+    with pytest.raises(ArtifactError, match=r"clip: a saved step must hold the columns .* missing \['table'\]"):
+        type(step).from_state(step.params, State(state.meta, {}))
+    with pytest.raises(ArtifactError, match="clip: a saved step must name its blocks; got None"):
+        type(step).from_state(step.params, State())
+
+
+def test_a_step_must_be_fitted_and_its_blocks_as_wide_as_they_were():
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    with pytest.raises(NotFittedError, match="clip: fit must come before transform"):
+        build("clip").transform({"table": block(x)})
+    with pytest.raises(NotFittedError, match="clip: fit must come before it is saved"):
+        build("clip").get_state()
+    with pytest.raises(ValueError, match="clip: block 'table' must be as wide as in training; got 2 columns"):
+        fitted("clip", x).transform({"table": block(x[:, :2])})
 
 
 def test_only_named_blocks_are_changed():

@@ -161,9 +161,12 @@ def test_starts_take_no_preparation_but_for_one_each(plan):
     plain = [c.key for c in candidates if not c.steps]
     assert plain == [propose(Asked(point), plan, DIMS).key for point in portfolio(plan, DIMS)]
     taken = [c for c in candidates if c.steps]
-    assert [[step["name"] for step in c.steps] for c in taken] == [["clip"], ["smote"]]
+    assert [[step["name"] for step in c.steps] for c in taken] == [["clip"], ["smote"]] * 2
+    assert candidates[-2:] == taken[2:], "other starts of a preparation come last"
     assert all(c.blocks == plan.blocks and c.estimator == "logistic" for c in taken)
-    assert taken[1].steps[0]["params"] == {"ratio": 1.0, "correct": True, "neighbours": 3}
+    assert [c.steps[0]["params"] for c in taken[1::2]] == [
+        {"ratio": 1.0, "correct": correct, "neighbours": 3} for correct in (True, False)
+    ]
     assert n_comparisons(prepared) == n_comparisons(plan)
     assert not any(c.steps for c in candidates[: n_comparisons(prepared)])
 
