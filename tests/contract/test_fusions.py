@@ -32,6 +32,6 @@ def test_fusion_search(name, check):
 
 def test_every_named_fusion_is_there():
     assert set(NAMES) == {
-        "bilinear", "canonical", "concat", "selected",
+        "adaptive", "attention", "bilinear", "canonical", "concat", "gated", "selected",
         "bayesian_averaging", "bayesian_fusion", "calibrated", "linear_pool", "log_pool", "stacking", "voting",
     }  # fmt: skip
