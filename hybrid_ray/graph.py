@@ -117,13 +117,13 @@ def fit_chain(
     inputs, y = rows.blocks, rows.y
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
-    fusion.fit(inputs, y, seed=seed)
-    X = fusion.combine(inputs)
+    target = np.log1p(y) if task == "regression" and transform == "log" else y
+    X = fusion.fit_combine(inputs, target, task, seed)
     family = ESTIMATORS.get(candidate.estimator)
     model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
     codes: tuple[int, ...] = ()
     if task == "regression":
-        model.fit(X, np.log1p(y) if transform == "log" else y)
+        model.fit(X, target)
     else:
         present, dense = np.unique(y, return_inverse=True)
         codes = tuple(int(c) for c in present)

@@ -118,8 +118,16 @@ class FeatureFusion(Fusion):
     level: ClassVar[Literal["data", "feature", "decision"]] = "feature"
 
     @abstractmethod
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
-        """Learn from training rows: ``inputs[name].values`` is (n, d_name), ``y`` is (n,)."""
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
+        """Learn from training rows: ``inputs[name].values`` is (n, d_name), ``y`` (n,) holds class codes or floats."""
+
+    def fit_combine(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> FloatArray:
+        """Learn from training rows, and give the matrix float32 (n, d) of them that an estimator may be fitted on.
+
+        A fusion that learns from ``y`` in a way that its own training rows show gives them as they look to one that was
+        not fitted on them; for all others this is ``fit`` and ``combine``.
+        """
+        return self.fit(inputs, y, task, seed).combine(inputs)
 
     @abstractmethod
     def combine(self, inputs: Mapping[str, Block]) -> FloatArray:

@@ -16,7 +16,7 @@ from hybrid_ray.fusion.concat import Concat, ConcatParams
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Block, FloatArray, State
+from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
 
 
 class BilinearParams(PluginParams):
@@ -56,13 +56,13 @@ class Bilinear(FeatureFusion):
         yield BilinearParams(pca=3, rank=4)
         yield BilinearParams(pca=64, rank=40)
 
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Learn components, draw directions, and standardise products; ``y`` is not looked at."""
         names = sorted(inputs)
         rng = np.random.default_rng(seed)
         self._blocks = {}
         for name in names:
-            self._blocks[name] = Concat(ConcatParams(pca=self.params.pca)).fit({name: inputs[name]}, y, seed)
+            self._blocks[name] = Concat(ConcatParams(pca=self.params.pca)).fit({name: inputs[name]}, y, task, seed)
         columns = {name: self._columns(name, inputs[name]) for name in names}
         self._directions, self._moments = {}, {}
         for pair in combinations(names, 2):

@@ -15,7 +15,7 @@ from hybrid_ray.fusion.concat import Concat, ConcatParams
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Block, FloatArray, State
+from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
 
 MIN_ROWS = 20
 """Fewer rows than this that have every block tell nothing of what blocks have in common."""
@@ -62,12 +62,12 @@ class Canonical(FeatureFusion):
         yield CanonicalParams(pca=3, variates=2, ridge=1.0)
         yield CanonicalParams(variates=3, keep=False)
 
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Learn components and variates, O(rows * components^2); ``y`` is not looked at."""
         names = sorted(inputs)
         self._blocks, self._axes = {}, {}
         for name in names:
-            self._blocks[name] = Concat(ConcatParams(pca=self.params.pca)).fit({name: inputs[name]}, y, seed)
+            self._blocks[name] = Concat(ConcatParams(pca=self.params.pca)).fit({name: inputs[name]}, y, task, seed)
         whole = np.logical_and.reduce([inputs[name].present for name in names])
         if len(names) < 2 or whole.sum() < MIN_ROWS:
             return self

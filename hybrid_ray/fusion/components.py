@@ -10,6 +10,8 @@ EXACT_SIZE = 768
 """Up to this size of the smaller Gram matrix all its eigenvectors are solved for."""
 _OVERSAMPLE = 12
 _ROUNDS = 4
+_SHRINKAGE_ROWS = 5000
+"""Rows that the shrinkage of a covariance is estimated on at most."""
 
 
 def principal_axes(X: FloatArray, n_components: int, seed: int) -> FloatArray:
@@ -44,6 +46,48 @@ def principal_axes(X: FloatArray, n_components: int, seed: int) -> FloatArray:
     largest = np.abs(axes).argmax(axis=1)
     signs = np.where(axes[np.arange(len(axes)), largest] < 0, -1.0, 1.0)
     return (axes * signs[:, None]).astype(np.float32)
+
+
+def whitened_axes(X: FloatArray, axes: FloatArray, shrinkage: float | None) -> FloatArray:
+    """Axes float32 (k, d) along which centred rows have variances of 1, less what shrinkage takes.
+
+    Parameters
+    ----------
+    X : ndarray float32 (n, d)
+        Centred.
+    axes : ndarray float32 (k, d)
+        Principal axes of X.
+    shrinkage : float or None
+        Share of the mean variance of a column that the variances along the axes are mixed with; None: the estimate of
+        Ledoit and Wolf.
+    """
+    if not len(X) or not len(axes):
+        return axes
+    variances = np.square(X @ axes.T, dtype=np.float64).mean(axis=0)
+    equal = float(np.square(X, dtype=np.float64).mean())
+    share = _ledoit_wolf(X) if shrinkage is None else shrinkage
+    mixed = (1.0 - share) * variances + share * equal
+    largest = float(mixed.max())
+    # Where a block has a lower rank its last components are rounding noise, which must not be blown up.
+    sure = variances > 1e-10 * max(float(variances.max()), 1e-30)
+    factors = np.divide(np.sqrt(largest), np.sqrt(mixed), out=np.zeros_like(mixed), where=sure & (mixed > 0))
+    scaled: FloatArray = (axes * factors[:, None]).astype(np.float32)
+    return scaled
+
+
+def zero_phase(axes: FloatArray) -> FloatArray:
+    """Map float32 (d, d) that scales along whitened axes (k, d) and turns back; what no axis spans is left out."""
+    lengths = np.linalg.norm(axes.astype(np.float64), axis=1)
+    units = np.divide(axes, lengths[:, None], out=np.zeros(axes.shape), where=lengths[:, None] > 0)
+    turned: FloatArray = (units.T @ axes).astype(np.float32)
+    return turned
+
+
+def _ledoit_wolf(X: FloatArray) -> float:
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    step = -(-len(X) // _SHRINKAGE_ROWS)
+    return float(ledoit_wolf_shrinkage(X[::step].astype(np.float64), assume_centered=True)) if len(X) > 1 else 1.0
 
 
 def _exact(X: FloatArray, n_components: int) -> AnyArray:

@@ -12,26 +12,54 @@ from pydantic import Field
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import FeatureFusion
-from hybrid_ray.fusion.components import principal_axes
+from hybrid_ray.fusion.components import principal_axes, whitened_axes, zero_phase
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Block, FloatArray, State
+from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
 
 WIDE = 64
 """A block wider than this is worth reducing."""
+WHITENED = 512
+"""Components that whitening keeps at most where ``pca`` is left out: it takes the whole covariance."""
 _CHUNK = 4096
 _TINY = 1e-30
 PCA_CHOICES: tuple[int | None, ...] = (None, 32, 64, 128, 256)
-SCALES: tuple[Literal["column", "block"], ...] = ("column", "block")
+Scale = Literal["column", "block", "none"]
+SCALES: tuple[Scale, ...] = ("column", "block")
+BALANCES: tuple[Literal["columns", "blocks"], ...] = ("columns", "blocks")
+
+
+class BlockParams(PluginParams):
+    """What is done to one block; what is left out is done as to every block."""
+
+    scale: Scale | None = None
+    """column, block or none, as for all blocks."""
+    pca: int | None = Field(None, ge=1, le=65_536)
+    """Principal components kept of it."""
+    whiten: Literal["none", "pca", "zca"] | None = None
+    """none, pca or zca, as for all blocks."""
+    weight: float = Field(1.0, gt=0, le=1e6)
+    """What its features are multiplied with in the end."""
 
 
 class ConcatParams(PluginParams):
     """Parameters of :class:`Concat`."""
 
-    scale: Literal["column", "block"] = "column"
-    """column: every column gets variance 1; block: columns keep their variances relative to each other."""
+    scale: Scale = "column"
+    """column: every column gets variance 1; block: columns keep their variances relative to each other; none: columns
+    are centred only."""
     pca: int | None = Field(None, ge=1, le=65_536)
     """Principal components kept of a block that is wider; left out, blocks stay as they are."""
+    whiten: Literal["none", "pca", "zca"] = "none"
+    """Whether the columns of a block are made uncorrelated: pca gives principal components of one variance, zca turns
+    these back, so that a column stays as near as can be to what it was."""
+    shrinkage: float | None = Field(None, ge=0, le=1)
+    """How far whitening takes a block's covariance towards that of equal variances: 0 not at all, 1 no whitening; left
+    out, by the estimate of Ledoit and Wolf."""
+    balance: Literal["columns", "blocks"] = "columns"
+    """columns: every column weighs the same, and a wide block much; blocks: every block weighs the same."""
+    each: Mapping[str, BlockParams] = Field(default_factory=dict)
+    """What is done otherwise to some blocks, by name; names that a candidate does not use are passed over."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +108,17 @@ class FittedBlock:
 
 @FUSIONS.register("concat")
 class Concat(FeatureFusion):
-    """Blocks side by side, each standardised, on request reduced to principal components.
+    """Blocks side by side, each standardised, on request reduced to principal components or whitened.
 
     Everything is learned on the rows that have the block. A row without it gets zeros, which is the mean; where
     training rows lacked the block, one more column tells rows that have it from rows that have not.
+
+    References
+    ----------
+    Kessy, Lewin and Strimmer, "Optimal whitening and decorrelation", The American Statistician 2018, for both ways to
+    whiten; Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
+    Multivariate Analysis 2004; Escofier and Pages, "Multiple factor analysis", Computational Statistics & Data Analysis
+    1994, for blocks of one weight.
     """
 
     Params = ConcatParams
@@ -98,25 +133,38 @@ class Concat(FeatureFusion):
         yield ConcatParams()
         yield ConcatParams(pca=3)
         yield ConcatParams(scale="block", pca=2)
+        yield ConcatParams(whiten="pca", pca=3, balance="blocks")
+        yield ConcatParams(scale="none", whiten="zca", each={"text": BlockParams(whiten="none", weight=2.0)})
 
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Learn means, factors and axes of each block from training rows; ``y`` is not looked at."""
-        self._blocks = {name: self._fit_block(inputs[name], seed) for name in sorted(inputs)}
+        self._blocks = {name: self._fit_block(name, inputs[name], seed) for name in sorted(inputs)}
         return self
 
-    def _fit_block(self, block: Block, seed: int) -> FittedBlock:
+    def _fit_block(self, name: str, block: Block, seed: int) -> FittedBlock:
+        own = self.params.each.get(name, BlockParams())
+        whiten, cap = own.whiten or self.params.whiten, own.pca or self.params.pca
         values = block.values if block.present.all() else block.values[block.present]
         indicator = len(values) < len(block.values)
         mean, deviation = _moments(values)
-        factor = _factors(mean, deviation, self.params.scale)
-        if self.params.pca is None or values.shape[1] <= self.params.pca:
-            return FittedBlock(mean, factor, None, 1.0, indicator)
+        factor = _factors(mean, deviation, own.scale or self.params.scale)
+        if whiten == "none" and (cap is None or values.shape[1] <= cap):
+            gain = own.weight * self._balance(values.shape[1])
+            return FittedBlock(mean, factor * np.float32(gain), None, 1.0, indicator)
         scaled = (values - mean) * factor
-        kept = min(self.params.pca, *values.shape)
-        axes = principal_axes(scaled, kept, seed)
+        most = WHITENED if cap is None else cap
+        axes = principal_axes(scaled, min(most, *values.shape), seed)
+        if whiten != "none":
+            axes = whitened_axes(scaled, axes, self.params.shrinkage)
+        if whiten == "zca":
+            axes = zero_phase(axes)
         components = scaled @ axes.T
         spread = float(np.sqrt(np.square(components, dtype=np.float64).mean())) if components.size else 0.0
-        return FittedBlock(mean, factor, axes, 1.0 / spread if spread > 0 else 0.0, indicator)
+        gain = own.weight * self._balance(len(axes)) / spread if spread > 0 else 0.0
+        return FittedBlock(mean, factor, axes, gain, indicator)
+
+    def _balance(self, width: int) -> float:
+        return 1.0 if self.params.balance == "columns" else float(1.0 / np.sqrt(max(width, 1)))
 
     def combine(self, inputs: Mapping[str, Block]) -> FloatArray:
         """One matrix float32 (n, d), blocks in the order of their names.
@@ -226,5 +274,7 @@ def _factors(mean: FloatArray, deviation: AnyArray, scale: str) -> FloatArray:
     varies = deviation > np.maximum(1e-6 * np.abs(mean), _TINY)
     if scale == "block" and varies.any():
         deviation = np.full_like(deviation, np.sqrt(np.square(deviation[varies]).mean()))
+    if scale == "none":
+        deviation = np.ones_like(deviation)
     factor = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
     return factor.astype(np.float32)

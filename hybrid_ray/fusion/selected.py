@@ -12,15 +12,11 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.fusion.concat import SCALES, Concat, ConcatParams
+from hybrid_ray.fusion.information import mutual_information
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Block, FloatArray, State
-
-BINS = 16
-"""Parts of equal size that a column, or a numeric label, is cut into to count by."""
-_ROWS = 20_000
-"""Rows that are counted at most: more change no ranking."""
+from hybrid_ray.types import AnyArray, Block, FloatArray, State, Task
 
 
 class SelectedParams(PluginParams):
@@ -56,9 +52,9 @@ class Selected(FeatureFusion):
         yield SelectedParams(share=0.05, scale="block")
         yield SelectedParams(share=1.0)
 
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Rank columns on training rows, O(rows * columns); without ``y`` by their variance."""
-        self._concat.fit(inputs, y, seed)
+        self._concat.fit(inputs, y, task, seed)
         matrix = self._concat.combine(inputs)
         worth = matrix.var(axis=0) if y is None else mutual_information(matrix, y)
         kept = max(1, round(self.params.share * matrix.shape[1]))
@@ -106,46 +102,3 @@ class Selected(FeatureFusion):
         except KeyError as error:
             raise ArtifactError(f"selected: a saved fusion must hold all its parts; missing {error}") from error
         return fusion
-
-
-def mutual_information(X: AnyArray, y: AnyArray, bins: int = BINS) -> AnyArray:
-    """Mutual information (d,) of each column with the label, in nats, from counts in parts of equal size.
-
-    Parameters
-    ----------
-    X : ndarray (n, d)
-        Finite.
-    y : ndarray (n,)
-        Class codes (integers), or numbers, which are cut into parts too.
-    bins : int, default 16
-        Parts of a column; fewer where values repeat.
-
-    Notes
-    -----
-    The estimate is too large by about (parts - 1)(classes - 1) / 2n, for all columns alike; that much is taken off, so
-    that a column of many parts has no advantage over one of two.
-    """
-    if len(X) > _ROWS:
-        step = -(-len(X) // _ROWS)
-        X, y = X[::step], y[::step]
-    n = len(X)
-    codes = y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else _parts(y, bins)
-    codes = np.unique(codes, return_inverse=True)[1]
-    classes = int(codes.max()) + 1 if n else 1
-    found = np.zeros(X.shape[1])
-    for column in range(X.shape[1]):
-        parts = _parts(X[:, column], bins)
-        counts = np.bincount(parts * classes + codes, minlength=(int(parts.max(initial=0)) + 1) * classes)
-        joint = counts.reshape(-1, classes) / max(n, 1)
-        apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-        held = joint > 0
-        bias = (np.count_nonzero(joint.any(axis=1)) - 1) * (classes - 1) / (2.0 * max(n, 1))
-        found[column] = (joint[held] * np.log(joint[held] / apart[held])).sum() - bias
-    return found
-
-
-def _parts(values: AnyArray, bins: int) -> AnyArray:
-    """Number of the part of about equal size that each value falls into; equal values share one."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])) if len(values) else np.empty(0)
-    found: AnyArray = np.searchsorted(edges, values, side="right")
-    return found

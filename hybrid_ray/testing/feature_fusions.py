@@ -10,7 +10,7 @@ import numpy as np
 from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.testing.estimators import stored
 from hybrid_ray.testing.fusion_cases import SEED, FusionCase, check_key_error
-from hybrid_ray.types import Block
+from hybrid_ray.types import CLASSIFICATION, AnyArray, Block
 
 
 def toy_blocks(n: int = 60, absent: bool = True, seed: int = 0) -> dict[str, Block]:
@@ -28,8 +28,13 @@ def toy_blocks(n: int = 60, absent: bool = True, seed: int = 0) -> dict[str, Blo
 
 
 def _fitted_feature(fusion: type[FeatureFusion], case: FusionCase, blocks: Mapping[str, Block]) -> FeatureFusion:
-    labels = np.arange(len(next(iter(blocks.values())).values)) % 3
-    return fusion(case.params).fit(blocks, labels, seed=SEED)
+    return fusion(case.params).fit(blocks, _labels(blocks, case), case.task, SEED)
+
+
+def _labels(blocks: Mapping[str, Block], case: FusionCase) -> AnyArray:
+    """Codes of three classes, or numbers."""
+    codes = np.arange(len(next(iter(blocks.values())).values)) % 3
+    return codes if case.task in CLASSIFICATION else 2.5 * codes - 1.0
 
 
 def check_feature_matrix(fusion: type[FeatureFusion], case: FusionCase) -> None:
@@ -119,6 +124,18 @@ def check_feature_rows_alone(fusion: type[FeatureFusion], case: FusionCase) -> N
     together = fitted.combine(blocks)[:8]
     alone = [fitted.combine({n: b.take(slice(i, i + 1)) for n, b in blocks.items()}) for i in range(8)]
     np.testing.assert_allclose(np.concatenate(alone), together, rtol=1e-5, atol=1e-5)
+
+
+def check_feature_training_rows(fusion: type[FeatureFusion], case: FusionCase) -> None:
+    """The training rows that an estimator is fitted on have the columns of new rows, and learn the same fusion."""
+    blocks = toy_blocks()
+    fitted = fusion(case.params)
+    matrix = fitted.fit_combine(blocks, _labels(blocks, case), case.task, SEED)
+    later = fitted.combine(blocks)
+    assert matrix.dtype == np.float32
+    assert matrix.shape == later.shape
+    assert np.isfinite(matrix).all()
+    np.testing.assert_array_equal(_fitted_feature(fusion, case, blocks).combine(blocks), later)
 
 
 def check_feature_quiet(fusion: type[FeatureFusion], case: FusionCase) -> None:

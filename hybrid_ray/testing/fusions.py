@@ -54,6 +54,7 @@ from hybrid_ray.testing.feature_fusions import (
     check_feature_quiet,
     check_feature_rows_alone,
     check_feature_state,
+    check_feature_training_rows,
 )
 from hybrid_ray.testing.fusion_cases import FusionCase
 from hybrid_ray.testing.trials import check_params, check_points, check_space
@@ -68,9 +69,9 @@ Check = Callable[[Any, FusionCase], None]
 
 
 def cases(fusion: type[Fusion]) -> Iterator[FusionCase]:
-    """Every example of the fusion; at decision level, with every task."""
-    for params in fusion.examples():
-        for task in _tasks(fusion):
+    """Every example of the fusion; at decision level with every task, at feature level the first with two tasks."""
+    for number, params in enumerate(fusion.examples()):
+        for task in _tasks(fusion) if number == 0 or issubclass(fusion, DecisionFusion) else _tasks(fusion)[:1]:
             yield FusionCase(params, task)
 
 
@@ -100,6 +101,7 @@ def yield_checks(fusion: type[Fusion]) -> Iterator[Check]:
             check_feature_absent_rows,
             check_feature_constant_columns,
             check_feature_rows_alone,
+            check_feature_training_rows,
             check_feature_quiet,
         )
     if issubclass(fusion, DecisionFusion):
@@ -149,8 +151,10 @@ def check_decision_search(fusion: type[DecisionFusion]) -> None:
 
 
 def _tasks(fusion: type[Fusion]) -> list[Task]:
-    """Tasks to check a fusion with: all that it serves; below decision level the task makes no difference."""
-    return [task for task in TASKS if task in fusion.tasks] if issubclass(fusion, DecisionFusion) else [*TASKS[:1]]
+    """Tasks to check a fusion with: all that it serves; at feature level two classes are no other task than three."""
+    if issubclass(fusion, DecisionFusion):
+        return [task for task in TASKS if task in fusion.tasks]
+    return [*TASKS[1:]] if issubclass(fusion, FeatureFusion) else [*TASKS[:1]]
 
 
 def _feature_space(fusion: type[FeatureFusion], dims: Mapping[str, int], trial: Trial) -> dict[str, Any]:

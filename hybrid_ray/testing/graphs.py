@@ -171,7 +171,7 @@ class ToyConcat(FeatureFusion):
         super().__init__(params)
         self.names = tuple(names)
 
-    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, seed: int = 0) -> Self:
+    def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Remember the names."""
         self.names = tuple(sorted(inputs))
         return self

@@ -13,7 +13,7 @@ from hybrid_ray.seeding import reproducible
 from hybrid_ray.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
-    from hybrid_ray.estimators.models.head_net import Optimizer, Schedule
+    from hybrid_ray.estimators.models.training import Optimizer, Schedule
 
 
 class Head(LayersKept):
@@ -42,13 +42,11 @@ class Head(LayersKept):
         label_smoothing: float = 0.0,
         class_weights: AnyArray | None = None,
     ) -> None:
-        from hybrid_ray.estimators.models.head_net import Training, train_head
+        from hybrid_ray.estimators.models.head_net import Shape, train_head
+        from hybrid_ray.estimators.models.training import Training
 
+        shape = Shape(hidden=self.hidden, depth=self.depth, dropout=self.dropout, batch_norm=self.batch_norm)
         training = Training(
-            hidden=self.hidden,
-            depth=self.depth,
-            dropout=self.dropout,
-            batch_norm=self.batch_norm,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -60,7 +58,7 @@ class Head(LayersKept):
         )
         rows = hold_out(len(y), codes, self.held_share, self.random_state)
         with reproducible(self.random_state, self.n_jobs):
-            self.layers_, self.n_iter_ = train_head(X, y, rows, n_outputs, training, class_weights)
+            self.layers_, self.n_iter_ = train_head(X, y, rows, n_outputs, shape, training, class_weights)
 
 
 class HeadClassifier(Head, OwnClassifier):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, r2_score
 
-from hybrid_ray.estimators.models import head_net
+from hybrid_ray.estimators.models import head_net, training
 from hybrid_ray.estimators.models.head import HeadClassifier, HeadRegressor
 from hybrid_ray.estimators.models.linear import LinearClassifier
 from hybrid_ray.estimators.models.network import forward
@@ -46,12 +46,12 @@ def test_every_schedule_lowers_the_rate_as_it_says(rows, schedule, monkeypatch):
     X, y, _ = rows
     rates = []
 
-    class Watched(head_net.NeuralNet):
+    class Watched(training.NeuralNet):
         def on_epoch_end(self, net, **kwargs):
             super().on_epoch_end(net, **kwargs)
             rates.append(self.optimizer_.param_groups[0]["lr"])
 
-    monkeypatch.setattr(head_net, "NeuralNet", Watched)
+    monkeypatch.setattr(training, "NeuralNet", Watched)
     noise = np.random.default_rng(1).integers(3, size=len(y))  # nothing to learn: the plateau is reached at once
     small(schedule=schedule, max_epochs=9, patience=9).fit(X, noise)
     assert len(rates) == 9
@@ -60,9 +60,8 @@ def test_every_schedule_lowers_the_rate_as_it_says(rows, schedule, monkeypatch):
 
 
 def test_folded_layers_answer_as_the_network_does():
-    training = head_net.Training(8, 2, 0.3, True, "adam", 1e-2, 0.0, "constant", 16, 5, 5)
     torch.manual_seed(0)
-    net = head_net._Head(5, 3, training)
+    net = head_net._Head(5, 3, head_net.Shape(hidden=8, depth=2, dropout=0.3, batch_norm=True))
     X = torch.randn(64, 5)
     for _ in range(5):
         net(X)  # moves the running means

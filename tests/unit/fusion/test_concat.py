@@ -16,7 +16,7 @@ def block(n=200, d=5, seed=0, absent=()):
 
 
 def fit(blocks, **params):
-    return Concat(ConcatParams(**params)).fit(blocks, None, seed=0)
+    return Concat(ConcatParams(**params)).fit(blocks, None, "regression", seed=0)
 
 
 def test_columns_get_mean_0_and_variance_1():
@@ -131,3 +131,70 @@ def test_components_are_only_searched_for_wide_blocks_and_always_with_the_same_c
     assert Concat.space(trials[0], {"a": 100}) == {"scale": "column", "pca": None}
     assert Concat.space(trials[1], {"a": 100, "b": 1280}) == {"scale": "column", "pca": 128}
     assert trials[0].asked == trials[1].asked
+
+
+class TestWhitening:
+    def mixed(self, n=4000):
+        rng = np.random.default_rng(0)
+        values = rng.normal(size=(n, 6)) @ rng.normal(size=(6, 6)) + 3
+        return {"a": Block(values.astype(np.float32), np.ones(n, bool))}
+
+    @pytest.mark.parametrize("way", ["pca", "zca"])
+    @pytest.mark.parametrize("scale", ["column", "block", "none"])
+    def test_columns_become_uncorrelated_and_of_one_variance(self, way, scale):
+        blocks = self.mixed()
+        matrix = fit(blocks, whiten=way, scale=scale, shrinkage=0.0).combine(blocks)
+        np.testing.assert_allclose(matrix.T @ matrix / len(matrix), np.eye(6), atol=2e-3)
+
+    def test_zca_is_the_inverse_root_of_the_correlation(self):
+        blocks = self.mixed()
+        plain = fit(blocks).combine(blocks).astype(np.float64)
+        values, vectors = np.linalg.eigh(plain.T @ plain / len(plain))
+        found = fit(blocks, whiten="zca", shrinkage=0.0).combine(blocks)
+        np.testing.assert_allclose(found, plain @ (vectors / np.sqrt(values)) @ vectors.T, atol=1e-2)
+
+    def test_shrinkage_leads_from_whitened_to_plain_components(self):
+        blocks = self.mixed()
+        ratios = []
+        for shrinkage in (0.0, 0.5, 1.0):
+            deviations = fit(blocks, whiten="pca", shrinkage=shrinkage).combine(blocks).std(axis=0)
+            ratios.append(deviations[-1] / deviations[0])
+        assert ratios[0] == pytest.approx(1.0, abs=1e-2)
+        assert ratios[0] > ratios[1] > ratios[2]
+        plain = fit(blocks).combine(blocks)
+        roots = np.sqrt(np.linalg.eigvalsh(plain.T @ plain))
+        assert ratios[2] == pytest.approx(roots[0] / roots[-1], rel=1e-2)
+
+    def test_the_estimated_shrinkage_keeps_few_rows_from_blowing_up_chance(self):
+        rng = np.random.default_rng(0)
+        few = {"a": Block(rng.normal(size=(40, 30)).astype(np.float32), np.ones(40, bool))}
+        fresh = {"a": Block(rng.normal(size=(2000, 30)).astype(np.float32), np.ones(2000, bool))}
+        spreads = [fit(few, whiten="pca", shrinkage=s).combine(fresh).std(axis=0) for s in (0.0, None)]
+        assert spreads[0].max() / spreads[0].min() > 3 * spreads[1].max() / spreads[1].min()
+
+    def test_a_block_of_low_rank_is_whitened_within_it(self):
+        rng = np.random.default_rng(0)
+        values = (rng.normal(size=(300, 2)) @ rng.normal(size=(2, 9))).astype(np.float32)
+        blocks = {"a": Block(values, np.ones(300, bool))}
+        for way in ("pca", "zca"):
+            assert np.abs(fit(blocks, whiten=way, shrinkage=0.0).combine(blocks)).max() < 20
+
+
+def test_blocks_of_one_weight_and_a_weight_of_its_own():
+    blocks = {"a": block(d=30), "b": block(d=4, seed=1)}
+    for extra in ({}, {"whiten": "zca"}, {"pca": 3}):
+        fusion = fit(blocks, balance="blocks", each={"b": {"weight": 3.0}}, **extra)
+        matrix = fusion.combine(blocks)
+        totals = {name: np.square(matrix[:, span]).mean(axis=0).sum() for name, span in fusion.spans.items()}
+        assert totals["a"] == pytest.approx(1.0, rel=1e-2)
+        assert totals["b"] == pytest.approx(9.0, rel=1e-2)
+
+
+def test_a_block_may_be_treated_otherwise():
+    blocks = {"a": block(d=30), "b": block(d=8, seed=1)}
+    own = {"a": {"pca": 5, "scale": "block"}, "gone": {"pca": 2}}
+    fusion = fit(blocks, each=own)
+    assert fusion.spans == {"a": slice(0, 5), "b": slice(5, 13)}
+    together = fusion.combine(blocks)
+    np.testing.assert_array_equal(together[:, :5], fit({"a": blocks["a"]}, pca=5, scale="block").combine(blocks))
+    np.testing.assert_array_equal(together[:, 5:], fit({"b": blocks["b"]}).combine(blocks))

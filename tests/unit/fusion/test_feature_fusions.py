@@ -10,7 +10,8 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.fusion.bilinear import Bilinear, BilinearParams
 from hybrid_ray.fusion.canonical import Canonical, CanonicalParams
 from hybrid_ray.fusion.concat import Concat, ConcatParams
-from hybrid_ray.fusion.selected import Selected, SelectedParams, mutual_information
+from hybrid_ray.fusion.information import mutual_information
+from hybrid_ray.fusion.selected import Selected, SelectedParams
 from hybrid_ray.testing.feature_fusions import toy_blocks
 from hybrid_ray.types import Block, State
 
@@ -27,10 +28,10 @@ class TestSelected:
         curved = (y - 1.0) ** 2 + 0.3 * rng.normal(size=900)  # no line shows it
         inputs = {"a": block(np.column_stack([noise[:, :9], y + rng.normal(size=900)])), "b": block(noise[:, 9:])}
         inputs["c"] = block(curved[:, None])
-        fusion = Selected(SelectedParams(share=0.1)).fit(inputs, y)
+        fusion = Selected(SelectedParams(share=0.1)).fit(inputs, y, "multiclass")
         assert fusion._columns.tolist() == [9, 19]
         np.testing.assert_array_equal(
-            fusion.combine(inputs), Concat(ConcatParams()).fit(inputs, y).combine(inputs)[:, [9, 19]]
+            fusion.combine(inputs), Concat(ConcatParams()).fit(inputs, y, "multiclass").combine(inputs)[:, [9, 19]]
         )
 
     @pytest.mark.parametrize("classes", [2, 3])
@@ -65,7 +66,7 @@ class TestBilinear:
         inputs = {"a": block(a), "b": block(b)}
         scores = []
         for fusion in (Concat(ConcatParams()), Bilinear(BilinearParams(rank=24))):
-            fusion.fit({name: each.take(slice(0, 1500)) for name, each in inputs.items()}, y[:1500])
+            fusion.fit({name: each.take(slice(0, 1500)) for name, each in inputs.items()}, y[:1500], "binary")
             X = fusion.combine(inputs)
             scores.append(LogisticRegression().fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]))
         assert scores[0] < 0.6
@@ -73,7 +74,7 @@ class TestBilinear:
 
     def test_products_are_standardised_and_zero_where_a_block_is_missing(self):
         inputs = toy_blocks(n=200)
-        fusion = Bilinear(BilinearParams(pca=4, rank=8)).fit(inputs, None)
+        fusion = Bilinear(BilinearParams(pca=4, rank=8)).fit(inputs, None, "regression")
         products = fusion.combine(inputs)[:, -24:]  # three pairs
         both = inputs["image"].present & inputs["table"].present
         assert (products[~both, :8] == 0).all()
@@ -82,7 +83,7 @@ class TestBilinear:
 
     def test_one_block_has_no_products(self):
         inputs = {"table": toy_blocks()["table"]}
-        assert Bilinear(BilinearParams()).fit(inputs, None).combine(inputs).shape == (60, 4)
+        assert Bilinear(BilinearParams()).fit(inputs, None, "regression").combine(inputs).shape == (60, 4)
 
 
 class TestCanonical:
@@ -97,7 +98,7 @@ class TestCanonical:
 
     def test_the_first_variate_is_what_blocks_share(self):
         hidden, inputs = self.views()
-        fusion = Canonical(CanonicalParams(variates=3, ridge=1e-3, keep=False)).fit(inputs, None)
+        fusion = Canonical(CanonicalParams(variates=3, ridge=1e-3, keep=False)).fit(inputs, None, "regression")
         found = fusion.combine(inputs)
         assert abs(np.corrcoef(found[:, 0], hidden)[0, 1]) > 0.9
         assert abs(np.corrcoef(found[:, 1], hidden)[0, 1]) < 0.2
@@ -108,7 +109,7 @@ class TestCanonical:
 
     def test_a_row_that_lacks_a_block_still_has_the_variate(self):
         hidden, inputs = self.views()
-        fusion = Canonical(CanonicalParams(variates=1, ridge=0.01, keep=False)).fit(inputs, None)
+        fusion = Canonical(CanonicalParams(variates=1, ridge=0.01, keep=False)).fit(inputs, None, "regression")
         gone = {**inputs, "b": Block(inputs["b"].values, np.arange(1500) % 2 == 0)}
         found = fusion.combine(gone)[1::2, 0]
         assert abs(np.corrcoef(found, hidden[1::2])[0, 1]) > 0.8
@@ -119,14 +120,14 @@ class TestCanonical:
         fresh = {name: block(rng.normal(size=(2000, 40))) for name in "ab"}
         agreed = []
         for ridge in (1e-3, 10.0):
-            fusion = Canonical(CanonicalParams(variates=1, ridge=ridge, keep=False)).fit(inputs, None)
+            fusion = Canonical(CanonicalParams(variates=1, ridge=ridge, keep=False)).fit(inputs, None, "regression")
             agreed.append(fusion.combine(inputs)[:, 0].std() / fusion.combine(fresh)[:, 0].std())
         assert agreed[0] < 0.75 * agreed[1]
 
     def test_too_few_whole_rows_leave_the_blocks_as_they_are(self):
         _, inputs = self.views(n=60)
         lonely = {**inputs, "b": Block(inputs["b"].values, np.arange(60) < 10)}
-        fusion = Canonical(CanonicalParams(keep=False)).fit(lonely, None)
+        fusion = Canonical(CanonicalParams(keep=False)).fit(lonely, None, "regression")
         assert fusion.combine(lonely).shape == (60, 5 + 4 + 1)  # and what says which rows have b
 
 
@@ -141,6 +142,6 @@ def test_what_was_not_fitted_does_not_combine(fusion):
 
 @pytest.mark.parametrize("fusion", FUSIONS, ids=lambda fusion: fusion.name)
 def test_a_damaged_state_is_refused(fusion):
-    state = type(fusion)(fusion.params).fit(toy_blocks(), np.arange(60) % 3).get_state()
+    state = type(fusion)(fusion.params).fit(toy_blocks(), np.arange(60) % 3, "multiclass").get_state()
     with pytest.raises(ArtifactError, match="must hold all"):
         type(fusion).from_state(fusion.params, State(state.meta, {}))
