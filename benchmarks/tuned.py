@@ -7,7 +7,8 @@
 A cell is (set, features, seed, rows, parameters): its file is written whole and a cell that is there is not run again.
 It does what one fold of a run does: the extractor is fitted on the training rows alone, then PCA and a learner on the
 features of the same rows, and the score is of rows that none of them saw. These are a quarter of the rows of the split
-``train``, drawn by class; ``--test`` scores the split ``test`` in their place, once all choices are made.
+``train``, drawn by class, the same whatever the seed; ``--test`` scores the split ``test`` in their place, once all
+choices are made.
 
 The data is read from ../shared/data, or from --data: mr and women_clothing (the review tells whether the product is
 recommended) with an installed MiniLM, blood_cells and sign_digits with MobileNetV2's ImageNet weights.
@@ -84,17 +85,26 @@ def learners(seed: int) -> dict[str, Any]:
     }
 
 
-def rows_of(problem: Problem, path: Path, n: int | None, seed: int, test: bool) -> tuple[pd.DataFrame, int]:
+def rows_of(problem: Problem, path: Path, asked: argparse.Namespace) -> tuple[pd.DataFrame, int]:
     """Rows to learn from, then rows to score, and how many the first are."""
-    table = pd.read_parquet(path)
-    learn = table[table["split"] == "train"].dropna(subset=[problem.column, problem.label])
-    if n is not None and n < len(learn):
-        learn, _ = train_test_split(learn, train_size=n, stratify=learn[problem.label], random_state=seed)
-    if test:
-        held = table[table["split"] == "test"].dropna(subset=[problem.column, problem.label])
+    table = pd.read_parquet(path).dropna(subset=[problem.column, problem.label])
+    learn = table[table["split"] == "train"]
+    if asked.test:
+        held = table[table["split"] == "test"]
     else:
-        learn, held = train_test_split(learn, test_size=HELD_OUT, stratify=learn[problem.label], random_state=seed)
+        # The same rows are scored however many are learned from.
+        learn, held = split(problem, learn, 1 - HELD_OUT, 0)
+    learn = learn if asked.rows is None else split(problem, learn, asked.rows, asked.seed)[0]
+    held = held if asked.scored is None else split(problem, held, asked.scored, 0)[0]
     return pd.concat([learn, held], ignore_index=True), len(learn)
+
+
+def split(problem: Problem, table: pd.DataFrame, size: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A part of the rows, drawn by class, and the others."""
+    if size >= len(table):
+        return table, table.iloc[:0]
+    first, others = train_test_split(table, train_size=size, stratify=table[problem.label], random_state=seed)
+    return first, others
 
 
 def parameters(problem: Problem, features: str, data: Path, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -110,9 +120,7 @@ def run_cell(asked: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]
     import pyarrow as pa
 
     problem = SETS[asked.set]
-    table, n_learn = rows_of(
-        problem, asked.data / asked.set / f"{asked.set}.parquet", asked.rows, asked.seed, asked.test
-    )
+    table, n_learn = rows_of(problem, asked.data / asked.set / f"{asked.set}.parquet", asked)
     classes, y = np.unique(table[problem.label].to_numpy(), return_inverse=True)
     columns = {problem.column: problem.kind}
     name, params = parameters(problem, asked.features, asked.data, given)
@@ -153,7 +161,7 @@ def run_cell(asked: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]
 
 
 def cell_path(asked: argparse.Namespace, given: dict[str, Any]) -> Path:
-    what = [asked.rows, asked.test, sorted(given.items())]
+    what = [asked.rows, asked.scored, asked.test, sorted(given.items())]
     tail = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:8]
     return asked.out / f"{asked.set}-{asked.features}-{asked.seed}-{tail}.json"
 
@@ -178,7 +186,8 @@ def main() -> None:
     parser.add_argument("--set", choices=sorted(SETS))
     parser.add_argument("--features", choices=["frozen", "tuned"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=int, help="rows of the split train to draw, by class; default all")
+    parser.add_argument("--rows", type=int, help="rows to learn from; default all")
+    parser.add_argument("--scored", type=int, help="rows to score; default all")
     parser.add_argument("--param", action="append", default=[], help="a parameter of the extractor, NAME=JSON")
     parser.add_argument("--test", action="store_true", help="score the split test: once, when all choices are made")
     parser.add_argument("--threads", type=int, default=1)

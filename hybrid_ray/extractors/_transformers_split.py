@@ -24,7 +24,7 @@ from hybrid_ray.extractors.passes import packed_passes
 from hybrid_ray.extractors.tensors import to_tensor
 from hybrid_ray.types import AnyArray
 
-_TOKENS: Mapping[str, int] = {"cpu": 2048, "cuda": 65536}
+_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 65536}
 """Tokens, padding included, in one pass of the upper part."""
 _GIVEN: ContextVar[torch.Tensor | None] = ContextVar("given", default=None)
 """Token vectors that the first tuned layer shall get; of each thread its own."""
@@ -123,7 +123,7 @@ class TransformersSplit(Split):
         return to_tensor(padded, self.device), to_tensor(sizes, self.device)
 
     def passes(self, activations: AnyArray) -> Iterator[AnyArray]:
-        """Texts of like length, as many as their tokens allow."""
+        """Texts of like length: what is padded to the longest of all would take much memory."""
         lengths = np.array([len(text) for text in activations], np.int64)
         for texts, _, _ in packed_passes(lengths, _TOKENS[self.device]):
             yield texts
@@ -139,6 +139,16 @@ class _Upper(nn.Module):
         self._own = own
 
     def forward(self, hidden: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        # A batch of a training holds texts of any length: those of like length go through together, without padding.
+        passes = list(packed_passes(sizes.cpu().numpy(), _TOKENS[hidden.device.type]))
+        vectors = [
+            self._pass(hidden[torch.from_numpy(texts).to(hidden.device), :width], sizes[texts])
+            for texts, _, width in passes
+        ]
+        order = np.argsort(np.concatenate([texts for texts, _, _ in passes]))
+        return torch.cat(vectors)[torch.from_numpy(order).to(hidden.device)]
+
+    def _pass(self, hidden: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         token = _GIVEN.set(hidden)
         try:
             words = torch.zeros(hidden.shape[:2], dtype=torch.int64, device=hidden.device)

@@ -50,8 +50,8 @@ def frozen(encoder):
 
 
 def test_tuned_features_tell_what_frozen_ones_do_not(encoder):
-    (batch, y), (other, y_other) = rows(240), rows(120, seed=1)
-    tuned = build(encoder, blocks=2, rank=8, epochs=20, patience=20, lr=0.01)
+    (batch, y), (other, y_other) = rows(160), rows(120, seed=1)
+    tuned = build(encoder, blocks=2, rank=8, epochs=12, patience=12, lr=0.01)
     tuned.fit(tuned.prepare(batch), y, CONTEXT)
 
     def loss(extractor):
@@ -256,3 +256,19 @@ def test_an_encoder_whose_layers_need_each_other_is_refused(tmp_path):
     extractor = build(str(tmp_path / "t5"))
     with pytest.raises(BadInputError, match="must be an encoder that can be cut between its layers"):
         extractor.setup()
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_guide_run(project_root):
+    import re
+
+    from hybrid_ray.spec import load_spec
+
+    text = (project_root / "docs" / "tuned_extractors.md").read_text()
+    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+    assert set(blocks) == {"yaml", "python"}
+    exec(blocks["python"], {})
+    import yaml
+
+    spec = load_spec(yaml.safe_load(blocks["yaml"]))
+    assert [entry.name for entry in spec.extractors] == ["transformers", "tuned_transformers"]
