@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
-from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members, reserves_of
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data, load_rows
@@ -380,7 +380,9 @@ def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, 
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)
     fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
-    refs = _distinct(wanted, found, material, fitting, job.root if bag else None)
+    used = found.ensemble.members.values() if job.spec.graph.reserves else ()
+    reserves = {candidate.key: reserves_of(candidate, job.modality_of()) for candidate in used}
+    refs = _distinct(wanted, found, material, fitting, job.root if bag else None, reserves)
     outputs: dict[str, AnyArray] = {}
     with job.progress.stage("graph", len(wanted)) as stage:
         for name, (_, answered) in refs.items():
@@ -392,14 +394,19 @@ def parts_stage(job: Job, features: Features, trained: Trained, folded: Folded, 
 
 
 def _distinct(
-    wanted: Mapping[str, Candidate], found: Found, material: Material, fitting: Fitting, bag_root: StoreRoot | None
+    wanted: Mapping[str, Candidate],
+    found: Found,
+    material: Material,
+    fitting: Fitting,
+    bag_root: StoreRoot | None,
+    reserves: Mapping[str, Sequence[Candidate]],
 ) -> dict[str, tuple[Any, Any]]:
     """Fit each distinct candidate once, however many names it stands under."""
     by_key = {candidate.key: candidate for candidate in wanted.values()}
     if bag_root is not None:
-        fitted = bag_members(by_key, found.candidates.chains, bag_root, material, fitting)
+        fitted = bag_members(by_key, found.candidates.chains, bag_root, material, fitting, reserves)
     else:
-        fitted = refit_members(by_key, material, fitting)
+        fitted = refit_members(by_key, material, fitting, reserves)
     return {name: fitted[candidate.key] for name, candidate in wanted.items()}
 
 

@@ -286,6 +286,9 @@ class GraphSpec(Section):
     members: Literal["auto", "bag", "refit"] = "auto"
     """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when extractors are
     trained, else refit."""
+    reserves: bool = False
+    """True: members of several modalities also hold chains that were fitted without each of them, and answer rows that
+    lack it by those; for rows to come that lack what the training rows had."""
     golden: Literal["rows", "synthetic", "none"] = "rows"
     """Rows kept in the artifact whose predictions are checked at load."""
     golden_rows: int = Field(8, ge=1, le=64)
