@@ -146,18 +146,51 @@ def fit_chain(
 
 @dataclass
 class Member:
-    """One member of the ensemble: a candidate's chain, or the chains of its folds, averaged."""
+    """One member of the ensemble: a candidate's chain, or the chains of its folds, averaged.
+
+    Attributes
+    ----------
+    name : str
+    candidate : Candidate
+    chains : list of Chain
+        Those of the candidate's blocks; and, in reserve, some that were fitted on fewer of them: a row that lacks a
+        block is answered by the reserve of the most blocks that it has. Without one, the chains' fusion handles it.
+
+    References
+    ----------
+    Saar-Tsechansky and Provost, "Handling missing values when applying classification models", JMLR 2007: models
+    without a feature predict better than those with it and an imputed value.
+    """
 
     name: str
     candidate: Candidate
     chains: list[Chain]
 
     def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
-        """Outputs float64 (n, n_outputs): the mean over chains."""
-        total = self.chains[0].predict(blocks)
-        for chain in self.chains[1:]:
-            total = total + chain.predict(blocks)
-        return total / len(self.chains)
+        """Outputs float64 (n, n_outputs): the mean over the chains of the same blocks."""
+        by_blocks: dict[frozenset[str], list[Chain]] = {}
+        for chain in self.chains:
+            by_blocks.setdefault(frozenset(chain.inputs), []).append(chain)
+        own = by_blocks.pop(frozenset(self.candidate.blocks))
+        outputs = _mean(own, blocks)
+        present = {name: blocks[key].present for name, key in own[0].inputs.items()}
+        open_rows = ~np.all(list(present.values()), axis=0)
+        if not (by_blocks and open_rows.any()):
+            return outputs
+        for names in sorted(by_blocks, key=lambda names: (-len(names), sorted(names))):
+            rows = np.flatnonzero(open_rows & np.all([present[name] for name in names], axis=0))
+            if len(rows):
+                keys = {key for chain in by_blocks[names] for key in chain.inputs.values()}
+                outputs[rows] = _mean(by_blocks[names], {key: blocks[key].take(rows) for key in keys})
+                open_rows[rows] = False
+        return outputs
+
+
+def _mean(chains: Sequence[Chain], blocks: Mapping[str, Block]) -> AnyArray:
+    total = chains[0].predict(blocks)
+    for chain in chains[1:]:
+        total = total + chain.predict(blocks)
+    return total / len(chains)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
-from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members, reserves_of
 from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
@@ -41,6 +41,7 @@ from hybrid_ray.types import AnyArray, Kind, modality_of
 
 MEMBER = "member:"
 """Prefix of the names of the ensemble's members among what is composed."""
+NO_RESERVES = "No reserves are fitted beside a model that is fitted on more rows than the search saw."
 
 
 @dataclass(frozen=True)
@@ -448,13 +449,15 @@ def parts_stage(
     material = Material(folded.ref, copies, test)
     fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
     by_key = {candidate.key: candidate for candidate in wanted.values()}
+    used = found.ensemble.members.values() if job.spec.graph.reserves else ()
+    reserves = {candidate.key: reserves_of(candidate, job.modality_of()) for candidate in used}
     note = ""
     if len(order.rows) < job.rows.n_training:
-        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting)
+        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting, reserves)
     elif bag:
-        fitted = bag_members(by_key, found.candidates.chains, job.root, material, fitting)
+        fitted = bag_members(by_key, found.candidates.chains, job.root, material, fitting, reserves)
     else:
-        fitted = refit_members(by_key, material, fitting)
+        fitted = refit_members(by_key, material, fitting, reserves)
     refs = {name: fitted[candidate.key] for name, candidate in wanted.items()}
     outputs: dict[str, AnyArray] = {}
     with job.progress.stage("graph", len(wanted)) as stage:
@@ -475,10 +478,11 @@ def _from_sample(
     found: Found,
     candidates: Mapping[str, Candidate],
     fitting: Fitting,
+    reserves: Mapping[str, Sequence[Candidate]],
 ) -> tuple[dict[str, tuple[Any, Any]], str]:
     """Fit candidates, by their keys, where the search saw a sample; also what the report says of it."""
     if job.spec.graph.members == "bag":
-        fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting)
+        fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting, reserves)
         return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
     n_rows, used = job.rows.n_training, used_extractors(candidates)
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
@@ -504,7 +508,8 @@ def _from_sample(
         refits = plan_refits(candidates, rows, n_rows, resources.memory)
         prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)
         fitted = refit_on_all(candidates, refits, rows, material, fitting, resources, prefix, stage)
-    return fitted, refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
+    note = refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
+    return fitted, f"{note} {NO_RESERVES}" if reserves else note
 
 
 def used_extractors(members: Mapping[str, Candidate]) -> set[str]:

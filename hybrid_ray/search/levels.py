@@ -34,7 +34,7 @@ def level_candidates(ranked: Sequence[Candidate], modality_of: Mapping[str, str]
     dict of str to Candidate
     """
     read = {block: modalities_in(name) for block, name in modality_of.items()}
-    modalities = sorted(frozenset().union(*read.values()))
+    modalities = sorted(frozenset[str]().union(*read.values()))
     several = {name for name in modality_of.values() if sum(name == other for other in modality_of.values()) > 1}
     wanted: dict[str, _Holds] = {f"alone:{m}": _only(m, read) for m in modalities}
     wanted |= {f"alone:{n}": _exactly(n) for n, m in sorted(modality_of.items()) if m in several}

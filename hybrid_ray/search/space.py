@@ -111,7 +111,7 @@ def cover(plan: SearchPlan) -> list[tuple[str, ...]]:
     blocks of several modalities put together before their extractor, everything but those too.
     """
     read = {block: modalities_in(plan.modalities[block]) for block in plan.blocks}
-    modalities = sorted(frozenset().union(*read.values()))
+    modalities = sorted(frozenset[str]().union(*read.values()))
     wanted = [plan.blocks, *((name,) for name in plan.blocks)]
     wanted += [tuple(b for b in plan.blocks if read[b] == {m}) for m in modalities]
     if len(modalities) > 2:

@@ -300,3 +300,45 @@ def test_a_candidate_does_not_depend_on_the_order_of_its_blocks():
     assert first.blocks == ("a", "b")
     assert Candidate(**first.to_json()) == first
     assert first.label.startswith("logistic(a+b)#")
+
+
+# --- reserves -------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_lacks_a_block_is_answered_by_the_reserve_of_the_most_blocks_that_it_has():
+    batch, y = rows()
+    names = ("a", "b", "c")
+    blocks = {name: numbers(name).transform(batch) for name in names}
+    whole = Candidate(names, "concat", "logistic")
+    subsets = [names, ("a", "b"), ("a", "c"), ("c",)]
+    chains = {s: chain_of(Candidate(s, "concat", "logistic"), blocks, y) for s in subsets}
+    member = Member("m", whole, list(chains.values()))
+    lacking = {name: values.copy() for name, values in batch.items()}
+    for row, gone in enumerate(("", "c", "b", "ab", "a", "abc")):
+        for name in gone:
+            lacking[name][row] = np.nan
+    found = {name: numbers(name).transform(lacking) for name in names}
+    outputs = member.predict(found)
+    # Rows 4 (lacks a) has c alone; row 5 has nothing: its own chain fills in the means.
+    answered = {0: names, 1: ("a", "b"), 2: ("a", "c"), 3: ("c",), 4: ("c",), 5: names, 50: names}
+    for row, subset in answered.items():
+        one = {name: block.take(slice(row, row + 1)) for name, block in found.items()}
+        np.testing.assert_allclose(outputs[row], chains[subset].predict(one)[0], rtol=1e-9)
+        np.testing.assert_allclose(member.predict(one)[0], outputs[row], rtol=1e-9)
+    alone = Member("m", whole, [chains[names]])
+    np.testing.assert_array_equal(alone.predict(found), chains[names].predict(found))
+
+
+def test_reserves_of_fold_copies_are_averaged_like_them():
+    batch, y = rows()
+    keyed = {"cnn@0": numbers("a"), "cnn@1": numbers("a", weight=2.0), "table": numbers("b")}
+    blocks = {key: extractor.transform(batch) for key, extractor in keyed.items()}
+    both, left = Candidate(("cnn", "table"), "concat", "logistic"), Candidate(("cnn",), "concat", "logistic")
+    chains = [
+        chain_of(candidate, {"cnn": blocks[f"cnn@{k}"], "table": blocks["table"]}, y, keys={"cnn": f"cnn@{k}"})
+        for candidate in (both, left)
+        for k in (0, 1)
+    ]
+    lacking = blocks | {"table": Block(np.zeros((90, 1), np.float32), np.zeros(90, bool))}
+    outputs = Member("m", both, chains).predict(lacking)
+    np.testing.assert_allclose(outputs, (chains[2].predict(lacking) + chains[3].predict(lacking)) / 2)
