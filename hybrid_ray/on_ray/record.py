@@ -18,11 +18,9 @@ from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
-from hybrid_ray.evaluation.metrics import Metric
 from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
-    CombinerRow,
     DataCard,
     EnsembleCard,
     Evaluation,
@@ -42,8 +40,8 @@ from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
-from hybrid_ray.search.ensemble import EnsembleTrial
 from hybrid_ray.search.oof import member_names
+from hybrid_ray.search.outcomes import combiner_rows
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import AnyArray
@@ -207,7 +205,7 @@ def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) ->
         members=members,
         oof=ensemble.score,
         test=evaluation.headline.score.value,
-        tried=_combiners(ensemble.tried, found.plan.scorer),
+        tried=combiner_rows(ensemble.tried, found.plan.scorer),
     )
 
 
@@ -223,21 +221,6 @@ def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: An
         margins=ensemble.margins,
         seed=job.spec.seed,
     )
-
-
-def _combiners(tried: Sequence[EnsembleTrial], metric: Metric) -> list[CombinerRow]:
-    groups: dict[tuple[str, str], list[EnsembleTrial]] = {}
-    for trial in tried:
-        groups.setdefault((trial.recipe.combiner, str(trial.recipe.params.get("solver", ""))), []).append(trial)
-    rows = []
-    for (combiner, solver), trials in groups.items():
-        scores = [trial.score for trial in trials if not trial.error]
-        best = (max if metric.direction == "maximize" else min)(scores, default=None)
-        seconds = [trial.seconds for trial in trials if trial.seconds > 0]  # a repeated recipe costs nothing
-        mean = sum(seconds) / len(seconds) if seconds else 0.0
-        rows.append(CombinerRow(combiner=combiner, solver=solver, trials=len(trials), oof=best, seconds=mean))
-    sign = -1.0 if metric.direction == "maximize" else 1.0
-    return sorted(rows, key=lambda row: (row.oof is None, sign * (row.oof or 0.0)))
 
 
 def _candidates(found: Found) -> list[CandidateRow]:
