@@ -53,7 +53,7 @@ class Grouping:
 def group_rows(
     data: DataSpec, table: pa.Table, training: BoolArray, test: BoolArray, base: str
 ) -> tuple[Grouping, ...]:
-    """The groups of the test rows by each column of ``data.groups``.
+    """The groups of the test rows by each column of ``data.groups``, see also ``check_groups``.
 
     Which values are groups, and where bands begin, is told by the training rows. A redacted column's groups are
     numbered: its values stand in no label.
@@ -74,7 +74,7 @@ def group_rows(
     Raises
     ------
     DataError
-        A column holds images, or names the rows instead of grouping them.
+        A column holds what cannot group rows, no value, or names of the rows.
     """
     return tuple(_group(data, name, table.select([name]), training, test, base) for name in data.groups)
 
@@ -94,16 +94,35 @@ def _group(data: DataSpec, name: str, table: pa.Table, training: BoolArray, test
     return _named(data, name, values, training, test, None)
 
 
+def check_groups(data: DataSpec) -> None:
+    """Refuse to group by a column that is known to hold images, before it is read.
+
+    Raises
+    ------
+    DataError
+    """
+    for name in data.groups:
+        if (data.columns or {}).get(name) == "image":
+            raise _no_groups(name)
+
+
+def _no_groups(name: str) -> DataError:
+    return DataError(
+        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images or of values "
+        "that nothing reads. Take it out"
+    )
+
+
 def _kind(data: DataSpec, name: str, table: pa.Table, base: str) -> Kind:
+    """The kind that is declared, else what some rows, evenly spaced, seem to be."""
     declared = (data.columns or {}).get(name)
-    guess = infer_kinds(table.slice(0, _LOOKED_AT), (), base).get(name) if declared is None else None
-    kind = declared or (guess.kind if guess else None)
-    if kind is None or kind == "image":
-        raise DataError(
-            f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images "
-            "or of values that nothing reads. Take it out"
-        )
-    return kind
+    if declared is not None:
+        return declared
+    looked = np.unique(np.linspace(0, len(table) - 1, _LOOKED_AT).astype(np.int64))
+    guess = infer_kinds(table.take(pa.array(looked)), (), base).get(name)
+    if guess is None or guess.kind == "image":
+        raise _no_groups(name)
+    return guess.kind
 
 
 def _named(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from hybrid_ray.data.groups import Grouping, group_rows
+from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
 from hybrid_ray.data.target import Target, encode_target
@@ -75,6 +75,7 @@ def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, fo
     DataError
         The label cannot serve the task, there are too few labelled rows for the folds, or a column cannot group rows.
     """
+    check_groups(data)
     split_column = data.split.column
     named = [data.label, *([split_column] if split_column is not None else []), *data.groups]
     table = read_columns(source, list(dict.fromkeys(named)))

@@ -1,5 +1,7 @@
 """Groups of the test rows: categories, bands, what is missing, what is redacted, what cannot group."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,12 +100,19 @@ def test_groups_that_would_have_one_name_are_numbered():
     [
         ([f"row {i}" for i in range(N)], {}, r"whose values many rows share; got 'g' with 300 different values in 300"),
         ([None] * N, {}, "with values in the training rows; got 'g', which has none"),
-        ([b"x"] * N, {"columns": {"g": "image"}}, "categories, numbers or dates; got 'g', a column of images"),
+        ([[1, 2]] * N, {}, "categories, numbers or dates; got 'g', a column of images or of values that nothing reads"),
     ],
 )
 def test_what_cannot_group_is_refused(values, fields, message):
     with pytest.raises(DataError, match=rf"^data\.groups: .*{message}"):
         group(values, **fields)
+
+
+def test_a_column_of_images_is_refused_before_it_is_read(tmp_path):
+    spec = spec_of(tmp_path, groups=["sex"], columns={"sex": "image", "x": "numeric"})
+    source = replace(open_source(spec.data), pieces=[])
+    with pytest.raises(DataError, match=r"^data\.groups: .* got 'sex', a column of images"):
+        read_rows(spec.data, TargetSpec(), source, "binary", 3, 0)
 
 
 def spec_of(tmp_path, **data):
