@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,10 @@ class Spread:
         with tempfile.TemporaryDirectory(prefix="hybrid_ray_train_") as folder:
             trainer = TorchTrainer(
                 _work,
-                train_loop_config={"training": [rows], "checkpoints": self.checkpoints},
-                scaling_config=ScalingConfig(self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources),
+                train_loop_config={"training": [rows], "checkpoints": self.checkpoints, "folder": os.getcwd()},
+                scaling_config=ScalingConfig(
+                    num_workers=self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources
+                ),
                 run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_MOST_FAILURES)),
                 torch_config=TorchConfig(backend="nccl" if self.gpus else "gloo"),
             )
@@ -115,6 +118,8 @@ def _work(config: dict[str, Any]) -> dict[str, AnyArray]:
     """What each worker does; the first one's answer is the training's."""
     import ray.train.torch
 
+    if os.path.isdir(config["folder"]):
+        os.chdir(config["folder"])  # Ray Train has moved to a folder of its own, where no relative path leads anywhere
     load_plugins()
     training = ray.get(config["training"][0])
     device = ray.train.torch.get_device().type

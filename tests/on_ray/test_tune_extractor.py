@@ -93,9 +93,10 @@ def test_two_workers_learn_what_one_learns_and_outlive_a_kill(fold: Callable[...
     assert (log.parent / "killed").exists()
     # Both workers note each step; of the third pass some were done twice, of the first two none.
     assert 2 * EPOCHS * STEPS < len(list(log.iterdir())) <= 2 * (EPOCHS + 1) * STEPS
-    scale = max(float(np.abs(values).max()) for values in expected.values())
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, atol=0.02 * scale)
+        # B begins as zeros: all of it is learned.
+        distance = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
+        assert distance < (0.1 if name.endswith(".B") else 0.01), (name, distance)
     assert_no_checkpoint(team)
 
 
