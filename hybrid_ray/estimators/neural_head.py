@@ -69,7 +69,7 @@ class NeuralHead(OwnFamily):
 
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
-        """Small heads, one with each optimizer and schedule at least once."""
+        """Small heads: a normalised one, and one of a single layer whose rate falls at a plateau."""
         yield NeuralHeadParams(hidden=24, learning_rate=2e-2, max_epochs=10, batch_size=16)
         yield NeuralHeadParams(
             hidden=16,

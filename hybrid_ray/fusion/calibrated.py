@@ -71,27 +71,33 @@ class Calibrated(DecisionFusion):
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
     ) -> Self:
         """Fit calibration and combiner; ``seed`` draws the inner folds."""
-        self._members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
-        said = {name: calibrate(inputs[name]) for name, calibrate in self._members.items()}
         self._result = Identity()
         if self.params.result != "none":
-            self._result = fit_calibrator(self.params.result, self._held_out(said, y, task, seed, metric), y)
-        self._inner.fit(said, y, task, seed, metric)
+            self._result = fit_calibrator(self.params.result, self._held_out(inputs, y, task, seed, metric), y)
+        self._members, self._inner = self._fitted(inputs, y, task, seed, metric)
         return self
 
+    def _fitted(
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
+    ) -> tuple[dict[str, Calibrator], DecisionFusion]:
+        """The calibration of each member, and the combiner of what they say then."""
+        members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
+        inner = make_combiner(self.params.combiner, self.params.combiner_params)
+        return members, inner.fit(_calibrated(inputs, members), y, task, seed, metric)
+
     def _held_out(
-        self, said: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
+        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
     ) -> AnyArray:
-        """Answers (n, C) for all rows, each by a combiner that was fitted on other rows."""
+        """Answers (n, C) for all rows, each by calibrations and a combiner that were fitted on other rows."""
         folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
-        answers = np.empty_like(next(iter(said.values())))
+        answers = np.empty(np.shape(next(iter(inputs.values()))))
         for fold in np.unique(folds):
             held, training = folds == fold, folds != fold
             if not training.any():
                 training = held
-            inner = make_combiner(self.params.combiner, self.params.combiner_params)
-            inner.fit({name: each[training] for name, each in said.items()}, y[training], task, seed, metric)
-            answers[held] = inner.combine({name: each[held] for name, each in said.items()})
+            given = {name: each[training] for name, each in inputs.items()}
+            members, inner = self._fitted(given, y[training], task, seed, metric)
+            answers[held] = inner.combine(_calibrated({name: each[held] for name, each in inputs.items()}, members))
         return answers
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
@@ -104,8 +110,7 @@ class Calibrated(DecisionFusion):
         """
         if self._result is None:
             raise NotFittedError("calibrated: fit must come before combine")
-        said = {name: calibrate(inputs[name]) for name, calibrate in self._members.items() if name in inputs}
-        return self._result(self._inner.combine(said))
+        return self._result(self._inner.combine(_calibrated(inputs, self._members)))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -153,3 +158,8 @@ class Calibrated(DecisionFusion):
         except KeyError as error:
             raise ArtifactError(f"calibrated: a saved fusion must hold all its parts; missing {error}") from error
         return fusion
+
+
+def _calibrated(inputs: Mapping[str, AnyArray], members: Mapping[str, Calibrator]) -> dict[str, AnyArray]:
+    """What members say once calibrated, of those that are there."""
+    return {name: calibrate(inputs[name]) for name, calibrate in members.items() if name in inputs}

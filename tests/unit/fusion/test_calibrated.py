@@ -84,6 +84,15 @@ def test_the_answer_is_calibrated_on_rows_that_the_combiner_did_not_see(monkeypa
     assert seen == [60, 60, 60, 90]
 
 
+def test_the_answer_is_calibrated_on_rows_that_no_members_calibration_saw(monkeypatch):
+    """Steps fitted to noise look sure on the rows they were fitted to: an answer's calibration must not see that."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=200)
+    proba = rng.dirichlet([1, 1], size=200)
+    fitted = fit({"a": proba}, y, members="isotonic", result="temperature")
+    assert fitted._result.temperature > 2
+
+
 def test_a_combiner_that_is_not_there_is_refused():
     with pytest.raises(
         ValidationError, match=r"unknown decision-level fusion 'linear_pol'.*Did you mean 'linear_pool'"
