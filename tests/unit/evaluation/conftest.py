@@ -91,7 +91,10 @@ def build_evaluation(task, classes, n, seed, metric, labels):
 def build_sensitivity(names=("estimator", "blocks.mobilenet", "estimator.svm.C", *(f"fusion.f{i}" for i in range(9)))):
     rows = [
         ChoiceRow(
-            name=name, trials=40 - i, importance=Estimate(value=0.5 / 2**i, low=0.4 / 2**i - 0.02, high=0.7 / 2**i)
+            name=name,
+            trials=40 - i,
+            importance=Estimate(value=0.5 / 2**i, low=0.4 / 2**i - 0.02, high=0.7 / 2**i),
+            where_open=Estimate(value=0.31, low=0.2, high=0.42),
         )
         for i, name in enumerate(names)
     ]

@@ -82,6 +82,7 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "12 different trials: too few" in page.text
     assert "40 different trials; their choices explain a share of 0.70 (0.50 to 0.90)" in page.text
     assert "3 more choices" in page.text
+    assert "0.20 to 0.42" in page.text
     assert ("Precision and recall" in page.text) == (report.task != "regression")
     measures = ("spread", "deviation") if report.task == "regression" else ("total", "aleatoric", "epistemic")
     assert tuple(row.name for row in report.uncertainty.measures) == measures

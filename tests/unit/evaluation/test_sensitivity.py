@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hybrid_ray.evaluation import sensitivity as module
 from hybrid_ray.evaluation.sensitivity import LEAST_ACTIVE, LEAST_TRIALS, sensitivity
 
 
@@ -28,6 +29,13 @@ def trials(n, seed=0, noise=0.1):
         choices.append(point)
         scores.append(score + noise * rng.normal())
     return choices, np.array(scores)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A smaller forest and fewer divisions, where numbers themselves do not matter."""
+    monkeypatch.setattr(module, "TREES", 12)
+    monkeypatch.setattr(module, "DIVISIONS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +77,7 @@ def test_a_parameter_counts_where_it_was_open_only(found):
     assert rows["estimator"].where_open.value == pytest.approx(rows["estimator"].importance.value)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_parameter_that_was_seldom_open_has_no_importance():
     choices, scores = trials(40, seed=2)
     for i, point in enumerate(choices):
@@ -78,6 +87,7 @@ def test_a_parameter_that_was_seldom_open_has_no_importance():
     assert (row.trials, row.importance) == (LEAST_ACTIVE - 1, None)
 
 
+@pytest.mark.usefixtures("quick")
 def test_noise_has_no_important_choice():
     choices, _ = trials(60)
     for seed in range(2):
@@ -96,6 +106,7 @@ def test_trials_that_all_score_the_same_say_nothing():
     assert sensitivity(choices, np.ones(40), "candidates").rows == []
 
 
+@pytest.mark.usefixtures("quick")
 def test_scores_count_by_their_rank():
     choices, scores = trials(40, seed=2)
     disaster = scores.copy()
