@@ -32,8 +32,9 @@ class OversampleParams(RaiseParams):
 class Oversample(BalanceStep):
     """Rows of small classes repeated, each as often as the others of its class.
 
-    All rows stay, first and in their order. What draws rows or batches at random (forests, networks) sees rare classes
-    more often; for other learners it is what ``weigh_classes`` does, at the price of more rows.
+    All rows stay, first and in their order. It is what ``weigh_classes`` does, at the price of more rows; and a learner
+    that holds out some of its rows to choose a penalty or when to stop (boosting) finds copies of them among the
+    others: it learns too much by heart, which no correction of probabilities mends.
     """
 
     Params = OversampleParams

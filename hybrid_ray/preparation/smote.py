@@ -40,7 +40,8 @@ class Smote(BalanceStep):
 
     Neighbours are found on all blocks side by side, every column standardised. A column of two values gets the nearer
     of them: nothing is half a category. Rows that lack a block have no neighbours: they are repeated instead, and so is
-    a class of a single row.
+    a class of a single row. A learner that holds out some of its rows to stop early finds neighbours of them among the
+    others, and stops later than it should.
 
     References
     ----------
