@@ -101,5 +101,6 @@ class Attention(NetworkFusion):
 
     @classmethod
     def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        """Two tokens a block and one layer."""
-        return [{"pca": 64, "tokens": 2, "depth": 1, **NETWORK_START}]
+        """Two tokens a block and one layer, beside the blocks and alone."""
+        first = {"pca": 64, "tokens": 2, "depth": 1, **NETWORK_START}
+        return [first, {**first, "keep": False}]

@@ -95,5 +95,6 @@ class Gated(NetworkFusion):
 
     @classmethod
     def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        """The unit of the paper."""
-        return [{"pca": 64, "gate": "softmax", "activation": "tanh", **NETWORK_START}]
+        """The unit of the paper, beside the blocks and alone."""
+        first = {"pca": 64, "gate": "softmax", "activation": "tanh", **NETWORK_START}
+        return [first, {**first, "keep": False}]
