@@ -101,6 +101,9 @@ def check_feature_absent_rows(fusion: type[FeatureFusion], case: FusionCase) -> 
         np.testing.assert_array_equal(fitted.combine(other), fitted.combine(blocks))
         assert np.isfinite(fitted.combine(blocks)).all()
     training = toy_blocks()
+    other = {n: Block(np.where(b.present[:, None], b.values, np.float32(9e9)), b.present) for n, b in training.items()}
+    wanted = _fitted_feature(fusion, case, training).combine(training)
+    np.testing.assert_array_equal(_fitted_feature(fusion, case, other).combine(training), wanted)
     training["text"] = Block(np.zeros_like(training["text"].values), np.zeros(60, bool))
     nowhere = _fitted_feature(fusion, case, training)
     assert np.isfinite(nowhere.combine(toy_blocks(n=20, seed=2))).all()

@@ -58,10 +58,8 @@ class Adaptive(NetworkFusion):
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
-        """Small and quickly trained: chosen anew, chosen once, and of components."""
-        quick = {"hidden": 8, "max_epochs": 4, "batch_size": 16, "folds": 2}
-        yield AdaptiveParams(every=1, share=0.4, **quick)
-        yield AdaptiveParams(exchanged=0.0, pca=3, keep=False, **quick)
+        """Small and quickly trained, columns chosen anew after the first epoch."""
+        yield AdaptiveParams(share=0.4, every=1, keep=False, hidden=8, max_epochs=2, batch_size=16, folds=2)
 
     def _build(
         self, widths: Sequence[int], n_outputs: int, X: FloatArray, y: AnyArray

@@ -59,10 +59,8 @@ class Attention(NetworkFusion):
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
-        """Small and quickly trained, of one layer and of two."""
-        quick = {"hidden": 8, "max_epochs": 2, "batch_size": 16, "folds": 2}
-        yield AttentionParams(**quick)
-        yield AttentionParams(tokens=1, depth=2, pca=3, keep=False, block_dropout=0.0, **quick)
+        """Small and quickly trained."""
+        yield AttentionParams(hidden=8, depth=2, pca=3, max_epochs=2, batch_size=16, folds=2)
 
     def _build(
         self, widths: Sequence[int], n_outputs: int, X: FloatArray, y: AnyArray
@@ -103,5 +101,6 @@ class Attention(NetworkFusion):
 
     @classmethod
     def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        """Two tokens a block and one layer."""
-        return [{"pca": 64, "tokens": 2, "depth": 1, **NETWORK_START}]
+        """Two tokens a block and one layer, beside the blocks and alone."""
+        first = {"pca": 64, "tokens": 2, "depth": 1, **NETWORK_START}
+        return [first, {**first, "keep": False}]

@@ -90,7 +90,7 @@ class NetworkFusion(FeatureFusion):
 
     Copies that begin differently end in coordinates of their own, which must not stand in one matrix. Each is therefore
     turned into the coordinates of one more network, trained on all rows, by the linear map that fits best on the rows
-    that both saw; that network is then forgotten. A map fitted on many rows tells nothing of one of them.
+    that both saw; that network is then forgotten. The rows that a copy stands for are not among those.
 
     A row that lacks a block has a learned vector in its place, at training and after; while training, blocks that are
     there are taken for missing now and then, so that the vector is learned where no training row lacks the block.
@@ -142,7 +142,7 @@ class NetworkFusion(FeatureFusion):
         return self._beside(shown, self._cross_fit(shown, target, seed))
 
     def _cross_fit(self, shown: FloatArray, target: _Target, seed: int) -> AnyArray:
-        """Train the copies; the representation float32 (n, h) of each row by copies that did not see it."""
+        """Train the copies; the representation float32 (n, h) of each row by a copy that did not see it."""
         n = len(shown)
         rows = np.arange(n)
         if n > MAX_ROWS:

@@ -53,11 +53,10 @@ class Gated(NetworkFusion):
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
-        """Small and quickly trained, with every gate."""
+        """Small and quickly trained, with gates and with products."""
         quick = {"hidden": 8, "max_epochs": 2, "batch_size": 16, "folds": 2}
         yield GatedParams(**quick)
-        yield GatedParams(gate="sigmoid", activation="relu", pca=3, keep=False, **quick)
-        yield GatedParams(gate="product", pca=None, block_dropout=0.0, **quick)
+        yield GatedParams(gate="product", activation="relu", pca=3, keep=False, block_dropout=0.0, **quick)
 
     def _build(
         self, widths: Sequence[int], n_outputs: int, X: FloatArray, y: AnyArray
@@ -96,5 +95,6 @@ class Gated(NetworkFusion):
 
     @classmethod
     def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        """The unit of the paper."""
-        return [{"pca": 64, "gate": "softmax", "activation": "tanh", **NETWORK_START}]
+        """The unit of the paper, beside the blocks and alone."""
+        first = {"pca": 64, "gate": "softmax", "activation": "tanh", **NETWORK_START}
+        return [first, {**first, "keep": False}]

@@ -83,12 +83,21 @@ def test_copies_agree_once_they_are_turned(fusion):
     assert np.corrcoef(turned)[0, 1:].min() > np.corrcoef(own)[0, 1:].max() + 0.2
 
 
-@pytest.mark.parametrize("fusion", FUSIONS, ids=NAMES)
-def test_arrays_answer_as_the_network_of_torch(fusion):
+@pytest.mark.parametrize(
+    ("fusion", "params"),
+    [
+        (FUSIONS[0], {}),
+        (FUSIONS[0], {"gate": "sigmoid", "activation": "relu"}),
+        (FUSIONS[0], {"gate": "product"}),
+        (FUSIONS[1], {"tokens": 1, "depth": 2}),
+        (FUSIONS[2], {"share": 0.5}),
+    ],
+    ids=lambda part: part.name if hasattr(part, "name") else "-".join(map(str, part.values())),
+)
+def test_arrays_answer_as_the_network_of_torch(fusion, params):
     inputs, y = product_rows(200)
     inputs["a"] = Block(inputs["a"].values, np.arange(200) % 3 > 0)
-    fusion = again(fusion, max_epochs=2, **({"share": 0.5, "every": 1} if fusion.name == "adaptive" else {}))
-    fusion.fit(inputs, y, "binary")
+    fusion = again(fusion, max_epochs=2, **params).fit(inputs, y, "binary")
     shown = fusion._shown(inputs)
     torch.manual_seed(0)
     net, _ = fusion._build(fusion._widths, 2, shown, y)
@@ -109,7 +118,7 @@ def test_a_missing_block_is_the_learned_vector_and_costs_little_where_another_te
     gone["b"] = Block(np.full_like(gone["b"].values, 7e8), np.zeros(300, bool))
     losses = []
     for rate in (0.0, 0.4):
-        fused = again(fusion, keep=False, block_dropout=rate, **WHOLE[fusion.name])
+        fused = again(fusion, keep=False, max_epochs=15, block_dropout=rate, **WHOLE[fusion.name])
         X = fused.fit_combine(part_of(inputs, rows["train"]), y[:600], "multiclass")
         model = LogisticRegression().fit(X, y[:600])
         losses.append(log_loss(y[600:], model.predict_proba(fused.combine(gone))))
