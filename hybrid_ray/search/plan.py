@@ -197,7 +197,7 @@ def _faults(search: SearchSpec, task: Task) -> list[str]:
         (f"search.estimators[{i}].name", entry.name, ESTIMATORS.get(entry.name).tags.tasks)
         for i, entry in enumerate(search.estimators)
     ] + [
-        (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks)
+        (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks_of(entry.params))
         for i, entry in enumerate(search.ensemble.combiners)
     ]
     faults = [
