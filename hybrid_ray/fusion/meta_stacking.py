@@ -71,11 +71,10 @@ class MetaStacking(DecisionFusion):
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
-        """The linear default, trees on probabilities, and neighbours on the number itself."""
-        yield MetaStackingParams()
+        """Boosted trees on probabilities, and neighbours on the number itself."""
         yield MetaStackingParams(
             learner="lightgbm",
-            learner_params={"n_estimators": 30, "num_leaves": 4, "learning_rate": 0.2},
+            learner_params={"n_estimators": 20, "num_leaves": 4, "learning_rate": 0.2},
             view="probabilities",
         )
         yield MetaStackingParams(
