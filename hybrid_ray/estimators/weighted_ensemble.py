@@ -85,12 +85,12 @@ class WeightedEnsemble(OwnFamily):
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
         """Two quick members with solved weights, and a sole one."""
-        linear = "ridge" if task == "regression" else "logistic"
-        knn = {"knn": {"n_neighbors": 5, "metric": "euclidean"}}
+        linear, params = ("ridge", {"alpha": 0.1}) if task == "regression" else ("logistic", {"C": 10.0})
+        quick: dict[str, dict[str, Any]] = {linear: params, "knn": {"n_neighbors": 5, "metric": "euclidean"}}
         yield WeightedEnsembleParams(
-            members=(linear, "knn"), member_params=knn, n_folds=3, solver="convex", regularisation=0.2
+            members=(linear, "knn"), member_params=quick, n_folds=3, solver="convex", regularisation=0.2
         )
-        yield WeightedEnsembleParams(members=(linear,), n_folds=2)
+        yield WeightedEnsembleParams(members=(linear,), member_params={linear: params}, n_folds=2)
 
     @classmethod
     def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:

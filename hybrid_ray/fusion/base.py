@@ -172,6 +172,11 @@ class DecisionFusion(Fusion):
     tasks: ClassVar[frozenset[Task]] = BOTH
     resamples: ClassVar[int] = 50
 
+    @classmethod
+    def tasks_of(cls, params: PluginParams) -> frozenset[Task]:
+        """Tasks that it can be fitted for with these parameters: those of what they name are among them."""
+        return cls.tasks
+
     @abstractmethod
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

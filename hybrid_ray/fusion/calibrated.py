@@ -12,7 +12,7 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
-from hybrid_ray.fusion.inner import check_combiner, make_combiner
+from hybrid_ray.fusion.inner import check_combiner, combiner_tasks, make_combiner
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
@@ -66,6 +66,12 @@ class Calibrated(DecisionFusion):
         yield CalibratedParams()
         yield CalibratedParams(combiner="log_pool", members="temperature", result="none")
         yield CalibratedParams(combiner="stacking", members="isotonic", result="isotonic")
+
+    @classmethod
+    def tasks_of(cls, params: PluginParams) -> frozenset[Task]:
+        """Classes, where the combiner inside does them."""
+        own: Any = params
+        return cls.tasks & combiner_tasks(own.combiner, own.combiner_params)
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

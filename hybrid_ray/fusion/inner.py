@@ -7,6 +7,7 @@ from typing import Any
 
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS, nearest
+from hybrid_ray.types import Task
 
 
 def check_combiner(name: str, params: Mapping[str, Any], without: str = "") -> None:
@@ -21,6 +22,12 @@ def check_combiner(name: str, params: Mapping[str, Any], without: str = "") -> N
     if name not in known:
         raise ValueError(f"unknown decision-level fusion {name!r}; expected one of {known}.{nearest(name, known)}")
     FUSIONS.get(name).Params.model_validate(dict(params))
+
+
+def combiner_tasks(name: str, params: Mapping[str, Any]) -> frozenset[Task]:
+    """Tasks that a decision-level fusion can be fitted for with these parameters."""
+    fusion: type[DecisionFusion] = FUSIONS.get(name)
+    return fusion.tasks_of(fusion.Params.model_validate(dict(params)))
 
 
 def make_combiner(name: str, params: Mapping[str, Any]) -> DecisionFusion:

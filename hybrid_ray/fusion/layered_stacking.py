@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.fusion.inner import check_combiner, make_combiner
-from hybrid_ray.fusion.meta_model import MetaModel, MetaSettings, View, check_learner, fit_pruned
+from hybrid_ray.fusion.inner import check_combiner, combiner_tasks, make_combiner
+from hybrid_ray.fusion.meta_model import MetaModel, MetaSettings, View, check_learner, fit_pruned, learner_tasks
 from hybrid_ray.fusion.meta_stacking import best_start
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
@@ -119,6 +119,13 @@ class LayeredStacking(DecisionFusion):
             combiner="layered_stacking",
             combiner_params={"learners": ["knn"], "folds": 2, "learner_params": {"knn": quick["knn"]}},
         )
+
+    @classmethod
+    def tasks_of(cls, params: PluginParams) -> frozenset[Task]:
+        """Tasks that every learner and the second layer do."""
+        own: Any = params
+        served = [learner_tasks(name) for name in own.learners or ()]
+        return cls.tasks.intersection(combiner_tasks(own.combiner, own.combiner_params), *served)
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

@@ -43,7 +43,7 @@ class LinearPoolParams(PluginParams):
     steps: int = Field(60, ge=1, le=10_000)
     """greedy only: most additions."""
     evaluations: int = Field(200, ge=1, le=100_000)
-    """tpe and cmaes only: weights that the sampler asks for."""
+    """tpe and cmaes only: most weights that the sampler asks for."""
     bags: int = Field(1, ge=1, le=1000)
     """Above 1: the weights are the mean of those of so many samples of the rows."""
     bagging: Literal["bootstrap", "folds"] = "bootstrap"
@@ -141,7 +141,7 @@ class LinearPool(WeightedFusion):
         if point["solver"] in AIMED:
             point["objective"] = trial.suggest_categorical("objective", ("loss", "metric"))
         if point["solver"] == "cmaes":
-            point["evaluations"] = trial.suggest_int("evaluations", 200, 2000, log=True)
+            point["evaluations"] = trial.suggest_int("evaluations", 100, 1000, log=True)
         if point["solver"] != "uniform":
             point["regularisation"] = trial.suggest_float("regularisation", 0.0, MAX_SHRINKAGE)
         return point
@@ -156,7 +156,7 @@ class LinearPool(WeightedFusion):
             {"solver": "convex", "regularisation": 0.1},
             {"solver": "uniform"},
             {"solver": "greedy", "objective": "metric", "regularisation": 0.0},
-            {"solver": "cmaes", "objective": "metric", "evaluations": 1000, "regularisation": 0.1},
+            {"solver": "cmaes", "objective": "metric", "evaluations": 400, "regularisation": 0.1},
         ]
 
 

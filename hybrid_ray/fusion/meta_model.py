@@ -61,6 +61,13 @@ def check_learner(name: str, params: Mapping[str, Any]) -> None:
     ESTIMATORS.get(name).Params.model_validate(dict(params))
 
 
+def learner_tasks(name: str) -> frozenset[Task]:
+    """Tasks that an estimator family does."""
+    load_plugins()
+    family: type[EstimatorFamily] = ESTIMATORS.get(name)
+    return family.tags.tasks
+
+
 class MetaModel:
     """One estimator, fitted on predictions of members.
 

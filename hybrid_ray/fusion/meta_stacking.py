@@ -11,7 +11,7 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import EstimatorFamily, Trial
 from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.fusion.meta_model import VIEWS, MetaModel, MetaSettings, View, check_learner, fit_pruned
+from hybrid_ray.fusion.meta_model import VIEWS, MetaModel, MetaSettings, View, check_learner, fit_pruned, learner_tasks
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
@@ -71,16 +71,21 @@ class MetaStacking(DecisionFusion):
 
     @classmethod
     def examples(cls) -> Iterator[PluginParams]:
-        """The linear default, trees on probabilities, and neighbours on the number itself."""
-        yield MetaStackingParams()
+        """Boosted trees on probabilities, and neighbours on the number itself."""
         yield MetaStackingParams(
             learner="lightgbm",
-            learner_params={"n_estimators": 30, "num_leaves": 4, "learning_rate": 0.2},
+            learner_params={"n_estimators": 20, "num_leaves": 4, "learning_rate": 0.2},
             view="probabilities",
         )
         yield MetaStackingParams(
             learner="knn", learner_params={"n_neighbors": 20, "metric": "euclidean"}, residual=False
         )
+
+    @classmethod
+    def tasks_of(cls, params: PluginParams) -> frozenset[Task]:
+        """Tasks that the learner does."""
+        own: Any = params
+        return cls.tasks & learner_tasks(own.learner) if own.learner else cls.tasks
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

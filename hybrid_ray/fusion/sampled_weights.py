@@ -15,6 +15,8 @@ Losses = Callable[[AnyArray], AnyArray]
 """Weights (b, m) to losses (b,); lower is better."""
 _WORST = 1e30
 """What a sampler is told where a loss is not defined."""
+_GAIN, _PATIENCE = 1e-6, 25
+"""CMA-ES stops after so many generations whose best is not better by so much of the loss."""
 _SPREAD = 0.3
 """Deviation of the roots of the weights that CMA-ES asks for first."""
 
@@ -30,7 +32,7 @@ def sampled_weights(losses: Losses, n_members: int, sampler: Sampler, evaluation
     n_members : int
     sampler : {"tpe", "cmaes"}
     evaluations : int
-        Weights to ask for, beside the first ones.
+        Most weights to ask for, beside the first ones.
     seed : int
         Seed of the sampler.
 
@@ -87,6 +89,7 @@ def _by_cmaes(
     centre = (starts[0] + starts[first.argmin()]) / 2
     # Weights are squares: at a bound of the simplex, where the best ones often lie, most draws would be drawn again.
     search = CMA(mean=np.sqrt(centre), sigma=_SPREAD, seed=seed)
+    best, waited = float(first.min()), 0
     for start in range(0, evaluations, search.population_size):
         asked = [search.ask() for _ in range(min(search.population_size, evaluations - start))]
         weights = _on_simplex(np.square(np.stack(asked)))
@@ -94,7 +97,10 @@ def _by_cmaes(
         yield weights, values
         if len(asked) == search.population_size:
             search.tell(list(zip(asked, values.tolist(), strict=True)))
-        if search.should_stop():
+        gained = values.min() < best - _GAIN * abs(best)
+        waited = 0 if gained else waited + 1
+        best = min(best, float(values.min()))
+        if waited >= _PATIENCE or search.should_stop():
             break
 
 

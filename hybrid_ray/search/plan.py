@@ -236,7 +236,7 @@ def _faults(search: SearchSpec, task: Task, blocks: Collection[str]) -> list[str
             for i, entry in enumerate(search.estimators)
         ]
         + [
-            (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks)
+            (f"search.ensemble.combiners[{i}].name", entry.name, FUSIONS.get(entry.name).tasks_of(entry.params))
             for i, entry in enumerate(search.ensemble.combiners)
         ]
         + [

@@ -14,12 +14,10 @@ from hybrid_ray.types import State
 
 load_plugins()
 LEARNERS = [
-    (name, task)
+    (name, "multiclass" if "multiclass" in family.tags.tasks else "regression")
     for name, family in ESTIMATORS.items()
     if family.__module__.startswith("hybrid_ray.estimators")
-    for task in ("multiclass", "regression")
-    if task in family.tags.tasks
-]
+] + [("lightgbm", "regression"), ("neural_head", "regression")]
 
 
 def log_loss(outputs, y):

@@ -89,6 +89,22 @@ def test_combiners_of_another_task_are_refused_with_their_places():
         SearchPlan.of(spec_of(search, "regression"), MODALITIES, "regression", 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("meta_stacking", {"learner": "logistic"}),
+        ("layered_stacking", {"learners": ["knn", "logistic"]}),
+        ("layered_stacking", {"combiner": "meta_stacking", "combiner_params": {"learner": "naive_bayes"}}),
+    ],
+)
+def test_learners_of_another_task_inside_a_combiner_are_refused_before_the_search(name, params):
+    combiners = [{"name": "stacking"}, {"name": name, "params": params}]
+    search = {"estimators": ["ridge"], "ensemble": {"combiners": combiners}}
+    with pytest.raises(SpecError, match=r"search\.ensemble\.combiners\[1\]\.name: must serve the task regression"):
+        SearchPlan.of(spec_of(search, "regression"), MODALITIES, "regression", 1)
+    SearchPlan.of(spec_of(search | {"estimators": ["knn"]}, "binary"), MODALITIES, "binary", 2)
+
+
 def test_what_is_not_resolved_is_refused():
     with pytest.raises(SpecError, match=r"search\.estimators: must be resolved.*extractors: must be resolved"):
         SearchPlan.of(spec_of({}), {}, "multiclass", 10)
