@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hybrid_ray.digests import digest_json
@@ -42,7 +43,7 @@ class Candidate:
             "params": dict(self.params),
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of all that it is."""
         return digest_json(self.to_json())

@@ -82,6 +82,11 @@ class Budget:
     aftermath: Aftermath | None = None
     began: float = 0.0
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is an end at all."""
+        return self.search_until is not None or self.run_until is not None
+
     def until(self, ranked: Sequence[TrialRecord]) -> float | None:
         """When the search must be over, ensembles included, by what is known of its candidates."""
         ends = [end for end in (self.search_until,) if end is not None]
