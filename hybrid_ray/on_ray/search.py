@@ -56,8 +56,6 @@ LANE_BYTES = 4 * 2**20
 
 Until = Callable[[], float | None]
 """Gives the end of a search as ``time.time()``, by what is known now."""
-FREE = Budget()
-"""All the time that the trials take."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ def search_candidates(
     root: StoreRoot,
     run_id: str,
     progress: Progress,
-    budget: Budget = FREE,
+    budget: Budget | None = None,
 ) -> CandidateSearch:
     """Search the space of candidates.
 
@@ -226,6 +224,7 @@ def search_candidates(
         No candidate could be fitted on all folds.
     """
     started = time.monotonic()
+    budget = budget or Budget()
     load_plugins()
     with progress.stage("search", None if plan.trials == MOST_TRIALS else plan.trials) as stage:
         setting, n_rows, n_scored = ray.get(facts.remote(plan, folded.ref))
@@ -243,13 +242,20 @@ def search_candidates(
             plan.ensemble_trials, resources.concurrent, plan.max_members, n_scored * plan.n_outputs, len(setting.folds)
         )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
+        began = time.time()
+
+        def on_done(n: int) -> None:
+            if not budget.start_s:
+                budget.start_s = time.time() - began - min(trial.seconds for trial in book.trials.values())
+            stage.advance(n, book.note())
+
         search = candidate_trials(
             plan,
             folded.dims,
             book,
             until=lambda: budget.candidates_until(book.ranked(), after_s) if budget.limited else None,
             lanes=resources.concurrent,
-            on_done=lambda n: stage.advance(n, book.note()),
+            on_done=on_done,
         )
         # More threads for fewer trials would change sums in their last digit, and with them what is proposed.
         threads = 1 if plan.deterministic else resources.threads
@@ -271,7 +277,7 @@ def search_ensembles(
     root: StoreRoot,
     run_id: str,
     progress: Progress,
-    budget: Budget = FREE,
+    budget: Budget | None = None,
     extractors: Mapping[str, Cost] | None = None,
 ) -> EnsembleSearch:
     """Search ensembles over the out-of-fold predictions of the candidates that have all folds.
@@ -307,7 +313,7 @@ def search_ensembles(
     started = time.monotonic()
     load_plugins()
     trials = candidates.ranked_trials()
-    until = budget.until(trials)
+    until = (budget or Budget()).until(trials)
     prices = _prices(plan, folded, trials, extractors or {}) if plan.wish.costs else None
     with progress.stage("ensemble", plan.ensemble_trials) as stage:
         _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
