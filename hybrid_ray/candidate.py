@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hybrid_ray.digests import digest_json
@@ -49,7 +50,7 @@ class Candidate:
             form["steps"] = [{"name": step["name"], "params": dict(step["params"])} for step in self.steps]
         return form
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of all that it is."""
         return digest_json(self.to_json())

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Optuna says nothing of single trials, nor that grouping of parameters is young."""
+    """Optuna says nothing of single trials, nor that grouping is young; Tune nothing of samplers that take time."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -17,6 +17,7 @@ def quiet_optuna() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", "Define-by-run function passed in the `space` argument took")
             yield
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -233,7 +233,7 @@ def _candidates(found: Found) -> list[CandidateRow]:
             blocks=list(trial.candidate.blocks),
             estimator=trial.candidate.estimator,
             params=_params(trial.candidate),
-            oof=trial.score,
+            oof=trial.score if trial.folds_done and not trial.failed else None,
             folds=trial.folds_done,
             pruned=trial.pruned,
             seconds=trial.seconds,
@@ -289,7 +289,9 @@ def _tradeoff(found: Found) -> TradeoffCard | None:
 
 
 def _search(job: Job, found: Found) -> SearchCard:
-    trials: Sequence[Any] = found.candidates.trials
+    trials = found.candidates.trials
+    n_cut = sum(trial.cut for trial in trials)
+    cut = f"; the time limit cut {n_cut} candidates" if n_cut else ""
     return SearchCard(
         trials=len(trials),
         fits=sum(trial.folds_done for trial in trials),
@@ -298,7 +300,7 @@ def _search(job: Job, found: Found) -> SearchCard:
         folds=job.spec.search.folds,
         seconds=found.candidates.seconds + found.ensemble.seconds,
         seed=job.spec.seed,
-        note=f"{found.ensemble.trials} ensembles tried",
+        note=f"{found.ensemble.trials} ensembles tried{cut}",
     )
 
 

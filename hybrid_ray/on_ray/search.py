@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -54,8 +54,8 @@ LANE_BYTES = 4 * 2**20
 """Bytes of a library that are worth another actor: below, starting it takes longer than the trials that it takes."""
 
 
-FREE = Budget()
-"""All the time that the trials take."""
+Until = Callable[[], float | None]
+"""Gives the end of a search as ``time.time()``, by what is known now."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,55 @@ class EnsembleWork:
         return work
 
 
+def candidate_trials(
+    plan: SearchPlan,
+    dims: Mapping[str, int],
+    book: CandidateBook,
+    *,
+    until: Until = lambda: None,
+    lanes: int = 1,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> BatchSearch:
+    """The trials of a candidate search, as Tune asks for them; see ``BatchSearch``."""
+    points, most = starts(plan.sampler, lambda trial: propose(trial, plan, dims), portfolio(plan, dims), plan.seed)
+    return BatchSearch(
+        make_optuna(CandidateSpace(plan, dims), points, plan.sampler, plan.seed),
+        book,
+        trials=min(plan.trials, most or plan.trials),
+        batch=plan.batch,
+        first=n_comparisons(plan),
+        deterministic=plan.deterministic,
+        until=until,
+        lanes=lanes,
+        on_done=on_done,
+    )
+
+
+def ensemble_trials(
+    plan: SearchPlan,
+    n_candidates: int,
+    book: EnsembleBook,
+    *,
+    until: Until = lambda: None,
+    lanes: int = 1,
+    on_done: Callable[[int], None] = lambda n: None,
+) -> BatchSearch:
+    """The trials of an ensemble search over ``n_candidates``, as Tune asks for them; see ``BatchSearch``."""
+    good = ensemble_portfolio(plan, n_candidates)
+    points, most = starts(plan.sampler, lambda trial: propose_ensemble(trial, plan, n_candidates), good, plan.seed)
+    return BatchSearch(
+        make_optuna(EnsembleSpace(plan, n_candidates), points, plan.sampler, plan.seed),
+        book,
+        trials=min(plan.ensemble_trials, most or plan.ensemble_trials),
+        batch=plan.batch,
+        first=plan.batch,
+        deterministic=plan.deterministic,
+        until=until,
+        lanes=lanes,
+        on_done=on_done,
+    )
+
+
 def search_candidates(
     cluster: Cluster,
     plan: SearchPlan,
@@ -143,7 +192,7 @@ def search_candidates(
     root: StoreRoot,
     run_id: str,
     progress: Progress,
-    budget: Budget = FREE,
+    budget: Budget | None = None,
 ) -> CandidateSearch:
     """Search the space of candidates.
 
@@ -175,6 +224,7 @@ def search_candidates(
         No candidate could be fitted on all folds.
     """
     started = time.monotonic()
+    budget = budget or Budget()
     load_plugins()
     with progress.stage("search", None if plan.trials == MOST_TRIALS else plan.trials) as stage:
         setting, n_rows, n_scored = ray.get(facts.remote(plan, folded.ref))
@@ -192,19 +242,20 @@ def search_candidates(
             plan.ensemble_trials, resources.concurrent, plan.max_members, n_scored * plan.n_outputs, len(setting.folds)
         )
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
-        points, most = starts(
-            plan.sampler, lambda trial: propose(trial, plan, folded.dims), portfolio(plan, folded.dims), plan.seed
-        )
-        search = BatchSearch(
-            make_optuna(CandidateSpace(plan, folded.dims), points, plan.sampler, plan.seed),
+        began = time.time()
+
+        def on_done(n: int) -> None:
+            if not budget.start_s:
+                budget.start_s = time.time() - began - min(trial.seconds for trial in book.trials.values())
+            stage.advance(n, book.note())
+
+        search = candidate_trials(
+            plan,
+            folded.dims,
             book,
-            trials=min(plan.trials, most or plan.trials),
-            batch=plan.batch,
-            first=n_comparisons(plan),
-            deterministic=plan.deterministic,
-            until=lambda: budget.candidates_until(book.ranked(), after_s),
+            until=lambda: budget.candidates_until(book.ranked(), after_s) if budget.limited else None,
             lanes=resources.concurrent,
-            on_done=lambda n: stage.advance(n, book.note()),
+            on_done=on_done,
         )
         # More threads for fewer trials would change sums in their last digit, and with them what is proposed.
         threads = 1 if plan.deterministic else resources.threads
@@ -226,7 +277,7 @@ def search_ensembles(
     root: StoreRoot,
     run_id: str,
     progress: Progress,
-    budget: Budget = FREE,
+    budget: Budget | None = None,
     extractors: Mapping[str, Cost] | None = None,
 ) -> EnsembleSearch:
     """Search ensembles over the out-of-fold predictions of the candidates that have all folds.
@@ -262,7 +313,7 @@ def search_ensembles(
     started = time.monotonic()
     load_plugins()
     trials = candidates.ranked_trials()
-    until = budget.until(trials)
+    until = (budget or Budget()).until(trials)
     prices = _prices(plan, folded, trials, extractors or {}) if plan.wish.costs else None
     with progress.stage("ensemble", plan.ensemble_trials) as stage:
         _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
@@ -273,19 +324,10 @@ def search_ensembles(
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
         book = EnsembleBook(plan.scorer.direction)
-        points, most = starts(
-            plan.sampler,
-            lambda trial: propose_ensemble(trial, plan, len(trials)),
-            ensemble_portfolio(plan, len(trials)),
-            plan.seed,
-        )
-        search = BatchSearch(
-            make_optuna(EnsembleSpace(plan, len(trials)), points, plan.sampler, plan.seed),
+        search = ensemble_trials(
+            plan,
+            len(trials),
             book,
-            trials=min(plan.ensemble_trials, most or plan.ensemble_trials),
-            batch=plan.batch,
-            first=plan.batch,
-            deterministic=plan.deterministic,
             until=lambda: until,
             lanes=resources.concurrent,
             on_done=lambda n: stage.advance(n, book.note()),

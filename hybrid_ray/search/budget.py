@@ -15,7 +15,7 @@ ENSEMBLE_TRIAL_S = 3e-6
 """Seconds of an ensemble's trial for one number (row x class) of one member: from stacking, the slowest."""
 PARTS_START_S = 3.0
 """Starting the tasks that fit the parts of the graph."""
-END_S = 8.0
+END_S = 10.0
 """Saving the graph with its golden rows, and writing the report."""
 
 
@@ -42,26 +42,31 @@ class Aftermath:
     members: int
     trained_s: float = 0.0
 
-    def seconds(self, ranked: Sequence[TrialRecord]) -> float:
+    def seconds(self, ranked: Sequence[TrialRecord], start_s: float = 0.0) -> float:
         """Seconds from the end of the search to the end of the run.
 
         Parameters
         ----------
         ranked : sequence of TrialRecord
             Trials with all folds so far, best first.
+        start_s : float, default 0
+            What a worker took to start, which says how busy the machine is.
         """
-        spent = PARTS_START_S + END_S + self.trained_s
+        spent = max(PARTS_START_S, start_s) + END_S + self.trained_s
         if not self.refit:
             return spent
+        # Members differ: the best of each family is as likely one as the best of all. The costliest are reckoned with.
+        first_of_family = {trial.candidate.estimator: trial for trial in reversed(ranked)}.values()
+        likely = _distinct([*ranked[: self.members], *first_of_family])
+        members = sorted(likely, key=_fold_s, reverse=True)[: self.members]
         first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
-        fitted = {t.candidate.key: t for t in (*ranked[: self.members], *first_of_blocks)}.values()
         # A fold trains on all rows but its own.
         more = self.folds / max(self.folds - 1, 1)
-        times = [more * trial.seconds / trial.folds_done for trial in fitted]
+        times = [more * _fold_s(trial) for trial in _distinct([*members, *first_of_blocks])]
         return spent + max([sum(times) / self.slots, *times])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Budget:
     """When a search must be over.
 
@@ -75,18 +80,26 @@ class Budget:
         What the run does after the search; None where it ends with it.
     began : float
         When the search began.
+    start_s : float
+        What a worker took to start; the search of candidates measures it.
     """
 
     search_until: float | None = None
     run_until: float | None = None
     aftermath: Aftermath | None = None
     began: float = 0.0
+    start_s: float = 0.0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is an end at all."""
+        return self.search_until is not None or self.run_until is not None
 
     def until(self, ranked: Sequence[TrialRecord]) -> float | None:
         """When the search must be over, ensembles included, by what is known of its candidates."""
         ends = [end for end in (self.search_until,) if end is not None]
         if self.run_until is not None:
-            ends.append(self.run_until - (self.aftermath.seconds(ranked) if self.aftermath else 0.0))
+            ends.append(self.run_until - (self.aftermath.seconds(ranked, self.start_s) if self.aftermath else 0.0))
         return min(ends, default=None)
 
     def candidates_until(self, ranked: Sequence[TrialRecord], ensembles_s: float) -> float | None:
@@ -95,6 +108,14 @@ class Budget:
         if until is None:
             return None
         return until - min(ensembles_s, ENSEMBLE_SHARE * max(until - self.began, 0.0))
+
+
+def _fold_s(trial: TrialRecord) -> float:
+    return trial.seconds / trial.folds_done
+
+
+def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return list({trial.candidate.key: trial for trial in trials}.values())
 
 
 def ensembles_s(trials: int, lanes: int, members: int, numbers: int, folds: int) -> float:

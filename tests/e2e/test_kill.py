@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,8 +44,8 @@ def asked(tmp_path):
     return tmp_path
 
 
-def start(folder) -> subprocess.Popen:
-    command = [sys.executable, "-m", "hybrid_ray.cli", "run", "spec.yaml", "--store", "store", "--json", "--quiet"]
+def start(folder, store="store") -> subprocess.Popen:
+    command = [sys.executable, "-m", "hybrid_ray.cli", "run", "spec.yaml", "--store", store, "--json", "--quiet"]
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -79,10 +80,30 @@ def test_killed_in_extraction_then_in_search(asked):
     kept = fits()
     assert shards() == N_ROWS // SHARD
 
-    last = start(asked)
-    out, err = last.communicate(timeout=500)
-    assert last.returncode == 0, err[-2000:]
-    answer = json.loads(out.splitlines()[-1])
+    answer = finished(start(asked))
     assert answer["extraction"]["computed"] == 0
     assert answer["search"]["resumed"] >= kept
     assert answer["search"]["fits"] >= answer["search"]["resumed"]
+
+    # Features are made once: only the search is done again, in a store that knows nothing of it.
+    shutil.copytree(asked / "store" / "features", asked / "whole" / "features")
+    whole = finished(start(asked, "whole"))
+    assert whole["search"]["resumed"] == 0
+    assert trials(store, answer) == trials(StoreRoot(str(asked / "whole")), whole)
+    assert [answer[part] for part in SAME] == [whole[part] for part in SAME]
+
+
+SAME = ("test", "ci95", "members", "levels", "modalities")
+"""Parts of an answer that a kill must not change."""
+
+
+def finished(process: subprocess.Popen) -> dict:
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err[-2000:]
+    return json.loads(out.splitlines()[-1])
+
+
+def trials(store: StoreRoot, answer: dict) -> list[dict]:
+    """Every trial of a run but for the time that it took."""
+    record = json.loads(store.read(f"runs/{answer['run_id']}/trials.json"))
+    return [{k: v for k, v in t.items() if k != "seconds"} for t in (*record["trials"], *record["ensembles"])]

@@ -20,6 +20,14 @@ def test_a_refit_costs_what_the_folds_did_for_those_that_are_fitted_once_more():
     # Two members and the best of the one other set of blocks; a fold's fit sees 4 of 5 rows.
     assert after.seconds(ranked) == pytest.approx(FIXED + (4 + 8 + 12) / 5 * 5 / 4 / 2)
     assert after.seconds([trial(0, 40.0)]) == pytest.approx(FIXED + 40 / 5 * 5 / 4)
+    busy = PARTS_START_S + 20.0
+    assert after.seconds([], start_s=busy) == pytest.approx(END_S + busy)
+
+
+def test_a_costly_family_may_be_a_member_though_its_score_is_not_among_the_best():
+    forest = TrialRecord(9, Candidate(("a", "b"), "concat", "random_forest"), 0.9, 5, seconds=50.0)
+    ranked = [*(trial(number, 1.0) for number in range(8)), forest]
+    assert Aftermath(1, 5, True, 2).seconds(ranked) == pytest.approx(FIXED + (50 + 1) / 4)
 
 
 def test_bagged_chains_are_not_fitted_again():
