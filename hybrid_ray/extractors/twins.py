@@ -15,7 +15,7 @@ TWINS: Mapping[str, str] = {"torchvision": "tuned_torchvision", "transformers": 
 """Registered name of a frozen extractor to that of its twin."""
 MIN_ROWS = 1000
 """Rows below which a tuned network learns its rows by heart rather than what they tell."""
-SECONDS_A_ROW: Mapping[str, float] = {"torchvision": 0.15, "transformers": 0.15}
+SECONDS_A_ROW: Mapping[str, float] = {"torchvision": 0.15, "transformers": 0.1}
 """What tuning with default parameters takes for each training row and fold on one core, about: MobileNetV2 at its 224
 pixels, MiniLM on sentences of 28 tokens. Larger networks and longer texts take more."""
 SHARE = 0.4

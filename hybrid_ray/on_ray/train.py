@@ -184,7 +184,7 @@ def _fit(
     key: str,
     root: StoreRoot | None,
     device: str,
-    learned: dict[str, AnyArray] | None,
+    learned: dict[str, AnyArray] | None = None,
 ) -> tuple[State, Block, bool]:
     """Fit one copy on ``rows`` of the training rows, or take what was learned, and extract all of them."""
     cache = TrainedCache(root) if root is not None else None

@@ -10,6 +10,8 @@ from hybrid_ray.types import Block, Prepared, State
 class Recorder:
     """Stands for a trained extractor: it writes down what is done with it."""
 
+    spreads = False
+
     def __init__(self, own=None):
         self.calls = []
         self.own = own
@@ -23,7 +25,7 @@ class Recorder:
     def fit(self, prepared, y, context):
         self.calls.append(("fit", len(y)))
 
-    def get_state(self):
+    def learned(self):
         return State(meta={"calls": self.calls})
 
     def cross_fitted(self, prepared, y, context):
