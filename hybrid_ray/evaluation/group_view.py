@@ -118,6 +118,6 @@ def _gap_line(row: GapRow, card: GroupCard, axis: Axis | None = None) -> GapLine
         strip=axis.strip(row.gap) if axis else None,
         p=p_value(row.p_value),
         apart=row.p_value is not None and row.p_value < SIGNIFICANT,
-        between=f"{row.highest} above {row.lowest}",
+        between=f"highest: {row.highest}; lowest: {row.lowest}",
         scores=[_told(group.scores.get(row.measure))[0] for group in card.rows],
     )
