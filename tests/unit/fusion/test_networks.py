@@ -118,7 +118,7 @@ def test_a_missing_block_is_the_learned_vector_and_costs_little_where_another_te
     gone["b"] = Block(np.full_like(gone["b"].values, 7e8), np.zeros(300, bool))
     losses = []
     for rate in (0.0, 0.4):
-        fused = again(fusion, keep=False, max_epochs=15, block_dropout=rate, **WHOLE[fusion.name])
+        fused = again(fusion, keep=False, block_dropout=rate, **WHOLE[fusion.name])
         X = fused.fit_combine(part_of(inputs, rows["train"]), y[:600], "multiclass")
         model = LogisticRegression().fit(X, y[:600])
         losses.append(log_loss(y[600:], model.predict_proba(fused.combine(gone))))
