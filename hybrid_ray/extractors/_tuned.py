@@ -94,8 +94,8 @@ class Tuning:
         from hybrid_ray.extractors._tuned_loop import Team, train
         from hybrid_ray.seeding import reproducible
 
+        self.extractor.setup(device)  # it may draw, and may have been done already: before the seed
         with reproducible(self.seed, self.threads):
-            self.extractor.setup(device)
             return train(self, team or Team(), checkpoints)
 
     def blank(self) -> Tuning:
