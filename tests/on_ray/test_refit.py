@@ -6,12 +6,10 @@ import ray
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.graph import Chain, fit_chain
-from hybrid_ray.on_ray import refit
-from hybrid_ray.on_ray.compose import Fitting, Material
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet
+from hybrid_ray.on_ray.refit import fit_on_stream
 from hybrid_ray.on_ray.resources import RefitResources
 from hybrid_ray.on_ray.stream import TrainingRows
-from hybrid_ray.search.refit import Refit
 from hybrid_ray.store.chain import read_chain, write_chain
 from hybrid_ray.store.features import FeatureCache
 from hybrid_ray.store.root import StoreRoot
@@ -65,13 +63,13 @@ def log_loss(chain: Chain, blocks: dict[str, Block], y: np.ndarray, rows: np.nda
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
-def test_two_workers_fit_what_one_process_fits(made, family, all_free, monkeypatch):
+def test_two_workers_fit_what_one_process_fits(made, family, all_free):
     root, blocks, y, training, rows = made
     known, held = np.flatnonzero(training), np.flatnonzero(~training)
     candidate, small = on(known[::12], family, blocks, y)
-    end = f"runs/r/chains/{candidate.key}"
+    end = f"runs/r/chains/{family}"
     write_chain(root, f"{end}-sample", small)
-    course = refit.fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(2, 1.0, 1, 0))
+    course = fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(2, 1.0, 1, 0))
     assert len(course.batches) >= 2
     assert course.counts == tuple(np.bincount(y[known]))
     grown = read_chain(root, end)
@@ -81,19 +79,3 @@ def test_two_workers_fit_what_one_process_fits(made, family, all_free, monkeypat
     assert ours < sample - 0.01  # all rows know more than a twelfth of them
     assert abs(ours - theirs) < 0.04
     assert all_free()
-
-    # A run that goes on finds the chain and fits nothing.
-    monkeypatch.delattr(refit, "fit_on_stream")
-    test = {name: ray.put(block.take(held)) for name, block in blocks.items()}
-    found = refit.refit_on_all(
-        {"k": candidate},
-        {"k": Refit(candidate.label, "stream", 0)},
-        rows,
-        Material(None, {}, test),
-        Fitting(0, 1, "none", 1.0),
-        RefitResources(2, 1.0, 1, 0),
-        "runs/r/chains",
-        None,
-    )
-    outputs = ray.get(found["k"][1])
-    np.testing.assert_array_equal(outputs, grown.predict({name: b.take(held) for name, b in blocks.items()}))
