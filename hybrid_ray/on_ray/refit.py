@@ -32,7 +32,7 @@ from hybrid_ray.on_ray.stream import Course, ShardStream, TrainingRows, plan_cou
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Stage
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.search.refit import Refit, plan_refit_of
+from hybrid_ray.search.refit import Refit, passes_by, plan_refit_of
 from hybrid_ray.store.chain import CHAIN_FILE, read_chain, write_chain
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import AnyArray
@@ -62,7 +62,12 @@ def plan_refits(candidates: Mapping[str, Candidate], rows: TrainingRows, n_rows:
     load_plugins()
     return {
         name: plan_refit_of(
-            candidate.label, ESTIMATORS.get(candidate.estimator).tags, n_rows, rows.width(candidate.blocks), memory
+            candidate.label,
+            ESTIMATORS.get(candidate.estimator).tags,
+            n_rows,
+            rows.width(candidate.blocks),
+            memory,
+            passes=passes_by(candidate),
         )
         for name, candidate in candidates.items()
     }

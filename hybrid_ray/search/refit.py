@@ -9,7 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from hybrid_ray.candidate import Candidate
 from hybrid_ray.estimators.base import EstimatorTags
+from hybrid_ray.fusion.base import FeatureFusion
+from hybrid_ray.registry import FUSIONS
 from hybrid_ray.types import AnyArray
 
 Way = Literal["stream", "memory", "sample"]
@@ -34,7 +37,18 @@ class Refit:
     n_bytes: int
 
 
-def plan_refit_of(label: str, tags: EstimatorTags, n_rows: int, n_features: int, memory: int) -> Refit:
+def passes_by(candidate: Candidate) -> bool:
+    """Whether a candidate's training rows may pass batch by batch on their way to its learner.
+
+    Preparations look at all training rows together, and a cross-fitted fusion gives each of them its own copy's answer.
+    """
+    fusion: type[FeatureFusion] = FUSIONS.get(candidate.fusion)
+    return not candidate.steps and fusion.fit_combine is FeatureFusion.fit_combine
+
+
+def plan_refit_of(
+    label: str, tags: EstimatorTags, n_rows: int, n_features: int, memory: int, *, passes: bool = True
+) -> Refit:
     """Choose the most rows that a family can be fitted on.
 
     Parameters
@@ -47,11 +61,13 @@ def plan_refit_of(label: str, tags: EstimatorTags, n_rows: int, n_features: int,
         Of the candidate's blocks together.
     memory : int
         Bytes that one task may take.
+    passes : bool, default True
+        Of ``passes_by``.
     """
     # The blocks, and the matrix that the fusion makes of them: four bytes a value each.
     n_bytes = 2 * 4 * n_rows * n_features + tags.fit_bytes(n_rows, n_features)
     slow = tags.max_rows is not None and n_rows > tags.max_rows
-    way: Way = "stream" if tags.streams else "sample" if slow or n_bytes > memory else "memory"
+    way: Way = "stream" if tags.streams and passes else "sample" if slow or n_bytes > memory else "memory"
     return Refit(label, way, n_bytes)
 
 
@@ -71,8 +87,8 @@ def refit_note(refits: Sequence[Refit], n_rows: int, n_sample: int, workers: int
         parts.append(f"on all {n_rows} training rows in the memory of one task: {', '.join(by_way['memory'])}")
     if by_way["sample"]:
         parts.append(
-            f"on the {n_sample} rows of the sample, since their family cannot be fitted on a stream and all rows are "
-            f"too many for it: {', '.join(by_way['sample'])}"
+            f"on the {n_sample} rows of the sample, since they cannot be fitted on a stream and all rows are too many "
+            f"for one task: {', '.join(by_way['sample'])}"
         )
     return (
         f"Fitted {'; '.join(parts)}. Feature-level fusion, rounds of boosting and ensemble weights are those that the "

@@ -269,7 +269,7 @@ def test_the_blocks_of_the_guide_run(project_root):
 
     from hybrid_ray.spec import load_spec
 
-    text = (project_root / "docs" / "tuned_extractors.md").read_text()
+    text = (project_root / "docs" / "tuned-extractors.md").read_text()
     blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
     assert set(blocks) == {"yaml", "python"}
     exec(blocks["python"], {})

@@ -1,4 +1,4 @@
-"""What docs/decision.md shows is true: its blocks run, and its spec is one."""
+"""What docs/decision-fusion.md shows is true: its blocks run, and its spec is one."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.spec.model import SearchSpec
 
-PAGE = (Path(__file__).parents[3] / "docs" / "decision.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "decision-fusion.md").read_text()
 
 
 def blocks(language):

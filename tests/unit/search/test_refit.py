@@ -1,11 +1,15 @@
 """On which rows candidates are fitted once the search saw a sample only."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_ray.candidate import Candidate
 from hybrid_ray.estimators.base import EstimatorTags
-from hybrid_ray.search.refit import Refit, plan_refit_of, refit_note, shard_batches
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.refit import Refit, passes_by, plan_refit_of, refit_note, shard_batches
 from hybrid_ray.types import BOTH
 
 
@@ -44,3 +48,14 @@ def test_the_note_says_what_each_was_fitted_on():
     assert "on the 50 rows of the sample" in note
     assert "svm(a)#3 (90 bytes a row in memory)" in note
     assert "rows of the sample" not in refit_note(refits[:1], 1000, 50, 1)
+
+
+def test_rows_pass_by_unless_a_step_or_the_fusion_needs_them_together():
+    load_plugins()
+    plain = Candidate(("a", "b"), "concat", "xgboost")
+    assert passes_by(plain)
+    assert not passes_by(replace(plain, fusion="gated"))
+    assert not passes_by(replace(plain, steps=({"name": "smote", "params": {}},)))
+    streams = EstimatorTags(BOTH, streams="xgboost")
+    assert plan_refit_of("a", streams, 1000, 10, 10**9, passes=False).way == "memory"
+    assert plan_refit_of("a", streams, 1000, 10, 0, passes=False).way == "sample"
