@@ -49,7 +49,7 @@ class ToyStack(Named, FeatureFusion):
     class Params(PluginParams):
         pass
 
-    def fit(self, inputs, y, seed=0):
+    def fit(self, inputs, y, task, seed=0):
         self.names = tuple(sorted(inputs))
         return self
 
@@ -74,7 +74,7 @@ class ToyMiddle(Named, DecisionFusion):
     class Params(PluginParams):
         pass
 
-    def fit(self, inputs, y, task, seed=0):
+    def fit(self, inputs, y, task, seed=0, metric=None):
         self.names = tuple(sorted(inputs))
         return self
 
