@@ -9,8 +9,9 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.source import read_piece
+from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
 from hybrid_ray.on_ray.saving import LATENCY_ROWS, count_chains, promote, save_graph
-from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, used_extractors
+from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.store.golden import PRECISION_ROWS
 from hybrid_ray.store.models import ModelStore, ModelVersion

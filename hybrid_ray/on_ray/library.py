@@ -9,7 +9,8 @@ import ray
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.costs import Prices
 from hybrid_ray.search.data import FoldedData
-from hybrid_ray.search.ensemble import Ensembler, EnsembleSearch, EnsembleTrial, finish_ensemble
+from hybrid_ray.search.ensemble import EnsembleSearch, finish_ensemble
+from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
 from hybrid_ray.search.fits import Setting
 from hybrid_ray.search.oof import OofLibrary, build_library
 from hybrid_ray.search.plan import SearchPlan

@@ -38,7 +38,8 @@ from hybrid_ray.evaluation.sensitivity import sensitivity
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
-from hybrid_ray.on_ray.stages import MEMBER, Features, Found, Job, Parts, Trained
+from hybrid_ray.on_ray.parts import MEMBER, Parts
+from hybrid_ray.on_ray.stages import Features, Found, Job, Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.search.outcomes import combiner_rows

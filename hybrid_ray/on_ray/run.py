@@ -20,6 +20,7 @@ from hybrid_ray.errors import BadRowsError, DataError, HybridRayError, RunFailed
 from hybrid_ray.infer import Resolved, resolve_spec
 from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.parts import parts_stage
 from hybrid_ray.on_ray.record import extraction_rows, write_report
 from hybrid_ray.on_ray.scaling import gpu_node, wanted_gpus
 from hybrid_ray.on_ray.stages import (
@@ -29,7 +30,6 @@ from hybrid_ray.on_ray.stages import (
     check_resources,
     extract_stage,
     fold_stage,
-    parts_stage,
     search_order,
     search_stage,
     train_stage,

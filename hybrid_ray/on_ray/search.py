@@ -23,20 +23,14 @@ from hybrid_ray.search.budget import Budget, ensembles_s
 from hybrid_ray.search.clock import TimeUpError, call_until
 from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.data import FoldedData
-from hybrid_ray.search.ensemble import (
-    TIME_UP,
-    EnsembleBook,
-    Ensembler,
-    EnsembleSearch,
-    Recipe,
-    ensemble_portfolio,
-    propose_ensemble,
-)
+from hybrid_ray.search.ensemble import TIME_UP, EnsembleBook, EnsembleSearch
+from hybrid_ray.search.ensembler import Ensembler
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES
 from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
+from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger

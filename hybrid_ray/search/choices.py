@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.search.ensemble import EnsembleTrial, Recipe
+from hybrid_ray.search.ensembler import EnsembleTrial
+from hybrid_ray.search.recipes import Recipe
 from hybrid_ray.search.trials import TrialRecord
 from hybrid_ray.types import AnyArray
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from hybrid_ray.evaluation.metrics import Metric
 from hybrid_ray.evaluation.schema import CombinerRow
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.search.ensemble import EnsembleTrial, Recipe
+from hybrid_ray.search.ensembler import EnsembleTrial
 from hybrid_ray.search.halving import gain
+from hybrid_ray.search.recipes import Recipe
 
 ALONE = "best candidate alone"
 _TELLING = ("solver", "votes", "combiner", "learner", "learners")

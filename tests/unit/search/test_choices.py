@@ -7,7 +7,8 @@ import pytest
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.choices import candidate_choices, candidate_scores, ensemble_scores
-from hybrid_ray.search.ensemble import EnsembleTrial, Recipe
+from hybrid_ray.search.ensembler import EnsembleTrial
+from hybrid_ray.search.recipes import Recipe
 from hybrid_ray.search.trials import TrialRecord
 
 SVM = Candidate(("cnn",), "concat", "svm", {"scale": {"cnn": True}}, {"C": 2.0})

@@ -9,18 +9,12 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.search.costs import Cost, Prices
-from hybrid_ray.search.ensemble import (
-    EnsembleBook,
-    Ensembler,
-    EnsembleTrial,
-    Recipe,
-    ensemble_portfolio,
-    finish_ensemble,
-    propose_ensemble,
-)
+from hybrid_ray.search.ensemble import EnsembleBook, finish_ensemble
+from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.oof import OofLibrary, build_library, member_names
 from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble
 from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.search.trials import CandidateBook
 

@@ -2,8 +2,9 @@ import pytest
 
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.search.ensemble import EnsembleTrial, Recipe
+from hybrid_ray.search.ensembler import EnsembleTrial
 from hybrid_ray.search.outcomes import ALONE, combiner_rows, solver_of
+from hybrid_ray.search.recipes import Recipe
 
 load_plugins()
 

@@ -6,9 +6,10 @@ from optuna.trial import TrialState
 
 from hybrid_ray.cli import main
 from hybrid_ray.errors import BadInputError, StoreError
-from hybrid_ray.search.ensemble import EnsembleBook, EnsembleSearch, propose_ensemble
+from hybrid_ray.search.ensemble import EnsembleBook, EnsembleSearch
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.proposals import Proposal
+from hybrid_ray.search.recipes import propose_ensemble
 from hybrid_ray.search.space import portfolio, propose
 from hybrid_ray.search.study import export_study, write_trials
 from hybrid_ray.search.trials import CandidateBook

@@ -13,11 +13,13 @@ from hybrid_ray.on_ray.search import candidate_trials, ensemble_trials
 from hybrid_ray.on_ray.tuning import GAIN
 from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.search import fits
-from hybrid_ray.search.ensemble import EnsembleBook, Ensembler, Recipe
+from hybrid_ray.search.ensemble import EnsembleBook
+from hybrid_ray.search.ensembler import Ensembler
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.halving import gain
 from hybrid_ray.search.oof import build_library
 from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.recipes import Recipe
 from hybrid_ray.search.trials import CandidateBook
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot

@@ -1,0 +1,143 @@
+"""The last stages before a graph is composed: its parts are fitted, and predict the test rows, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members, reserves_of
+from hybrid_ray.on_ray.matrices import Folded, FoldOrder, load_rows
+from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
+from hybrid_ray.on_ray.resources import plan_refit, shared_bytes
+from hybrid_ray.on_ray.stages import Features, Found, Job, Trained
+from hybrid_ray.on_ray.stream import TrainingRows, write_features
+from hybrid_ray.on_ray.train import Entry, FoldFit, extract_rows
+from hybrid_ray.search.levels import level_candidates
+from hybrid_ray.search.refit import refit_note
+from hybrid_ray.store.runs import RunStore, run_prefix
+from hybrid_ray.types import AnyArray
+
+MEMBER = "member:"
+"""Prefix of the names of the ensemble's members among what is composed."""
+NO_RESERVES = "No reserves are fitted beside a model that is fitted on more rows than the search saw."
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Fitted parts of the graph, and what each predicts for the test rows.
+
+    Attributes
+    ----------
+    levels : dict of str to Candidate
+        The candidate of each level of the report.
+    outputs : dict of str to ndarray (n_test, n_outputs)
+        Test outputs, by level name and by ``member:<name>``.
+    members : dict of str to ObjectRef of Member
+        By member name.
+    copies : dict of str to (Entry, ObjectRef of State)
+        Fitted copies of trained extractors, by extractor key.
+    note : str
+        What each member was fitted on, where the search saw a sample; else empty.
+    """
+
+    levels: dict[str, Candidate]
+    outputs: dict[str, AnyArray]
+    members: dict[str, Any]
+    copies: dict[str, tuple[Entry, Any]]
+    note: str = ""
+
+
+def parts_stage(
+    job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, found: Found
+) -> Parts:
+    """Fit what the graph and the report need on the training rows, and predict the test rows with it, once."""
+    bag = job.spec.graph.members == "bag"
+    test_rows = job.rows.test_rows
+    copies: dict[str, dict[str, FoldFit]] = {}
+    for name, fits in trained.folds.items():
+        if bag:
+            copies[name] = {f"{name}@{fold}": fit for fold, fit in fits.items()}
+        else:
+            everything = [slice(0, len(trained.trainers[name].order))]
+            copies[name] = {name: trained.trainers[name].fit(len(fits) + 1, everything)}
+    test: dict[str, Any] = {
+        name: load_rows.remote(job.root, feature_set, test_rows) for name, feature_set in features.frozen.items()
+    }
+    shared = shared_bytes(job.cluster.view())
+    for name, keyed in copies.items():
+        test |= extract_rows(features.raw[name], keyed, test_rows, shared)
+    levels = level_candidates(found.candidates.ranked(), job.modality_of())
+    wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
+    material = Material(folded.ref, copies, test)
+    fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
+    by_key = {candidate.key: candidate for candidate in wanted.values()}
+    used = found.ensemble.members.values() if job.spec.graph.reserves else ()
+    reserves = {candidate.key: reserves_of(candidate, job.modality_of()) for candidate in used}
+    note = ""
+    if len(order.rows) < job.rows.n_training:
+        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting, reserves)
+    elif bag:
+        fitted = bag_members(by_key, found.candidates.chains, job.root, material, fitting, reserves)
+    else:
+        fitted = refit_members(by_key, material, fitting, reserves)
+    refs = {name: fitted[candidate.key] for name, candidate in wanted.items()}
+    outputs: dict[str, AnyArray] = {}
+    with job.progress.stage("graph", len(wanted)) as stage:
+        for name, (_, answered) in refs.items():
+            outputs[name] = ray.get(answered)
+            stage.advance(1, wanted[name].label)
+    entries = {key: (features.raw[n].entry, fit.state) for n, keyed in copies.items() for key, fit in keyed.items()}
+    members = {name: refs[MEMBER + name][0] for name in found.ensemble.members}
+    return Parts(levels, outputs, members, entries, note)
+
+
+def _from_sample(
+    job: Job,
+    features: Features,
+    material: Material,
+    order: FoldOrder,
+    folded: Folded,
+    found: Found,
+    candidates: Mapping[str, Candidate],
+    fitting: Fitting,
+    reserves: Mapping[str, Sequence[Candidate]],
+) -> tuple[dict[str, tuple[Any, Any]], str]:
+    """Fit candidates, by their keys, where the search saw a sample; also what the report says of it."""
+    if job.spec.graph.members == "bag":
+        fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting, reserves)
+        return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
+    n_rows, used = job.rows.n_training, used_extractors(candidates)
+    sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
+    with job.progress.stage("refit") as stage:
+        sizes = [piece.n_rows for piece in job.source.pieces]
+        for name, copies in material.copies.items():
+            if name in used:
+                stage.note(name)
+                fit, raw = copies[name], features.raw[name]
+                RunStore(job.root).use(job.run_id, features=[fit.digest])
+                sets[name] = write_features(raw, fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus)
+        # What still reads the test rows holds CPUs that the plan is to count.
+        ray.wait(list(material.test.values()), num_returns=len(material.test), fetch_local=False)
+        resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
+        rows = TrainingRows.of(
+            job.root,
+            sets,
+            ray.put(job.rows.target.y),
+            ray.put(job.rows.split.fold >= 0),
+            job.rows.target.task,
+            job.rows.n_outputs,
+        )
+        refits = plan_refits(candidates, rows, n_rows, resources.memory)
+        prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)
+        fitted = refit_on_all(candidates, refits, rows, material, fitting, resources, prefix, stage)
+    note = refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
+    return fitted, f"{note} {NO_RESERVES}" if reserves else note
+
+
+def used_extractors(members: Mapping[str, Candidate]) -> set[str]:
+    """Ids of the extractors that some member reads."""
+    return {block for candidate in members.values() for block in candidate.blocks}
