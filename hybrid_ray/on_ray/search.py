@@ -149,6 +149,7 @@ def candidate_trials(
         first=n_comparisons(plan),
         deterministic=plan.deterministic,
         until=until,
+        sure=1,
         lanes=lanes,
         on_done=on_done,
     )
@@ -174,6 +175,7 @@ def ensemble_trials(
         first=plan.batch,
         deterministic=plan.deterministic,
         until=until,
+        sure=plan.batch,  # they take little, and an ensemble is what the candidates were fitted for
         lanes=lanes,
         on_done=on_done,
     )
@@ -247,7 +249,7 @@ def search_candidates(
             plan,
             folded.dims,
             book,
-            until=lambda: budget.candidates_until(book.ranked(), after_s) if budget.limited else None,
+            until=lambda: budget.candidates_until(book.ranked(), after_s + budget.start_s) if budget.limited else None,
             lanes=resources.concurrent,
             on_done=on_done,
         )

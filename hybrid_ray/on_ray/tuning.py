@@ -96,7 +96,9 @@ class BatchSearch(Searcher):
     deterministic : bool
     until : callable
         Gives the end of the search as ``time.time()``, by what is known now, or None. What would not end by then is
-        not handed out, and a worker is told of it; the first trial of all is done whole in any case.
+        not handed out, and a worker is told of it.
+    sure : int
+        The first trials, which are done whole in any case.
     lanes : int
         Trials at the same time.
     on_done : callable
@@ -113,6 +115,7 @@ class BatchSearch(Searcher):
         first: int,
         deterministic: bool,
         until: Callable[[], float | None],
+        sure: int,
         lanes: int,
         on_done: Callable[[int], None],
     ) -> None:
@@ -124,6 +127,7 @@ class BatchSearch(Searcher):
         self._first = max(first, self._batch) if deterministic else 1
         self._deterministic = deterministic
         self._until = until
+        self._sure = sure
         self._lanes = lanes
         self._on_done = on_done
         self._proposed = 0
@@ -200,7 +204,7 @@ class BatchSearch(Searcher):
     def _cut(self, until: float | None) -> bool:
         """Whether there is no time for the next trial, which is then noted and not handed out."""
         number = self._waiting[0]
-        if until is None or number == 0 or time.time() + self._book.step(number) < until:
+        if until is None or number < self._sure or time.time() + self._book.step(number) < until:
             return False
         self._waiting.pop(0)
         self._n_cut += 1
@@ -220,7 +224,7 @@ class BatchSearch(Searcher):
         return numbers
 
     def _item(self, number: int, until: float | None) -> dict[str, Any]:
-        limited = until is not None and number > 0
+        limited = until is not None and number >= self._sure
         return self._items[number] | ({"until": until, "fold_s": self._book.step(number)} if limited else {})
 
     def _propose(self, number: int) -> None:

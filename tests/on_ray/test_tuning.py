@@ -107,6 +107,7 @@ def make_search(
         first=first,
         deterministic=deterministic,
         until=until,
+        sure=1,
         lanes=lanes,
         on_done=done,
     )
