@@ -3,8 +3,8 @@
 CMA-ES and Gaussian processes want the same parameters in every trial. A space of candidates is conditional: a trial has
 the parameters of one family of learners, one fusion, some blocks. What such a sampler can learn from are the groups of
 parameters that are always there together; :class:`GroupSampler` gives each group a study of its own. TPE gets the same:
-Optuna's own TPE for groups draws for all of them in every trial, those that the trial does not have included, which with
-a dozen families takes five times as long as drawing for those that it has.
+Optuna's own TPE for groups draws for all of them in every trial, those that the trial does not have included; with a
+dozen families that takes five times as long.
 """
 
 from __future__ import annotations
