@@ -27,7 +27,7 @@ from hybrid_ray.search.ensemble import TIME_UP, EnsembleBook, EnsembleSearch
 from hybrid_ray.search.ensembler import Ensembler
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.grid import starts
-from hybrid_ray.search.oof import MAX_CANDIDATES
+from hybrid_ray.search.oof import MAX_CANDIDATES, admitted
 from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble
@@ -315,7 +315,7 @@ def search_ensembles(
         _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
         n_bytes = n_scored * plan.n_outputs * 8
         limit = max(1, min(MAX_CANDIDATES, int(cluster.view().smallest_store * LIBRARY_SHARE) // max(n_bytes, 1)))
-        trials = trials[:limit]
+        trials = admitted(trials, limit)
         library = make_library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)

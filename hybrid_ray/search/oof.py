@@ -17,7 +17,7 @@ from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.types import AnyArray, Task
 
 MAX_CANDIDATES = 64
-"""Candidates that a library holds at most, the best ones: memory is their number times the rows times the classes."""
+"""Candidates that a library holds at most: memory is their number times the rows times the classes."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,27 @@ def member_names(candidates: Sequence[Candidate]) -> list[str]:
     ]
 
 
+def admitted(trials: Sequence[TrialRecord], limit: int) -> list[TrialRecord]:
+    """The trials whose candidates a library holds, best first: the best of each kind before the second best of any.
+
+    A kind is a family of learners on a set of blocks. A long search ends among candidates that hardly differ: taken by
+    score alone, they would leave no room for those that an ensemble gains by.
+
+    Parameters
+    ----------
+    trials : sequence of TrialRecord
+        Best first.
+    limit : int
+    """
+    turns: dict[tuple[str, tuple[str, ...]], int] = {}
+    places: list[tuple[int, int]] = []
+    for place, trial in enumerate(trials):
+        kind = (trial.candidate.estimator, trial.candidate.blocks)
+        turns[kind] = turns.get(kind, 0) + 1
+        places.append((turns[kind], place))
+    return [trials[place] for place in sorted(place for _, place in sorted(places)[:limit])]
+
+
 def build_library(
     trials: Sequence[TrialRecord], folded: FoldedData, metric: Metric, ledger: Ledger, limit: int = MAX_CANDIDATES
 ) -> OofLibrary:
@@ -119,13 +140,13 @@ def build_library(
     metric : Metric
     ledger : Ledger
     limit : int
-        Candidates to keep.
+        Candidates to keep, see ``admitted``.
 
     Returns
     -------
     OofLibrary
     """
-    kept = list(trials)[:limit]
+    kept = admitted(trials, limit)
     names = member_names([trial.candidate for trial in kept])
     scored = folded.scored
     outputs = np.empty((len(kept), scored.stop - scored.start, folded.n_outputs), np.float64)
