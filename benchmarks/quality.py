@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -78,7 +79,7 @@ class Bench:
 
     @property
     def store(self) -> Path:
-        """The store of ours: features and runs."""
+        """The store of ours, from which each run is lent the features."""
         return self.out / "store"
 
 
@@ -165,24 +166,34 @@ def ours(bench: Bench, entry: QualitySet, folder: Path, seed: int, *, single: bo
             spec["search"]["ensemble"] = {"max_members": 1}
         path, answers = Path(held) / "spec.yaml", Path(held) / "answers.parquet"
         path.write_text(json.dumps(spec))
+        store = lent_features(bench, Path(held) / "store")
         started = time.perf_counter()
         limit = ["--time-limit", str(bench.seconds), "--fresh"]
-        run = hybrid_ray(bench, "run", str(path), *limit, "--json")
+        run = hybrid_ray(bench, store, "run", str(path), *limit, "--json")
         fitted = time.perf_counter() - started
         rows = pd.read_parquet(folder / "rows.parquet")
         held_out = rows[rows["split"] == "test"].drop(columns=["split", entry.label])
         held_out.to_parquet(Path(held) / "test.parquet")
         model = f"{run['model']}:{run['version']}"
-        hybrid_ray(bench, "predict", model, "--data", str(Path(held) / "test.parquet"), "--out", str(answers), "--json")
+        asked = ["--data", str(Path(held) / "test.parquet"), "--out", str(answers), "--json"]
+        hybrid_ray(bench, store, "predict", model, *asked)
         table = pd.read_parquet(answers)
     columns = [f"proba_{label}" for label in entry.classes(rows)] or ["prediction"]
     detail = {key: run[key] for key in ("members", "levels", "search", "stages", "test")}
     return {"outputs": table[columns].to_numpy().tolist(), "seconds": fitted, "detail": detail}
 
 
-def hybrid_ray(bench: Bench, *arguments: str) -> dict[str, Any]:
+def lent_features(bench: Bench, store: Path) -> Path:
+    """A store that has the frozen features and nothing else: no run gains by what an earlier one has trained."""
+    for folder in ("features", "memos"):
+        if (bench.store / folder).exists():
+            shutil.copytree(bench.store / folder, store / folder)
+    return store
+
+
+def hybrid_ray(bench: Bench, store: Path, *arguments: str) -> dict[str, Any]:
     """Answer of one command, which is the last line that it prints."""
-    command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(bench.store)]
+    command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=bench.seconds + GRACE)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments[:2])}: must exit with 0; got {done.returncode}: {done.stderr[-2000:]}")
