@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+MOST_TRIED = 256
+"""Features, about, that boosting of the stacking looks at for each split."""
 PIXELS = 12
 """Side of the thumbnails that a learner of tables is given where an image is all there is and no features are."""
 
@@ -124,12 +126,14 @@ def fit_stacking(
     words = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True), TruncatedSVD(200))
     steps += [(words, name) for name in named.get("text", [])]
     encoder = make_column_transformer(*steps, sparse_threshold=0.0)
+    # Boosting on every feature for every class of wide rows would take longer than all others together have.
+    share = min(1.0, MOST_TRIED / max(dense.shape[1], 1))
     if task["task"] == "regression":
         base = [
             ("ridge", linear_model.RidgeCV(np.logspace(-2, 4, 13))),
             ("forest", ensemble.RandomForestRegressor(200, n_jobs=-1, random_state=seed)),
             ("extra", ensemble.ExtraTreesRegressor(200, n_jobs=-1, random_state=seed)),
-            ("boosting", ensemble.HistGradientBoostingRegressor(random_state=seed)),
+            ("boosting", ensemble.HistGradientBoostingRegressor(random_state=seed, max_features=share)),
             ("neighbours", KNeighborsRegressor(10)),
         ]
         model = make_pipeline(encoder, ensemble.StackingRegressor(base, linear_model.RidgeCV(), cv=5))
@@ -138,7 +142,7 @@ def fit_stacking(
             ("logistic", linear_model.LogisticRegression(C=0.1, max_iter=500)),
             ("forest", ensemble.RandomForestClassifier(200, n_jobs=-1, random_state=seed)),
             ("extra", ensemble.ExtraTreesClassifier(200, n_jobs=-1, random_state=seed)),
-            ("boosting", ensemble.HistGradientBoostingClassifier(random_state=seed)),
+            ("boosting", ensemble.HistGradientBoostingClassifier(random_state=seed, max_features=share)),
             ("neighbours", KNeighborsClassifier(10)),
         ]
         final = linear_model.LogisticRegression(max_iter=500)

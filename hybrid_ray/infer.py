@@ -36,6 +36,10 @@ LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
 WIDTH: Mapping[Modality, int] = {"image": 1000, "text": 400, "tabular": 10}
 """How many features one column gives, about: enough to tell narrow data from wide before anything is extracted."""
 
+FEW_ROWS = 10_000
+"""Rows up to which the chains of the folds are averaged: measured on german_credit, AUC 0.006 above one chain on all
+rows."""
+
 
 class Resolved(NamedTuple):
     """A spec with nothing left open.
@@ -148,9 +152,8 @@ class _Look:
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
         graph = spec.graph
         if graph.members == "auto":
-            graph = graph.model_copy(update={"members": "bag" if deep else "refit"})
-            why = "an extractor is trained on each fold" if deep else "no extractor is trained on the folds"
-            reasons["graph.members"] = why
+            members, reasons["graph.members"] = _members(deep, split, self.source.n_rows)
+            graph = graph.model_copy(update={"members": members})
         changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
 
@@ -272,6 +275,17 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
     return entry.columns, faults
 
 
+def _members(deep: bool, split: SplitSpec, n_rows: int) -> tuple[Literal["bag", "refit"], str]:
+    """What the winner is made of, and why."""
+    if deep:
+        return "bag", "an extractor is trained on each fold"
+    if split.kind == "temporal":
+        return "refit", "time goes on: the chains of the folds have not seen the last rows"
+    if n_rows <= FEW_ROWS:
+        return "bag", f"{n_rows} rows: chains that were fitted on less agree better than one that was fitted on all"
+    return "refit", f"{n_rows} rows: one chain on all rows is as good as those of the folds, and quicker"
+
+
 def _width(extractors: Sequence[ExtractorSpec]) -> int:
     """How many features the extractors give together, about."""
     read = [(EXTRACTORS.get(e.name).tags.modality, 1 if e.fusion else len(e.columns or ())) for e in extractors]
@@ -287,6 +301,11 @@ def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[
     changes: dict[str, Any] = {"metric": get_metric(search.metric, task).name}
     if search.metric == "auto":
         reasons["search.metric"] = f"the default for {task}"
+    if search.begin_with == "auto":
+        timed = spec.time_limit_s is not None or search.time_limit_s is not None
+        changes["begin_with"] = "families" if timed else "subsets"
+        if timed:
+            reasons["search.begin_with"] = "the time limit may come before what the report compares"
     if not search.estimators:
         names = default_estimators(task, n_rows, n_features)
         changes["estimators"] = tuple(EstimatorSpec(name=name) for name in names)

@@ -19,6 +19,7 @@ BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
+BeginWith = Literal["families", "subsets"]
 Objective = Literal["metric", "latency", "size"]
 Prefer = Literal["accuracy", "balanced", "speed"]
 

@@ -107,12 +107,14 @@ def _bag(
     prefixes: Sequence[str],
     test: dict[str, Any],
 ) -> tuple[Member, AnyArray]:
-    chains: list[Chain] = [read_chain(root, prefix) for prefix in prefixes]
-    for fold in folded.folds if reserves else ():
+    chains: list[Chain] = [read_chain(root, prefix) for prefix in prefixes if prefix]
+    for fold, prefix in zip(folded.folds, prefixes, strict=True):
+        if prefix and not reserves:
+            continue
         blocks, y, _, _ = folded.fold(candidate.blocks, fold)
         own = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
-        for reserve in needed_reserves(candidate, reserves, blocks):
-            chains.append(_fit(reserve, blocks, y, folded, fitting, {b: own[b] for b in reserve.blocks}))
+        fitted = [*([] if prefix else [candidate]), *needed_reserves(candidate, reserves, blocks)]
+        chains += [_fit(each, blocks, y, folded, fitting, {b: own[b] for b in each.blocks}) for each in fitted]
     member = Member(name, candidate, chains)
     keys = {key for chain in chains for key in chain.inputs.values()}
     return member, member.predict({key: ray.get(test[key]) for key in keys})
@@ -187,13 +189,15 @@ def bag_members(
     fitting: Fitting,
     reserves: Mapping[str, Sequence[Candidate]] = MappingProxyType({}),
 ) -> dict[str, tuple[Any, Any]]:
-    """The fold chains of each candidate, as the search fitted them: refs of (Member, test outputs), by name.
+    """The fold chains of each candidate: refs of (Member, test outputs), by name.
+
+    Chains that the search kept are read, the others are fitted again: the same fits on the same rows.
 
     Parameters
     ----------
     candidates : mapping of str to Candidate
     chains : mapping of str to sequence of str
-        Prefixes of the fold chains in the store, by candidate key.
+        Prefixes of the fold chains in the store, by candidate key; empty where they were not kept.
     root : StoreRoot
     material : Material
     fitting : Fitting

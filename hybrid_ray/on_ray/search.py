@@ -338,7 +338,7 @@ def _prices(plan: SearchPlan, folded: Folded, trials: Sequence[TrialRecord], ext
     """Costs of the candidates, by what was measured of their last fold; a graph that bags holds the chains of all."""
     setting, _, _ = ray.get(facts.remote(plan, folded.ref))
     chains = {trial.candidate.key: Cost(**trial.cost) for trial in trials}
-    return Prices(chains, extractors, len(setting.folds) if plan.keep_chains else 1)
+    return Prices(chains, extractors, len(setting.folds) if plan.keep_chains is not None else 1)
 
 
 def _resources(

@@ -29,7 +29,8 @@ class Aftermath:
         Tasks at the same time.
     folds : int
     refit : bool
-        The members and the report's candidates are fitted once more, on all training rows.
+        The members and the report's candidates are fitted once more, on all training rows; else on the folds whose
+        chains were not kept.
     members : int
         Members that the graph may have.
     trained_s : float
@@ -53,17 +54,20 @@ class Aftermath:
             What a worker took to start, which says how busy the machine is.
         """
         spent = max(PARTS_START_S, start_s) + END_S + self.trained_s
-        if not self.refit:
-            return spent
         # Members differ: the best of each family is as likely one as the best of all. The costliest are reckoned with.
         first_of_family = {trial.candidate.estimator: trial for trial in reversed(ranked)}.values()
         likely = _distinct([*ranked[: self.members], *first_of_family])
         members = sorted(likely, key=_fold_s, reverse=True)[: self.members]
         first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
-        # A fold trains on all rows but its own.
-        more = self.folds / max(self.folds - 1, 1)
-        times = [more * _fold_s(trial) for trial in _distinct([*members, *first_of_blocks])]
-        return spent + max([sum(times) / self.slots, *times])
+        times = [self._again_s(trial) for trial in _distinct([*members, *first_of_blocks])]
+        return spent + max([sum(times) / self.slots, *times, 0.0])
+
+    def _again_s(self, trial: TrialRecord) -> float:
+        """Seconds to fit what the graph takes of a candidate."""
+        if self.refit:
+            # A fold trains on all rows but its own.
+            return self.folds / max(self.folds - 1, 1) * _fold_s(trial)
+        return trial.chains.count("") * _fold_s(trial)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
 from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe
-from hybrid_ray.search.tradeoff import Option, Wish, front, preferred
+from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
 from hybrid_ray.search.trials import LOST, Told
 from hybrid_ray.types import Direction
 
@@ -140,14 +140,13 @@ def finish_ensemble(
             f"search.ensemble: some ensemble must be fitted; all {len(tried)} failed: {tried[0].error}"
         )
     direction = library.metric.direction
-    ranked = sorted(whole, key=lambda t: (-gain(t.score, direction), t.number))
-    options = [Option(t, tuple(gain(s, direction) for s in t.scores), Cost(**t.cost)) for t in ranked]
+    options = [Option(t, tuple(gain(s, direction) for s in t.scores), Cost(**t.cost)) for t in whole]
     if wish.frugal:
-        ranked = [option.choice for option in preferred(options, wish)]
+        ranked = preferred(options, wish)
     else:
         # Candidates that are named after they were scored look better than they are: none wins by its score.
-        ranked = [trial for trial in ranked if not trial.within]
-    for best in ranked:
+        ranked = first_of_equals([option for option in options if not option.choice.within])
+    for best in (option.choice for option in ranked):
         chooser = ensembler.only(best.within) if best.within else ensembler
         fusion = chooser.fit(best.recipe, library.parts)
         weights = {name: weight for name, weight in fusion.weights.items() if weight != 0}

@@ -102,7 +102,7 @@ class Outcome:
     scores : tuple of float
         The metric's own value on each fold that was done, in order.
     keys, chains : tuple of str
-        Ledger key of each of those fits; prefix of each fitted chain that was kept.
+        Ledger key of each of those fits; prefix of each fitted chain, empty where it was not kept.
     pruned : bool
         Stopped between folds.
     cut : bool
@@ -285,7 +285,8 @@ class Evaluator:
             record = FitRecord(
                 key, candidate.to_json(), fold, done.score, done.seconds, len(done.outputs), cost=dict(done.cost)
             )
-            chain = done.chain if self._keep_chains else None
+            kept = self._keep_chains is not None and done.seconds >= self._keep_chains
+            chain = done.chain if kept else None
             written.append(self._writer.submit(self._ledger.put, record, done.outputs, chain))
             return record, False
 

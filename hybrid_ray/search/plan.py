@@ -14,12 +14,14 @@ from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
-from hybrid_ray.types import SamplerName, Task
+from hybrid_ray.types import BeginWith, SamplerName, Task
 
 STEP_COPIES = 5.0
 """Copies of the training rows that a preparation makes, in float32: what it looks at side by side, scaled in float64,
 and what it gives."""
 
+CHAIN_S = 0.25
+"""Seconds of a fit from which its chain is kept: what is fitted quicker is fitted again more cheaply than written."""
 TRIALS = 32
 """Candidates of a search that is told neither a number nor a time."""
 MOST_TRIALS = 10_000
@@ -90,8 +92,11 @@ class SearchPlan:
         What is done to a numeric label.
     wish : Wish
         Which ensemble is taken, where some are better and others cheaper.
-    keep_chains : bool
-        Fitted chains of complete candidates are kept, so that the winner is not fitted twice.
+    begin_with : {"families", "subsets"}
+        What the portfolio begins with.
+    keep_chains : float or None
+        Seconds of a fit from which its chain is kept for a graph that bags folds, so that it is not fitted twice; None:
+        no graph will bag them.
     max_concurrent : int or None
         Trials at the same time; None: what the cluster holds.
     """
@@ -117,7 +122,8 @@ class SearchPlan:
     max_members: int = 8
     transform: TargetTransform = "none"
     wish: Wish = field(default_factory=Wish)
-    keep_chains: bool = False
+    begin_with: BeginWith = "subsets"
+    keep_chains: float | None = None
     max_concurrent: int | None = None
 
     @classmethod
@@ -177,7 +183,8 @@ class SearchPlan:
             max_members=search.ensemble.max_members,
             transform=transform,
             wish=Wish(search.objectives, search.prefer, search.max_latency_ms, search.max_size_mb),
-            keep_chains=spec.graph.members == "bag",
+            begin_with="families" if search.begin_with == "families" else "subsets",
+            keep_chains=CHAIN_S if spec.graph.members == "bag" else None,
             max_concurrent=search.max_concurrent,
         )
 

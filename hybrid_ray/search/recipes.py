@@ -14,7 +14,7 @@ from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.search.space import Point
 
 Strategy = Literal["best", "families", "blocks", "pool"]
-STRATEGIES: tuple[Strategy, ...] = ("pool", "best", "families", "blocks")
+STRATEGIES: tuple[Strategy, ...] = ("families", "pool", "best", "blocks")
 """How members are ranked before the first k are taken.
 
 pool: by weight in a linear pool of the whole library; best: by score; families, blocks: the best of each estimator
@@ -63,19 +63,22 @@ def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recip
 
 
 def ensemble_portfolio(plan: SearchPlan, n_candidates: int) -> list[Point]:
-    """Good starts as points of ``propose_ensemble``: the best candidate alone, then each combiner on each ranking.
+    """Good starts as points of ``propose_ensemble``, the most trusted first: each combiner on each ranking.
 
-    The best candidate alone comes first, so that no search answers with an ensemble that scores below it.
+    The best of each family of learners come first: they err differently. After the first two rankings comes the best
+    candidate alone, so that no search answers with an ensemble that is told to be worse.
     """
     most = min(plan.max_members, n_candidates)
     alone = next((choice for choice in plan.combiners if choice.name == POOL), plan.combiners[0])
     points = [_point(plan, alone, 1, most, "best", 0)]
     if most > 1:
+        first, others = (
+            [_point(plan, combiner, most, most, strategy, 0) for strategy in some for combiner in plan.combiners]
+            for some in (STRATEGIES[:2], STRATEGIES[2:])
+        )
+        points = first + points + others
         points += [
-            _point(plan, combiner, most, most, strategy, 0) for strategy in STRATEGIES for combiner in plan.combiners
-        ]
-        points += [
-            _point(plan, combiner, most, most, "pool", rank)
+            _point(plan, combiner, most, most, STRATEGIES[0], rank)
             for combiner in plan.combiners
             for rank in range(1, len(_starts(plan, combiner, most)))
         ]

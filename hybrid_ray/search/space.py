@@ -58,9 +58,10 @@ def propose(trial: Trial, plan: SearchPlan, dims: Mapping[str, int]) -> Candidat
 def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     """Good starts, best first, as points of ``propose``.
 
-    First the subsets of ``cover``, all with the task's quickest strong family, so that a report has each modality
-    alone; then the best start of every family on all blocks, the other starts of the fusions, each preparation by its
-    best start, the second best start of every family, and the other starts of the preparations. No other point takes a
+    First the task's quickest strong family on all blocks. Then come, in the order that ``plan.begin_with`` says, the
+    best start of every other family, which an ensemble is made of, and the other subsets of ``cover`` with the quickest
+    family, so that a report has each modality alone. Then the other starts of the fusions, each preparation by its best
+    start, the second best start of every family, and the other starts of the preparations. No other point takes a
     preparation that need not be taken. It is the same for any number of trials: a longer search begins with the shorter
     one.
 
@@ -82,8 +83,9 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
         fusion = next(_starts_of_fusions(plan, blocks, dims))
         return [_point(plan, blocks, fusion, (family, starts[rank]))] if rank < len(starts) else []
 
-    points = [point for blocks in cover(plan) for point in start(blocks, quick)]
-    points += [point for family in plan.estimators for point in start(plan.blocks, family)]
+    families = [point for family in (quick, *plan.estimators) for point in start(plan.blocks, family)]
+    subsets = [point for blocks in cover(plan) for point in start(blocks, quick)]
+    points = [*families, *subsets] if plan.begin_with == "families" else [*subsets, *families]
     others = list(_starts_of_fusions(plan, plan.blocks, dims))[1:]
     learner = (quick, _starts_of_family(plan, quick)[0])
     points += [_point(plan, plan.blocks, fusion, learner) for fusion in others]

@@ -30,8 +30,8 @@ class Wish:
     ----------
     objectives : tuple of {"metric", "latency", "size"}
     prefer : {"accuracy", "balanced", "speed"}
-        accuracy: the best score; balanced: the cheapest within one standard error of it (the rule of Breiman and
-        others, Classification and Regression Trees, 1984, section 3.4.3); speed: within two.
+        accuracy: the best score, see ``first_of_equals``; balanced: the cheapest within one standard error of it (the
+        rule of Breiman and others, Classification and Regression Trees, 1984, section 3.4.3); speed: within two.
     max_latency_ms, max_size_mb : float or None
         What an answer to one row, and the graph, may cost at most.
     """
@@ -107,6 +107,28 @@ def preferred(options: Sequence[Option[Choice]], wish: Wish) -> list[Option[Choi
     near = [option for option in by_gain if option.gain >= bar] if SLACK[wish.prefer] else []
     near.sort(key=lambda option: (_price(option.cost, wish.costs), -option.gain))
     return near + [option for option in by_gain if option not in near]
+
+
+def first_of_equals(options: Sequence[Option[Choice]]) -> list[Option[Choice]]:
+    """Options by gain, but for the first place: that has the earliest which is not told apart from the best.
+
+    The mean of a few parts is noisy, and the best of many is partly the luckiest. Options come in an order of trust;
+    one that comes later must be better by more than one standard error of the difference, part by part.
+
+    Parameters
+    ----------
+    options : sequence of Option
+        The most trusted first, scored on the same parts.
+    """
+    by_gain = sorted(options, key=lambda option: -option.gain)
+    best = by_gain[0]
+
+    def behind(option: Option[Choice]) -> bool:
+        gaps = [b - a for a, b in zip(option.gains, best.gains, strict=True)]
+        return math.fsum(gaps) / len(gaps) > _standard_error(gaps)
+
+    first = next(option for option in options if not behind(option))
+    return [first, *(option for option in by_gain if option is not first)]
 
 
 def _price(cost: Cost, costs: Sequence[Objective]) -> float:

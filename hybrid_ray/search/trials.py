@@ -42,7 +42,7 @@ class TrialRecord:
     scores : tuple of float
         The metric on each fold done.
     keys, chains : tuple of str
-        Ledger keys of its fits; prefixes of its fitted chains, where they are kept.
+        Ledger keys of its fits; prefixes of its fitted chains, empty where they were not kept.
     repeats : int or None
         The earlier trial that proposed the same candidate, whose outcome this one has.
     proposal : Proposal
@@ -106,7 +106,7 @@ class CandidateSearch:
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:
-        """Prefixes of the fitted fold chains in the store, by candidate key, where they were kept."""
+        """Prefixes of the fitted fold chains in the store, by candidate key; empty where they were not kept."""
         return {trial.candidate.key: trial.chains for trial in self.ranked_trials()}
 
 
@@ -148,8 +148,8 @@ class CandidateBook:
 
     def __post_init__(self) -> None:
         self._direction = self.plan.scorer.direction
-        self._halving = Halving(len(self.setting.folds), self.plan.min_folds, self.plan.reduction)
-        self._thresholds = self._halving.thresholds()
+        self._halving: dict[str, Halving] = {}
+        self._thresholds: dict[str, Thresholds] = {}
         self._free: Thresholds = (None,) * len(self.setting.folds)
         self._n_free = n_comparisons(self.plan)
         self._candidates: dict[int, Candidate] = {}
@@ -166,7 +166,8 @@ class CandidateBook:
         if number in self.plan.cut:
             self.cut(number)
             return None
-        thresholds = self._free if number < self._n_free else self._thresholds
+        moved = self._thresholds.get(candidate.estimator, self._free)
+        thresholds = self._free if number < self._n_free else moved
         outcome = recall(candidate, self.setting, thresholds, self.known)
         if outcome is not None:
             self.trials[number] = self._record(number, outcome)
@@ -205,8 +206,14 @@ class CandidateBook:
         for number in numbers:
             trial = self.trials[number]
             if not trial.failed and not trial.cut and trial.repeats is None:
-                self._halving.add(self._means(trial))
-        self._thresholds = self._halving.thresholds()
+                self._pool(trial.candidate.estimator).add(self._means(trial))
+        self._thresholds = {family: halving.thresholds() for family, halving in self._halving.items()}
+
+    def _pool(self, family: str) -> Halving:
+        """What the candidates of a family reached: the best of each is what an ensemble is made of."""
+        if family not in self._halving:
+            self._halving[family] = Halving(len(self.setting.folds), self.plan.min_folds, self.plan.reduction)
+        return self._halving[family]
 
     def cost(self, number: int) -> float:
         """Seconds that a trial will take, from earlier trials of its family; infinite when there were none."""

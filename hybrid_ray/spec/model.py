@@ -18,7 +18,7 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
 from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, preference_faults, refuse, split_faults
-from hybrid_ray.types import Kind, Objective, Prefer, SamplerName, Task
+from hybrid_ray.types import BeginWith, Kind, Objective, Prefer, SamplerName, Task
 
 SPEC_VERSION = 1
 """The newest spec format that this code reads."""
@@ -248,7 +248,8 @@ class HalvingSpec(Section):
     min_folds: int = Field(1, ge=1)
     """Folds that every candidate is given."""
     reduction: float = Field(2.0, ge=1)
-    """After each fold the best 1/reduction of what earlier batches reached goes on; 1 stops nothing."""
+    """After each fold the best 1/reduction of what earlier candidates of the same family reached goes on; 1 stops
+    nothing."""
 
 
 class EnsembleSpec(Section):
@@ -280,6 +281,9 @@ class SearchSpec(Section):
     """Proposals and prunings only between batches, so that any number of workers gives the same trials."""
     sampler: SamplerName = "tpe"
     """Who proposes, see docs/search.md; cmaes and gp learn from groups of parameters, grid ends with its points."""
+    begin_with: Literal["auto"] | BeginWith = "auto"
+    """families: each family of learners on all extractors comes first; subsets: what the report compares, each modality
+    alone and left out; auto: families under a time limit, which may come before the others, else subsets."""
     metric: str = "auto"
     """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
     objectives: tuple[Objective, ...] = ("metric",)
@@ -314,8 +318,8 @@ class GraphSpec(Section):
     """What the winner is made of."""
 
     members: Literal["auto", "bag", "refit"] = "auto"
-    """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when extractors are
-    trained, else refit."""
+    """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when an extractor is
+    trained on the folds and for few rows, else refit."""
     refit_workers: int | None = Field(None, ge=1)
     """Workers that fit one member together where the search saw a sample only; left out, one a node."""
     reserves: bool = False

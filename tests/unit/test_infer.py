@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import hybrid_ray.infer
 from hybrid_ray.data.source import open_source
 from hybrid_ray.errors import BadInputError, DataError, SpecError
 from hybrid_ray.infer import infer_spec, resolve_spec
@@ -200,8 +201,21 @@ class TestResolve:
             spec = resolved(table(), split={"kind": kind, "column": column}).spec
             assert column not in spec.data.columns
 
-    def test_bag_follows_what_is_trained_on_the_folds(self, table):
-        assert resolved(table(), {"extractors": ["tabular", "tfidf"]}).spec.graph.members == "refit"
+    def test_folds_are_bagged_where_rows_are_few_and_no_time_goes_on(self, table, monkeypatch):
+        asked = {"extractors": ["tabular", "tfidf"]}
+        few = resolved(table(), asked)
+        assert few.spec.graph.members == "bag"
+        assert "fitted on less" in few.reasons["graph.members"]
+        past = resolved(table(), asked, split={"kind": "temporal", "column": "sold"})
+        assert past.spec.graph.members == "refit"
+        monkeypatch.setattr(hybrid_ray.infer, "FEW_ROWS", 10)
+        assert resolved(table(), asked).spec.graph.members == "refit"
+
+    def test_a_time_limit_decides_what_the_search_begins_with(self, table):
+        assert resolved(table()).spec.search.begin_with == "subsets"
+        assert resolved(table(), {"time_limit_s": 60}).spec.search.begin_with == "families"
+        asked = {"time_limit_s": 60, "search.begin_with": "subsets"}
+        assert resolved(table(), asked).spec.search.begin_with == "subsets"
 
     def test_faults_of_extractors_are_told_at_once(self, table):
         extractors = ["pixels", {"name": "tfidf", "columns": ["revew", "area"]}, {"name": "tabular", "columns": []}]

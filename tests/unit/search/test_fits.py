@@ -225,15 +225,21 @@ def test_a_chain_of_trained_features_names_its_own_fold(folded, make_plan):
 
 
 def test_kept_chains_predict_what_was_scored(folded, make_plan, ledger):
-    outcome = Evaluator(make_plan(keep_chains=True), folded, ledger)(GOOD, FREE)
+    outcome = Evaluator(make_plan(keep_chains=0.0), folded, ledger)(GOOD, FREE)
     assert len(outcome.chains) == 3
     for fold, (prefix, key) in enumerate(zip(outcome.chains, outcome.keys, strict=True)):
         held = {name: folded.frozen[name].take(folded.held_out(fold)) for name in GOOD.blocks}
         np.testing.assert_allclose(read_chain(ledger.root, prefix).predict(held), ledger.oof(key), rtol=1e-12)
 
 
+def test_chains_of_quick_fits_are_not_kept(folded, make_plan, ledger):
+    outcome = Evaluator(make_plan(keep_chains=3600.0), folded, ledger)(GOOD, FREE)
+    assert outcome.chains == ("", "", "")
+    assert not ledger.root.list("runs/run1/chains")
+
+
 def test_at_the_end_only_the_chains_of_the_graph_stay(folded, make_plan, ledger):
-    evaluate = Evaluator(make_plan(keep_chains=True), folded, ledger)
+    evaluate = Evaluator(make_plan(keep_chains=0.0), folded, ledger)
     winner, loser = evaluate(GOOD, FREE), evaluate(Candidate(("image",), "concat", "naive_bayes"), FREE)
     clear_chains(ledger.root, "run1", winner.chains)
     for prefix in winner.chains:

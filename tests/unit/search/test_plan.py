@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hybrid_ray.errors import BadInputError, SpecError
-from hybrid_ray.search.plan import MOST_TRIALS, STEP_COPIES, TRIALS, Choice, SearchPlan, copies_of
+from hybrid_ray.search.plan import CHAIN_S, MOST_TRIALS, STEP_COPIES, TRIALS, Choice, SearchPlan, copies_of
 from hybrid_ray.spec import Spec
 
 
@@ -34,12 +34,12 @@ def test_a_plan_holds_what_decides_the_trials_of_a_spec():
     assert [choice.name for choice in plan.fusions] == ["concat"]
     assert (plan.blocks, plan.seed, plan.trials, plan.batch) == (("pixels", "words"), 7, 5, 2)
     assert plan.metric == "log_loss"
-    assert not plan.keep_chains
+    assert plan.keep_chains is None
 
 
 def test_a_bagged_graph_keeps_the_fitted_chains():
     plan = SearchPlan.of(spec_of({"estimators": ["knn"]}, graph={"members": "bag"}), MODALITIES, "multiclass", 10)
-    assert plan.keep_chains
+    assert plan.keep_chains == CHAIN_S
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,19 @@ def test_the_portfolio_begins_with_all_blocks_and_each_alone_by_a_quick_family(p
     assert {c.estimator for c in first} == {"logistic"}
 
 
+def test_under_a_time_limit_every_family_comes_first(make_plan):
+    hurried = make_plan(begin_with="families")
+    points = portfolio(hurried, DIMS)
+    candidates = [propose(Asked(point), hurried, DIMS) for point in points]
+    families = candidates[: len(hurried.estimators)]
+    assert families[0].estimator == "logistic"
+    assert {c.estimator for c in families} == {c.name for c in hurried.estimators}
+    assert {c.blocks for c in families} == {hurried.blocks}
+    assert [c.blocks for c in candidates[len(families) :]][: len(cover(hurried)) - 1] == cover(hurried)[1:]
+    others = portfolio(make_plan(), DIMS)
+    assert sorted(map(str, points)) == sorted(map(str, others))
+
+
 def test_with_three_modalities_each_is_also_left_out(plan):
     assert {("table", "text"), ("image", "text"), ("image", "table")} <= set(cover(plan))
 

@@ -76,7 +76,7 @@ def plan(make_plan):
         modalities=dict.fromkeys(WAYS, "tabular"),
         estimators=(Choice("logistic", "logistic", {"C": 10.0}, search=False),),
         preparations=(Choice("clip", "clip", {"blocks": ["tabular"]}, always=True), Choice("smote", "smote")),
-        keep_chains=True,
+        keep_chains=0.0,
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.search.costs import Cost, Prices, measured
-from hybrid_ray.search.tradeoff import Option, Wish, front, preferred
+from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
 
 
 def option(name, gain, ms, mb=1.0, spread=0.1):
@@ -44,6 +44,18 @@ def test_each_preference_gives_up_as_much_of_the_score_as_it_says():
     assert taken(prefer="balanced")[0] == "near"
     assert taken(prefer="speed")[0] == "far"
     assert sorted(taken(prefer="speed")) == sorted(o.choice for o in ALL)
+
+
+def test_a_later_choice_must_be_told_apart_from_an_earlier_one_to_take_its_place():
+    trusted = Option("trusted", (0.70, 0.72, 0.74), Cost())
+    luckier = Option("luckier", (0.73, 0.71, 0.76), Cost())  # 0.013 better, give or take 0.012: told apart
+    clearly = Option("clearly", (0.80, 0.82, 0.84), Cost())
+    noisy = Option("noisy", (0.60, 0.80, 0.79), Cost())  # 0.010 better, give or take 0.057
+    assert [o.choice for o in first_of_equals([trusted, noisy])] == ["trusted", "noisy"]
+    assert first_of_equals([trusted, luckier])[0] is luckier
+    assert [o.choice for o in first_of_equals([trusted, noisy, clearly])] == ["clearly", "noisy", "trusted"]
+    assert first_of_equals([noisy, trusted])[0] is noisy
+    assert first_of_equals([trusted])[0] is trusted
 
 
 def test_limits_come_before_preferences():
