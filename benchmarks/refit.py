@@ -4,12 +4,17 @@
 
 One command a size: features (64 a row by default) are generated and written as shards of a store by tasks, a chain is
 fitted on 20,000 of the rows, and then on all of them, by workers of Ray Train that read the shards (``stream``) or in
-one task that holds the matrix (``memory``: the baseline). Results are added to FILE under ``<family> <rows> <way>
-<workers>``; a size that is there already is not run again.
+one task that holds the matrix (``memory``: the baseline). Results are added to FILE, under ``sizes`` and there under
+``<family> <rows> <way> <workers>``; a size that is there already is not run again. Disk: 4 bytes a value for the store
+in ``--folder``, and XGBoost's pages in $TMPDIR, about 2 bytes a value; all of it is removed at the end.
 
-``peak_mb``, while the fit on all rows runs: private memory (what no other process shares) of the driver and of the
-largest worker, that worker's resident size with what it shares (object store, libraries), and the scratch on disk.
-``log_loss`` on 20,000 further rows: of the chain that was fitted on the sample, and of the one on all rows.
+``peak_mb``, while the fit on all rows runs: anonymous memory (its own, and no file's) of the driver and of the largest
+worker, that worker's resident size with what can be read again or is shared (pages on disk, object store, libraries),
+and the scratch on disk. ``driver_peak_mb``: the driver's resident size, generating included. ``log_loss`` on 20,000
+further rows: of the chain that was fitted on the sample, and of the one on all rows.
+
+``growth``, for each family, way and number of workers of which FILE has several sizes, from the smallest to the
+largest: bytes a row by which each peak grows, and the driver's peak at the largest as a multiple of the smallest's.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import tempfile
 import threading
 import time
@@ -121,7 +127,7 @@ class Memory:
     """Samples this process, the workers of its cluster, and the scratch on disk while it is entered."""
 
     def __enter__(self) -> Memory:
-        self.peaks = {"driver_private": 0, "worker_private": 0, "worker_resident": 0, "scratch": 0}
+        self.peaks = {"driver": 0, "worker": 0, "worker_resident": 0, "scratch": 0}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -133,10 +139,10 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
-            self._raise("driver_private", sizes_of(os.getpid())[0])
+            self._raise("driver", sizes_of(os.getpid())[0])
             for pid in workers(os.getpid()):
-                private, resident = sizes_of(pid)
-                self._raise("worker_private", private)
+                anonymous, resident = sizes_of(pid)
+                self._raise("worker", anonymous)
                 self._raise("worker_resident", resident)
             folders = Path(tempfile.gettempdir()).glob(SCRATCH)
             self._raise("scratch", sum(size(file) for folder in folders for file in folder.rglob("*")))
@@ -150,13 +156,13 @@ class Memory:
 
 
 def sizes_of(pid: int) -> tuple[int, int]:
-    """Private and resident bytes of a process; zeros when it has ended."""
+    """Anonymous and resident bytes of a process; zeros when it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except OSError:
         return 0, 0
     kept = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    return kept.get("Private_Clean", 0) + kept.get("Private_Dirty", 0), kept.get("Rss", 0)
+    return kept.get("Anonymous", 0), kept.get("Rss", 0)
 
 
 def size(file: Path) -> int:
@@ -190,6 +196,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         started = time.perf_counter()
         rows = generate(root, asked.rows, asked.width, asked.shard_rows)
         generated = time.perf_counter() - started
+        stored = sum(size(file) for file in Path(folder).rglob("*"))
         ray.get(fit_sample.remote(candidate, rows, min(SAMPLE, asked.rows), "runs/b/chains/sample"))
         resources = plan_refit(cluster.view(), asked.workers)
         started = time.perf_counter()
@@ -209,12 +216,31 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
             "threads": resources.threads,
             "generated_s": generated,
             "seconds": seconds,
+            "store_mb": round(stored / 2**20),
             "peak_mb": memory.megabytes(),
+            "driver_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
             "log_loss": {end: ray.get(ref) for end, ref in losses.items()},
             "cores": os.cpu_count(),
             "load": os.getloadavg()[0],
             "python": platform.python_version(),
         }
+
+
+def growth(sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """How peaks grow with the rows, for each way of fitting of which there are several sizes."""
+    ways: dict[str, list[dict[str, Any]]] = {}
+    for key, result in sizes.items():
+        family, _, way, n_workers = key.split()
+        ways.setdefault(f"{family} {way} {n_workers}", []).append(result)
+    found = {}
+    for way, results in ways.items():
+        small, large = (pick(results, key=lambda result: result["rows"]) for pick in (min, max))
+        if large["rows"] > small["rows"]:
+            more = large["rows"] - small["rows"]
+            risen = {name: (peak - small["peak_mb"][name]) * 2**20 for name, peak in large["peak_mb"].items()}
+            found[way] = {f"{name}_bytes_a_row": round(n_bytes / more, 1) for name, n_bytes in risen.items()}
+            found[way]["driver_times"] = round(large["peak_mb"]["driver"] / small["peak_mb"]["driver"], 3)
+    return found
 
 
 def main() -> None:
@@ -233,14 +259,15 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     load_plugins()
     key = f"{asked.family} {asked.rows} {asked.way} {asked.workers}"
-    done = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
-    if key not in done:
-        done[key] = measure(asked)
-        if asked.out:
-            partial = asked.out.with_suffix(".part")
-            partial.write_text(json.dumps(done, indent=1))
-            partial.replace(asked.out)
-    print(json.dumps(done, indent=1))
+    sizes = json.loads(asked.out.read_text())["sizes"] if asked.out and asked.out.exists() else {}
+    if key not in sizes:
+        sizes[key] = measure(asked)
+    report = json.dumps({"sizes": sizes, "growth": growth(sizes)}, indent=1)
+    if asked.out:
+        partial = asked.out.with_suffix(".part")
+        partial.write_text(report)
+        partial.replace(asked.out)
+    print(report)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from hybrid_ray.estimators.streaming import Library, Team
 from hybrid_ray.graph import Member, fit_chain
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
 from hybrid_ray.on_ray.resources import RefitResources
+from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.on_ray.stream import Course, ShardStream, TrainingRows, plan_course
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Stage
@@ -217,14 +216,14 @@ def fit_on_stream(rows: TrainingRows, candidate: Candidate, sample: str, end: st
 
 def _fit_together(library: Library, order: _Order, workers: int, cpus: float) -> None:
     """One run of Ray Train; what its workers make goes into our own store, and they report nothing."""
-    with _quietly(), tempfile.TemporaryDirectory(prefix="hybrid_ray_train_") as folder:
+    with _quietly(), scratch("hybrid_ray_train") as folder:
         trainer = _trainer_of(library)(
             _work,
             train_loop_config={"order": order},
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": cpus}),
             run_config=RunConfig(
                 name="refit",
-                storage_path=folder,
+                storage_path=str(folder),
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=STARTS),
             ),
         )
@@ -255,10 +254,10 @@ def _work(config: dict[str, Any]) -> None:
     family = ESTIMATORS.get(chain.family)
     course = order.course
     stream = ShardStream(order.rows, chain, course.batches[rank::size], course.codes)
-    with tempfile.TemporaryDirectory(prefix="hybrid_ray_refit_") as folder:
+    with scratch("hybrid_ray_refit") as folder:
         team = Team(
             counts=np.asarray(course.counts) if course.codes else None,
-            folder=Path(folder),
+            folder=folder,
             threads=order.threads,
             size=size,
             network=_network(family.tags.streams, size),

@@ -25,7 +25,7 @@ def smoke_form(spec: Spec) -> Spec:
     """
     smoke = spec.smoke
     document = spec.model_dump(mode="json")
-    document["search"]["trials"] = smoke.trials
+    document["search"]["trials"] = document["search"]["ensemble"]["trials"] = smoke.trials
     # Few short trials are done before a second worker has started.
     document["search"]["max_concurrent"] = 1
     document["data"]["limit"] = smoke.rows

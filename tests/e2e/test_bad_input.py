@@ -37,8 +37,8 @@ def asked(tmp_path):
 
 
 @pytest.fixture
-def refused(tmp_path, capsys):
-    """Runs a spec that must be refused; gives the one line."""
+def refused(tmp_path, capsys, cluster):
+    """Runs a spec that must be refused, on the session's cluster if it comes so far; gives the one line."""
 
     def call(spec, *options):
         (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
@@ -115,24 +115,17 @@ def test_an_override_that_is_no_yaml(asked, refused):
     assert "--set search.folds: the value must be YAML; got '[3'" in refused(asked, "--set", "search.folds=[3")
 
 
-def in_a_process(spec, folder):
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    return hybrid_ray(folder, "run", "spec.yaml", "--store", "store", "--quiet")
-
-
-def hybrid_ray(folder, *arguments):
+def hybrid_ray(folder, *arguments, address=""):
+    """A command in a process of its own, and without an address on a cluster of its own."""
     command = [sys.executable, "-m", "hybrid_ray.cli", *arguments]
-    environment = os.environ | {"HYBRID_RAY_OBJECT_STORE_MB": "200"}
+    environment = os.environ | {"HYBRID_RAY_OBJECT_STORE_MB": "200", "RAY_ADDRESS": address}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
 
 
-def test_more_gpus_than_the_cluster_has(asked, tmp_path):
+def test_more_gpus_than_the_cluster_has(asked, refused):
     asked["extractors"] = [{"name": "tabular", "resources": {"num_gpus": 64}}]
-    done = in_a_process(asked, tmp_path)
-    assert done.returncode == 2, done.stderr
-    [line] = done.stderr.strip().splitlines()
+    [line] = refused(asked).strip().splitlines()
     assert "num_gpus" in line
-    assert not list((tmp_path / "store").rglob("run.json"))
 
 
 def test_too_many_corrupt_images(asked, tmp_path):
@@ -142,7 +135,8 @@ def test_too_many_corrupt_images(asked, tmp_path):
     pd.DataFrame({"photo": photos, "label": y}).to_parquet(tmp_path / "rows.parquet")
     asked["data"] |= {"path": "rows.parquet", "columns": {"photo": "image"}, "max_bad_fraction": 0.1}
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}]
-    done = in_a_process(asked, tmp_path)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(asked))
+    done = hybrid_ray(tmp_path, "run", "spec.yaml", "--store", "store", "--quiet")
     assert done.returncode == 2, done.stderr
     [line] = done.stderr.strip().splitlines()
     assert "data.max_bad_fraction" in line
@@ -188,7 +182,7 @@ def test_weights_of_another_architecture(asked, refused, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["verify", "predict"])
-def test_a_model_with_one_byte_changed(asked, tmp_path, command):
+def test_a_model_with_one_byte_changed(asked, tmp_path, cluster, command):
     store = tmp_path / "store"
     ModelStore(StoreRoot(str(store))).register(toy_graph(), None, {})
     victim = max((path for path in (store / "models").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
@@ -197,7 +191,7 @@ def test_a_model_with_one_byte_changed(asked, tmp_path, command):
     victim.write_bytes(bytes(data))
     asked_for = ["models", "verify", "toy"] if command == "verify" else ["predict", "toy", "--data", "rows.csv"]
     asked_for += ["--out", "out.csv", "--quiet"] if command == "predict" else []
-    done = hybrid_ray(tmp_path, *asked_for, "--store", "store")
+    done = hybrid_ray(tmp_path, *asked_for, "--store", "store", address=cluster.address)
     assert done.returncode == 2, done.stderr
     [line] = done.stderr.strip().splitlines()
     assert victim.name in line

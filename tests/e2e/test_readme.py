@@ -38,15 +38,20 @@ def here(tmp_path):
     return tmp_path
 
 
-def shell(command: str, folder: Path, timeout: int = 300) -> str:
-    environment = os.environ | {
+def environment(folder: Path, address: str = "") -> dict[str, str]:
+    """Where commands find themselves, the store and, with an address, a cluster; else each starts one of its own."""
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HYBRID_RAY_STORE": str(folder / "store"),
         "HF_HUB_OFFLINE": "1",
+        "RAY_ADDRESS": address,
     }
+
+
+def shell(command: str, folder: Path, address: str = "") -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout,
+        cwd=folder, env=environment(folder, address), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -69,17 +74,17 @@ def test_two_commands_are_targets_of_the_makefile():
 
 
 @pytest.mark.slow
-def test_your_own_table_and_serve(here):
-    out = shell(block("sh", "spec infer"), here)
+def test_your_own_table_and_serve(here, cluster):
+    """On a cluster that is there already: test_python, and the run that is killed, start one of their own."""
+    out = shell(block("sh", "spec infer"), here, cluster.address)
     assert "customers:1" in out
     assert "# " in (here / "customers.yaml").read_text()
     assert len(pd.read_csv(here / "predictions.csv")) == 160
 
     serve, curl = block("sh", "curl").splitlines()
-    environment = os.environ | {"HYBRID_RAY_STORE": str(here / "store")}
     server = subprocess.Popen(
         [str(Path(sys.executable).parent / "hybrid-ray"), *shlex.split(serve)[1:-1], "0", "--json"],
-        cwd=here, env=environment, stdout=subprocess.PIPE, text=True,
+        cwd=here, env=environment(here, cluster.address), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert server.stdout is not None

@@ -364,32 +364,28 @@ from hybrid_ray.spec import DataSpec, ExtractorSpec
 from hybrid_ray.store.root import StoreRoot
 
 path, store = sys.argv[1:3]
-cpus, gpus, share = json.loads(sys.argv[3])
-spec = ExtractorSpec(name="toy", id="toy", columns=("text",), resources={"num_gpus": share, "batch_size": 16})
 source = open_source(DataSpec(path=path, label="y", shard_rows=64))
-with connect(num_cpus=cpus, num_gpus=gpus) as cluster:
-    features = extract_features(cluster, source, spec, {"text": "text"}, StoreRoot(store), shard_rows=64)
-print(json.dumps([features.stats.computed, features.id, features.fingerprint, features.n_features]))
+computed = []
+for i, (cpus, gpus, share) in enumerate(json.loads(sys.argv[3])):
+    spec = ExtractorSpec(name="toy", id="toy", columns=("text",), resources={"num_gpus": share, "batch_size": 16})
+    with connect(num_cpus=cpus, num_gpus=gpus) as cluster:
+        root = StoreRoot(f"{store}/{i}")
+        computed.append(extract_features(cluster, source, spec, {"text": "text"}, root, shard_rows=64).stats.computed)
+print(json.dumps(computed))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "resources",
-    [
-        pytest.param((1, None, None), id="one CPU"),
-        pytest.param((4, 1, None), id="one GPU"),
-        pytest.param((3, 1, 0.5), id="half a GPU"),
-    ],
-)
-def test_it_ends_on_other_clusters(bench, resources):
+def test_it_ends_on_one_cpu_with_one_gpu_and_with_half_of_one(bench):
     texts = texts_of(640)
-    source = bench.source(texts)
-    found = run(OWN_CLUSTER, str(bench.folder / "rows"), bench.root.uri, json.dumps(resources))
-    assert found[0] == 640
-    features = bench.extract(source)
-    assert features.stats.computed == 0
-    same(load_block(bench.root, features), bench.expected(texts))
+    source, stores = bench.source(texts), str(bench.folder / "stores")
+    clusters = [(1, None, None), (4, 1, None), (3, 1, 0.5)]
+    assert run(OWN_CLUSTER, str(bench.folder / "rows"), stores, json.dumps(clusters)) == [640] * 3
+    for i in range(3):
+        bench.root = StoreRoot(f"{stores}/{i}")
+        features = bench.extract(source)
+        assert features.stats.computed == 0
+        same(load_block(bench.root, features), bench.expected(texts))
 
 
 THREE_NODES = """

@@ -21,6 +21,12 @@ from hybrid_ray.store.runs import RunStore
 
 StartHead = Callable[..., AbstractContextManager[Any]]
 SPEC = "name: digits\ndata: {path: 'bundled://digits', label: label}\n"
+SMALL = """
+name: small
+task: binary
+data: {{path: {path}, label: y, columns: {{x: numeric}}}}
+search: {{trials: 2, folds: 2, estimators: [logistic], ensemble: {{trials: 2}}, max_concurrent: 1}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +108,19 @@ def test_a_run_and_a_job_script_on_a_running_cluster(authorised: str, tmp_path: 
 
     from hybrid_ray.on_ray import jobs
 
+    lines = [f"{i % 7 - 3 + i / 1000:.3f},{int(i % 7 > 2)}" for i in range(70)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,y", *lines, ""]))
+    (tmp_path / "small.yaml").write_text(SMALL.format(path=tmp_path / "rows.csv"))
     store = str(tmp_path / "store")
     log = io.StringIO()
-    done = submit(authorised, ["run", str(project_root / "specs" / "digits.yaml"), "--smoke"], stream=log, store=store)
+    done = submit(authorised, ["run", str(tmp_path / "small.yaml")], stream=log, store=store)
     assert (done["status"], done["exit_code"]) == ("SUCCEEDED", 0), log.getvalue()
-    assert [version.ref for version in ModelStore(StoreRoot(store)).list("digits")] == ["digits:1"]
+    assert [version.ref for version in ModelStore(StoreRoot(store)).list("small")] == ["small:1"]
 
     client = JobSubmissionClient(authorised, headers={"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"})
     environment = {"RAY_AUTH_MODE": "token"} | jobs._environment(store, here=True)
     job = client.submit_job(
-        entrypoint=f"{sys.executable} jobs/search.py specs/digits.yaml --smoke --trials 3",
+        entrypoint=f"{sys.executable} jobs/search.py {tmp_path / 'small.yaml'} --trials 3",
         runtime_env={"working_dir": str(project_root), "env_vars": environment, "excludes": [".git", "tests"]},
     )
     assert jobs._outcome(client, job)["exit_code"] == 0, client.get_job_logs(job)

@@ -1,15 +1,23 @@
-"""A fit by workers that stream the store's shards is the fit on the matrix."""
+"""A fit by workers that stream the store's shards is the fit on the matrix, and outlives a kill."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.estimators.streaming import Team
+from hybrid_ray.estimators.xgboost import XGBoost
 from hybrid_ray.graph import Chain, fit_chain
+from hybrid_ray.on_ray import refit
+from hybrid_ray.on_ray.compose import Fitting, Material
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet
-from hybrid_ray.on_ray.refit import fit_on_stream
+from hybrid_ray.on_ray.refit import fit_on_stream, refit_on_all
 from hybrid_ray.on_ray.resources import RefitResources
-from hybrid_ray.on_ray.stream import TrainingRows
+from hybrid_ray.on_ray.stream import ShardStream, TrainingRows
+from hybrid_ray.search.refit import Refit
 from hybrid_ray.store.chain import read_chain, write_chain
 from hybrid_ray.store.features import FeatureCache
 from hybrid_ray.store.root import StoreRoot
@@ -78,4 +86,40 @@ def test_two_workers_fit_what_one_process_fits(made, family, all_free):
     ours, theirs, sample = (log_loss(chain, blocks, y, held) for chain in (grown, whole, small))
     assert ours < sample - 0.01  # all rows know more than a twelfth of them
     assert abs(ours - theirs) < 0.04
+    assert all_free()
+
+
+@pytest.mark.slow
+def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(made, all_free, monkeypatch, tmp_path):
+    root, blocks, y, training, rows = made
+    known, held = np.flatnonzero(training), np.flatnonzero(~training)
+    candidate, small = on(known[::12], "mortal_xgboost", blocks, y)
+    end = f"runs/k/chains/{candidate.key}"
+    write_chain(root, f"{end}-sample", small)
+    course = fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(1, 1.0, 1, 0))
+    left = Path(root.read("killed").decode())
+    assert left.name.startswith("hybrid_ray_refit_")
+    assert not left.exists()
+
+    stream = ShardStream(rows, small, course.batches, course.codes)
+    model = XGBoost.fit_stream(small.model, stream, Team(np.asarray(course.counts), tmp_path))
+    some = {name: block.take(held) for name, block in blocks.items()}
+    expected = replace(small, model=model, codes=course.codes).predict(some)
+    np.testing.assert_allclose(read_chain(root, end).predict(some), expected, rtol=0, atol=1e-6)
+    assert np.abs(small.predict(some) - expected).max() > 0.01
+
+    # A run that goes on finds the chain, and fits neither on the stream nor on the sample.
+    monkeypatch.delattr(refit, "fit_on_stream")
+    monkeypatch.delattr(refit, "_keep_chain")
+    found = refit_on_all(
+        {"k": candidate},
+        {"k": Refit(candidate.label, "stream", 0)},
+        rows,
+        Material(None, {}, {name: ray.put(block) for name, block in some.items()}),
+        Fitting(0, 1, "none", 1.0),
+        RefitResources(1, 1.0, 1, 0),
+        "runs/k/chains",
+        None,
+    )
+    np.testing.assert_allclose(ray.get(found["k"][1]), expected, rtol=0, atol=1e-6)
     assert all_free()

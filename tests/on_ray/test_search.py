@@ -1,12 +1,7 @@
 """Both layers of the search on a cluster."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +9,7 @@ import ray
 
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.on_ray.matrices import Folded
-from hybrid_ray.on_ray.search import CandidateSearch, search_candidates, search_ensembles
+from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
 from hybrid_ray.search.budget import Budget
@@ -78,23 +73,14 @@ def outline(found):
     return [(t.number, t.candidate.key, t.score, t.scores, t.pruned, t.failed, t.repeats) for t in found.trials]
 
 
+def combined(ensemble):
+    tried = [(t.number, t.recipe, t.score) for t in ensemble.tried]
+    return tried, ensemble.weights, ensemble.score
+
+
 @pytest.fixture
 def root(tmp_path):
     return StoreRoot(str(tmp_path / "store"))
-
-
-@pytest.mark.slow
-def test_any_number_of_workers_gives_the_same_search(cluster, tmp_path):
-    answers = []
-    for workers in (1, 2):
-        root, rows = StoreRoot(str(tmp_path / str(workers))), put(make_rows())
-        plan, progress = make_plan(max_concurrent=workers), SilentProgress()
-        found = search_candidates(cluster, plan, rows, root, "run1", progress)
-        ensemble = search_ensembles(cluster, plan, rows, found, root, "run1", progress)
-        tried = [(t.number, t.recipe, t.score) for t in ensemble.tried]
-        answers.append((outline(found), [c.key for c in found.ranked()], tried, ensemble.weights, ensemble.score))
-    assert answers[0] == answers[1]
-    assert len(answers[0][0]) == 20
 
 
 @dataclass(frozen=True)
@@ -106,14 +92,28 @@ class Searched:
     rows: FoldedData
     root: StoreRoot
     found: CandidateSearch
+    ensemble: EnsembleSearch
+
+
+def search_both(cluster, plan, folded, root):
+    found = search_candidates(cluster, plan, folded, root, "run1", SilentProgress())
+    return found, search_ensembles(cluster, plan, folded, found, root, "run1", SilentProgress())
 
 
 @pytest.fixture(scope="module")
 def searched(cluster, tmp_path_factory):
-    plan, rows, root = make_plan(keep_chains=0.0), make_rows(), StoreRoot(str(tmp_path_factory.mktemp("searched")))
+    plan, rows = make_plan(keep_chains=0.0, max_concurrent=2), make_rows()
+    root = StoreRoot(str(tmp_path_factory.mktemp("searched")))
     folded = put(rows)
-    found = search_candidates(cluster, plan, folded, root, "run1", SilentProgress())
-    return Searched(plan, folded, rows, root, found)
+    return Searched(plan, folded, rows, root, *search_both(cluster, plan, folded, root))
+
+
+def test_any_number_of_workers_gives_the_same_search(cluster, searched, root):
+    found, ensemble = search_both(cluster, replace(searched.plan, max_concurrent=1), searched.folded, root)
+    assert outline(found) == outline(searched.found)
+    assert len(found.trials) == 20
+    assert [c.key for c in found.ranked()] == [c.key for c in searched.found.ranked()]
+    assert combined(ensemble) == combined(searched.ensemble)
 
 
 def test_every_trial_has_its_records_and_the_report_its_comparisons(searched):
@@ -141,10 +141,8 @@ def test_chains_are_kept_for_a_graph_that_bags_them(searched):
         np.testing.assert_allclose(read_chain(searched.root, prefix).predict(held), ledger.oof(key), rtol=1e-12)
 
 
-def test_the_ensemble_has_fitted_weights_over_complete_candidates(cluster, searched):
-    ensemble = search_ensembles(
-        cluster, searched.plan, searched.folded, searched.found, searched.root, "run1", SilentProgress()
-    )
+def test_the_ensemble_has_fitted_weights_over_complete_candidates(searched):
+    ensemble = searched.ensemble
     assert {c.key for c in ensemble.members.values()} <= {c.key for c in searched.found.ranked()}
     assert set(ensemble.weights) == set(ensemble.members)
     assert ensemble.trials == 8
@@ -222,15 +220,7 @@ def test_nothing_of_a_search_stays_in_the_object_store(cluster, root):
     rows = make_rows(n=20_000)
     folded = put(rows)
     plan = make_plan(trials=5)
-    search_ensembles(
-        cluster,
-        plan,
-        folded,
-        search_candidates(cluster, plan, folded, root, "run1", SilentProgress()),
-        root,
-        "run1",
-        SilentProgress(),
-    )
+    search_both(cluster, plan, folded, root)
     name = folded.ref.hex()
     assert name in memory_summary(cluster.address)
     del folded
@@ -238,48 +228,3 @@ def test_nothing_of_a_search_stays_in_the_object_store(cluster, root):
     while name in memory_summary(cluster.address) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert name not in memory_summary(cluster.address)
-
-
-DRIVER = """
-import sys
-sys.path.insert(0, {folder!r})
-import test_search as this
-from hybrid_ray.on_ray.cluster import connect
-from hybrid_ray.store.root import StoreRoot
-with connect("local", num_cpus=2) as cluster:
-    this.run(cluster, this.slow_plan(), StoreRoot({store!r}))
-"""
-
-
-def slow_plan():
-    """Fits that take long enough to be killed between two of them."""
-    trees = Choice("random_forest", "random_forest", {"n_estimators": 120})
-    return make_plan(estimators=(trees, Choice("logistic", "logistic")), trials=10, batch=5)
-
-
-def finished_fits(root):
-    return {path: root.read(path) for path in root.list("runs/run1/fits")}
-
-
-@pytest.mark.slow
-def test_a_killed_search_goes_on_without_doing_a_finished_fit_again(cluster, tmp_path):
-    killed = StoreRoot(str(tmp_path / "killed"))
-    code = DRIVER.format(folder=str(Path(__file__).parent), store=killed.uri)
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
-    deadline = time.monotonic() + 240
-    while len(finished_fits(killed)) < 6 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    time.sleep(3)
-
-    whole = run(cluster, slow_plan(), StoreRoot(str(tmp_path / "whole")))
-    before = finished_fits(killed)
-    assert 6 <= len(before) < whole.started
-    resumed = run(cluster, slow_plan(), killed)
-    assert resumed.resumed == len(before)
-    assert resumed.started == whole.started - len(before)
-    assert outline(resumed) == outline(whole)
-    after = finished_fits(killed)
-    assert {path: after[path] for path in before} == before

@@ -33,22 +33,25 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
 
 
-@pytest.fixture
-def fold(cluster: Cluster, tmp_path: Path, encoder: Path) -> Callable[..., tuple[FoldTrainer, Path]]:
-    """Trainers of one fold, each with a log of its own."""
+@pytest.fixture(scope="module")
+def fold(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, encoder: Path
+) -> Callable[..., tuple[FoldTrainer, Path]]:
+    """Trainers of one fold, each with a name and a log of its own."""
+    folder = tmp_path_factory.mktemp("fold")
     table = {"text": [str(text) for text in toy_batch({"text": "text"}, ROWS, missing=False)["text"]]}
-    pq.write_table(pa.table(table | {"label": toy_labels(ROWS)}), tmp_path / "rows.parquet")
-    source = open_source(DataSpec(path=str(tmp_path / "rows.parquet"), label="label"), training=True)
+    pq.write_table(pa.table(table | {"label": toy_labels(ROWS)}), folder / "rows.parquet")
+    source = open_source(DataSpec(path=str(folder / "rows.parquet"), label="label"), training=True)
 
     def trainer(name: str, workers: int = 1, dies_after: int = 0, plugin: str = "mortal") -> tuple[FoldTrainer, Path]:
-        log = tmp_path / name / "log"
+        log = folder / name / "log"
         log.mkdir(parents=True)
         params: dict[str, Any] = {"model": str(encoder), "max_length": 16, "blocks": 1, "rank": 2, "epochs": EPOCHS}
         params |= {"patience": EPOCHS, "batch_size": 8, "lr": 3e-4}
         if plugin == "mortal":
             params |= {"log": str(log), "dies_after": dies_after}
         raw = prepare_rows(source, Entry("text", plugin, params, {"text": "text"}), ROWS, "stat")
-        root = StoreRoot(str(tmp_path / name / "store"))
+        root = StoreRoot(str(folder / name / "store"))
         order = np.arange(ROWS)
         place = Place(1.0, workers=workers)
         return FoldTrainer(raw, order, toy_labels(ROWS), CONTEXT, root, place, 2**26), log
@@ -63,37 +66,44 @@ def learned(trainer: FoldTrainer) -> dict[str, np.ndarray]:
     return tensors
 
 
+@pytest.fixture(scope="module")
+def whole(fold: Callable[..., tuple[FoldTrainer, Path]]) -> dict[str, np.ndarray]:
+    """What one worker learns that nothing befalls."""
+    trainer, log = fold("whole")
+    expected = learned(trainer)
+    assert len(list(log.iterdir())) == EPOCHS * STEPS
+    return expected
+
+
 def assert_no_checkpoint(trainer: FoldTrainer) -> None:
     assert trainer.root is not None
     assert not [path for path in trainer.root.list(AREA) if "/checkpoint/" in path]
 
 
 @pytest.mark.slow
-def test_a_killed_fit_goes_on_from_its_checkpoint(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
-    whole, log = fold("whole")
-    expected = learned(whole)
-    steps = len(list(log.iterdir()))
-    assert steps == EPOCHS * STEPS
+def test_a_killed_fit_goes_on_from_its_checkpoint(
+    fold: Callable[..., tuple[FoldTrainer, Path]], whole: dict[str, np.ndarray]
+) -> None:
     # Killed in the third pass: the first two are not done again.
     broken, log = fold("broken", dies_after=2 * STEPS + 2)
     found = learned(broken)
     assert (log.parent / "killed").exists()
-    assert len(list(log.iterdir())) == steps + 2
-    for name, values in expected.items():
+    assert len(list(log.iterdir())) == EPOCHS * STEPS + 2
+    for name, values in whole.items():
         np.testing.assert_array_equal(found[name], values)
     assert_no_checkpoint(broken)
 
 
 @pytest.mark.slow
-def test_two_workers_learn_what_one_learns_and_outlive_a_kill(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
-    alone, _ = fold("alone")
-    expected = learned(alone)
+def test_two_workers_learn_what_one_learns_and_outlive_a_kill(
+    fold: Callable[..., tuple[FoldTrainer, Path]], whole: dict[str, np.ndarray]
+) -> None:
     team, log = fold("team", workers=2, dies_after=2 * 2 * STEPS + 4)
     found = learned(team)
     assert (log.parent / "killed").exists()
     # Both workers note each step; of the third pass some were done twice, of the first two none.
     assert 2 * EPOCHS * STEPS < len(list(log.iterdir())) <= 2 * (EPOCHS + 1) * STEPS
-    for name, values in expected.items():
+    for name, values in whole.items():
         distance = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
         assert distance < 1e-3, (name, distance)
     assert_no_checkpoint(team)

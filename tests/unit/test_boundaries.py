@@ -43,23 +43,26 @@ def imported_modules(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_ray_is_imported_only_under_on_ray(path):
-    uses_ray = any(module.split(".")[0] == "ray" for module in imported_modules(path))
-    assert not uses_ray or room_of(path) == "on_ray"
+@pytest.fixture(scope="module")
+def imports() -> dict[Path, set[str]]:
+    """What each file imports."""
+    return {path: imported_modules(path) for path in FILES}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_nothing_imports_upward(path):
-    room = room_of(path)
-    if room == "__init__":
-        return
-    own = RANKS[room]
-    for module in imported_modules(path):
-        parts = module.split(".")
-        if parts[0] != "hybrid_ray" or len(parts) < 2 or parts[1] not in RANKS:
-            continue
-        assert RANKS[parts[1]] <= own, f"{room} (rank {own}) imports {module}"
+def test_ray_is_imported_only_under_on_ray(imports):
+    users = {path for path, modules in imports.items() if any(module.split(".")[0] == "ray" for module in modules)}
+    assert {room_of(path) for path in users} == {"on_ray"}, sorted(map(str, users))
+
+
+def test_nothing_imports_upward(imports):
+    upward = []
+    for path, modules in imports.items():
+        room = room_of(path)
+        for module in modules if room != "__init__" else ():
+            parts = module.split(".")
+            if parts[0] == "hybrid_ray" and len(parts) > 1 and RANKS.get(parts[1], 0) > RANKS[room]:
+                upward.append(f"{path.relative_to(PACKAGE)} (rank {RANKS[room]}) imports {module}")
+    assert not upward, "\n".join(upward)
 
 
 def test_every_room_has_a_rank():

@@ -1,9 +1,13 @@
-"""A third party's estimator family: the nearest mean of a class."""
+"""Third parties' estimator families: the nearest mean of a class, and one whose workers are killed."""
+
+import os
+import signal
 
 import numpy as np
 from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorFamily, EstimatorTags
+from hybrid_ray.estimators.xgboost import XGBoost
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import State
@@ -62,3 +66,27 @@ class ToyCentroid(EstimatorFamily):
     @classmethod
     def load(cls, state):
         return NearestMean(state.meta["sharpness"], state.tensors["means"])
+
+
+class Deadly:
+    """A stream in whose second pass one process, once for a store, is killed; the store then knows its scratch."""
+
+    def __init__(self, stream, folder):
+        self.stream, self.labels, self.n_features = stream, stream.labels, stream.n_features
+        self.folder, self.passes = folder, 0
+
+    def __iter__(self):
+        self.passes += 1
+        for batch in self.stream:
+            yield batch
+            if self.passes == 2 and self.stream._rows.root.create("killed", bytes(self.folder)):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@ESTIMATORS.register("mortal_xgboost")
+class MortalXGBoost(XGBoost):
+    """XGBoost whose fit on a stream is killed once."""
+
+    @classmethod
+    def fit_stream(cls, model, stream, team):
+        return super().fit_stream(model, Deadly(stream, team.folder), team)

@@ -11,7 +11,8 @@ BASE = {"name": "m", "task": "multiclass", "data": {"path": "/absent.csv", "labe
 
 def test_rows_and_trials_are_few():
     form = smoke_form(load_spec({**BASE, "search": {"trials": 50}, "smoke": {"rows": 40, "trials": 3}}))
-    assert (form.search.trials, form.data.limit, form.data.path) == (3, 40, "/absent.csv")
+    assert (form.search.trials, form.search.ensemble.trials) == (3, 3)
+    assert (form.data.limit, form.data.path) == (40, "/absent.csv")
 
 
 def test_its_overrides_win():
