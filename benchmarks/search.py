@@ -5,13 +5,15 @@
 Three ways to do the same kind of fits (naive Bayes on generated features, four folds a trial):
 
 direct   the fits one after another in this process: no search at all
-ours     ``search_candidates``: Optuna's proposals, halving off, records and out-of-fold predictions written;
-         ``ours_free`` without ``search.deterministic``
-plain    a function trainable on Ray Tune with OptunaSearch, as its documentation shows it, and with reused actors:
-         nothing is written
+ours     ``search_candidates``: Optuna's proposals, records and out-of-fold predictions written; halving off;
+         ``ours_halving`` with halving; ``ours_free`` without ``search.deterministic``
+plain    a function trainable on Ray Tune with OptunaSearch, as its documentation shows it; ``_reused`` with reused
+         actors; ``_halving`` reports every fold to Tune's ASHA. Nothing is written
 
 ``overhead_ms`` is what a trial costs beside its fits: wall time x trials at a time - seconds of fits, per trial;
-``steady`` leaves out the start, up to the first trial told.
+``steady`` leaves out the start, up to the first trial told. The bound on it is 60 ms a trial; with halving 25 ms more
+for each fold, ``folds`` being the mean over trials. ``search.batch`` is four times the trials at a time, as
+docs/search.md has it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import numpy as np
 import optuna
 import ray
 from ray import tune
+from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 from sklearn.metrics import log_loss
 
@@ -45,12 +48,14 @@ from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
 from hybrid_ray.search.data import FoldedData
-from hybrid_ray.search.fits import Setting, fit_fold
+from hybrid_ray.search.fits import Predicted, Setting, fit_fold
 from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import Block
 
 CLASSES, WIDTH, FOLDS = 3, 32, 4
+TRIAL_MS, FOLD_MS = 60.0, 25.0
+"""What a trial may cost beside its fits, and each of its folds with halving."""
 
 FAMILY, PARAMETER, BOUNDS = "naive_bayes", "var_smoothing", (1e-3, 1e3)
 """A quick family with a continuous parameter: no two trials are the same."""
@@ -84,7 +89,7 @@ def make_plan(trials: int, lanes: int) -> SearchPlan:
         fusions=(Choice("concat", "concat", search=False),),
         combiners=(Choice("linear_pool", "linear_pool"), Choice("stacking", "stacking")),
         trials=trials,
-        batch=max(8, 2 * lanes),
+        batch=4 * lanes,
         reduction=1.0,
         max_concurrent=lanes,
     )
@@ -110,16 +115,20 @@ class Stamps(SilentProgress):
         """Nothing to remember."""
 
 
-def overhead(lanes: int, wall: float, fits: list[float], told: list[tuple[float, int]]) -> dict[str, float]:
+def overhead(
+    lanes: int, wall: float, fits: list[float], folds: list[int], told: list[tuple[float, int]], halving: bool = False
+) -> dict[str, float]:
     """Milliseconds of a trial that are not its fits, with the start and without."""
-    n, mean = len(fits), float(np.mean(fits))
+    n, mean, mean_folds = len(fits), float(np.mean(fits)), float(np.mean(folds))
     after = sum(count for _, count in told[1:])
     steady = (told[-1][0] - told[0][0]) * lanes / after - mean
     return {
         "wall_s": wall,
+        "folds": mean_folds,
         "fit_ms": mean * 1e3,
         "overhead_ms": (wall * lanes / n - mean) * 1e3,
         "steady_overhead_ms": steady * 1e3,
+        "steady_overhead_over_bound": steady * 1e3 / (TRIAL_MS + halving * FOLD_MS * mean_folds),
         "trials_per_s": after / (told[-1][0] - told[0][0]),
     }
 
@@ -136,10 +145,14 @@ def direct(rows: FoldedData, plan: SearchPlan, trials: int) -> dict[str, float]:
 
 def ours(cluster: Any, folded: Folded, plan: SearchPlan, lanes: int) -> tuple[dict[str, float], dict[str, float]]:
     root, stamps = StoreRoot(tempfile.mkdtemp()), Stamps()
+    busy = time.process_time()
     started = time.perf_counter()
     found = search_candidates(cluster, plan, folded, root, "bench", stamps)
     wall = time.perf_counter() - started
-    candidates = overhead(lanes, wall, [t.seconds for t in found.trials if t.repeats is None], stamps.told)
+    done = [t for t in found.trials if t.repeats is None]
+    fits, folds = [t.seconds for t in done], [t.folds_done for t in done]
+    candidates = overhead(lanes, wall, fits, folds, stamps.told, halving=plan.reduction > 1)
+    candidates["driver_cpu_ms"] = (time.process_time() - busy) / len(done) * 1e3
     stamps = Stamps()
     started = time.perf_counter()
     ensemble = search_ensembles(cluster, plan, folded, found, root, "bench", stamps)
@@ -153,7 +166,9 @@ def space(trial: optuna.Trial) -> None:
     trial.suggest_float(PARAMETER, *BOUNDS, log=True)
 
 
-def plain(folded: Folded, plan: SearchPlan, trials: int, lanes: int, reuse: bool) -> dict[str, float]:
+def plain(
+    folded: Folded, plan: SearchPlan, trials: int, lanes: int, *, reuse: bool, halving: bool = False
+) -> dict[str, float]:
     told: list[tuple[float, int]] = []
 
     class Clock(tune.Callback):
@@ -169,14 +184,19 @@ def plain(folded: Folded, plan: SearchPlan, trials: int, lanes: int, reuse: bool
         family.build(family.Params(), "multiclass", 0)  # imports are no part of a fit
         rows = ray.get(ref[0])
         candidate = Candidate(("features",), "concat", FAMILY, params={PARAMETER: config[PARAMETER]})
-        done = [fit_fold(candidate, rows, fold, Setting.of(plan, rows)) for fold in rows.folds]
-        tune.report({"loss": float(np.mean([d.score for d in done])), "seconds": sum(d.seconds for d in done)})
+        done: list[Predicted] = []
+        for fold in rows.folds:
+            done.append(fit_fold(candidate, rows, fold, Setting.of(plan, rows)))
+            if halving or fold == rows.folds[-1]:
+                seconds = sum(d.seconds for d in done)
+                tune.report({"loss": float(np.mean([d.score for d in done])), "seconds": seconds, "folds": len(done)})
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, ref=[folded.ref]), {"cpu": 0.5}),
         tune_config=tune.TuneConfig(
             search_alg=OptunaSearch(space, metric="loss", mode="min", seed=0),
+            scheduler=ASHAScheduler("folds", "loss", "min", max_t=FOLDS, reduction_factor=2) if halving else None,
             num_samples=trials,
             max_concurrent_trials=lanes,
             reuse_actors=reuse,
@@ -187,7 +207,8 @@ def plain(folded: Folded, plan: SearchPlan, trials: int, lanes: int, reuse: bool
     started = time.perf_counter()
     results = tuner.fit()
     wall = time.perf_counter() - started
-    return overhead(lanes, wall, [result.metrics["seconds"] for result in results], told)
+    metrics = [result.metrics for result in results]
+    return overhead(lanes, wall, [m["seconds"] for m in metrics], [m["folds"] for m in metrics], told, halving)
 
 
 class Counted(LogLossMean):
@@ -251,9 +272,11 @@ def main() -> None:
     with connect("local", num_cpus=asked.lanes + 1) as cluster:
         folded = Folded(ray.put(rows), rows.dims(), rows.frozen["features"].values.nbytes, "bench")
         report["ours"], report["ensembles"] = ours(cluster, folded, plan, asked.lanes)
+        report["ours_halving"], _ = ours(cluster, folded, replace(plan, reduction=2.0), asked.lanes)
         report["ours_free"], _ = ours(cluster, folded, replace(plan, deterministic=False), asked.lanes)
         report["plain_tune"] = plain(folded, plan, min(asked.trials, 16), asked.lanes, reuse=False)
         report["plain_tune_reused"] = plain(folded, plan, asked.trials, asked.lanes, reuse=True)
+        report["plain_tune_halving"] = plain(folded, plan, asked.trials, asked.lanes, reuse=True, halving=True)
     report["weights"] = weight_vectors()
     ours_, weights = report["ours"], report["weights"]
     report["ratios"] = {
@@ -261,6 +284,8 @@ def main() -> None:
         for way in ("plain_tune", "plain_tune_reused")
         for what in ("steady_overhead_ms", "trials_per_s")
     } | {
+        "steady_overhead_ms_of_plain_tune_halving_over_ours_halving": report["plain_tune_halving"]["steady_overhead_ms"]
+        / report["ours_halving"]["steady_overhead_ms"],
         "wall_of_ours_over_ours_free": ours_["wall_s"] / report["ours_free"]["wall_s"],
         "weight_vectors_per_s_over_sklearn": weights["greedy_vectors_per_s"] / weights["sklearn_vectors_per_s"],
     }

@@ -25,7 +25,7 @@ from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import TIME_UP, EnsembleBook, EnsembleSearch
 from hybrid_ray.search.ensembler import Ensembler
-from hybrid_ray.search.fits import Evaluator
+from hybrid_ray.search.fits import Evaluator, Outcome
 from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES, admitted
 from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
@@ -89,7 +89,7 @@ class CandidateWork:
     threads: int
 
     def open(self) -> Work:
-        """A function from a candidate and its bars to an outcome."""
+        """A function from candidates and their bars to outcomes."""
         load_plugins()
         for choice in self.plan.estimators:
             # Imports what the family needs now, so that no fit is charged for it.
@@ -98,11 +98,12 @@ class CandidateWork:
         folded: FoldedData = ray.get(self.folded)
         evaluate = Evaluator(self.plan, folded, Ledger(self.root, self.run_id), self.threads)
 
-        def work(item: dict[str, Any]) -> dict[str, Any]:
+        def begin(item: dict[str, Any]) -> Callable[[], Outcome]:
             candidate, thresholds = Candidate(**item["candidate"]), tuple(item["thresholds"])
-            return asdict(evaluate(candidate, thresholds, item.get("until"), item.get("fold_s", 0.0)))
+            return evaluate.begin(candidate, thresholds, item.get("until"), item.get("fold_s", 0.0))
 
-        return work
+        # The records of a candidate are written while the next one is fitted.
+        return lambda items: [asdict(settle()) for settle in [begin(item) for item in items]]
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,11 @@ class EnsembleWork:
     prices: Prices | None
 
     def open(self) -> Work:
-        """A function from a recipe to its score."""
+        """A function from recipes to their scores."""
         load_plugins()
         ensembler = Ensembler(ray.get(self.library), self.seed, self.prices)
 
-        def work(item: dict[str, Any]) -> dict[str, Any]:
+        def attempt(item: dict[str, Any]) -> dict[str, Any]:
             number, recipe = item["number"], Recipe(**item["recipe"])
             try:
                 trial = call_until(lambda: ensembler.try_recipe(number, recipe), item.get("until"))
@@ -127,7 +128,7 @@ class EnsembleWork:
             answer = ("score", "seconds", "error", "scores", "cost")
             return {name: getattr(trial, name) for name in answer}
 
-        return work
+        return lambda items: [attempt(item) for item in items]
 
 
 def candidate_trials(

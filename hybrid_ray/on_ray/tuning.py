@@ -6,8 +6,10 @@ it, which is what happens to all but one at the end of every batch. :class:`Lane
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import math
 import os
 import tempfile
 import time
@@ -34,9 +36,11 @@ PARK_S = 0.05
 """Pause between two looks while an actor waits for the others."""
 PACK_S = 0.25
 """Seconds of work that are handed out together: several times what it costs to hand something out."""
+IN_TURN = 2
+"""Parts of a batch: while the last trials of one run, the lanes that are free take from the next."""
 
-Work = Callable[[dict[str, Any]], dict[str, Any]]
-"""JSON-able item of work to JSON-able answer."""
+Work = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+"""JSON-able items of work to JSON-able answers."""
 
 
 class Book(Protocol):
@@ -55,7 +59,7 @@ class Book(Protocol):
         """What the sampler learns of a trial."""
 
     def turn(self, numbers: Sequence[int]) -> None:
-        """A batch was told."""
+        """A half batch was told."""
 
     def cut(self, number: int) -> None:
         """Note that there is no time for a trial."""
@@ -78,12 +82,14 @@ class Opens(Protocol):
 
 
 class BatchSearch(Searcher):
-    """OptunaSearch whose proposals and answers meet between batches only.
+    """OptunaSearch whose proposals and answers meet at the ends of half batches only.
 
-    With ``deterministic`` a batch is proposed when the one before is over; its answers are told in the order of trial
-    numbers, whoever finished first, so that the same seed gives the same trials on any number of workers. Within a
-    batch the longest trials are handed out first. Without it, a trial is told when it ends and one more is proposed.
-    Short trials of a batch are handed out several at a time: to hand one out costs more than some take.
+    With ``deterministic`` a batch is open at a time, in two halves that take turns: a half is told when all its trials
+    are over and the other half is proposed, in the order of trial numbers; then the next half is proposed. Who finished
+    first has no part in it, so that the same seed gives the same trials on any number of workers; and workers wait for
+    the last trial of a half, or for the sampler, only when the other half is done too. Within a half the longest trials
+    are handed out first. Without ``deterministic``, a trial is told when it ends and one more is proposed. Short trials
+    are handed out several at a time: to hand one out costs more than some take.
 
     Parameters
     ----------
@@ -91,8 +97,10 @@ class BatchSearch(Searcher):
     book : Book
     trials : int
         Proposals in all.
-    batch, first : int
-        Trials of a batch, and of the first one at least.
+    batch : int
+        Trials that are proposed and not told, at most; only the first half may be larger.
+    first : int
+        Trials of the first half at least.
     deterministic : bool
     until : callable
         Gives the end of the search as ``time.time()``, by what is known now, or None. What would not end by then is
@@ -123,32 +131,41 @@ class BatchSearch(Searcher):
         self._inner = optuna_search
         self._book = book
         self._trials = trials
-        self._batch = batch if deterministic else 1
-        self._first = max(first, self._batch) if deterministic else 1
+        self._sizes = [len(range(part, batch, IN_TURN)) or 1 for part in range(IN_TURN)] if deterministic else [1]
+        self._in_turn = min(IN_TURN, batch)
+        self._first = first if deterministic else 1
         self._deterministic = deterministic
         self._until = until
         self._sure = sure
         self._lanes = lanes
         self._on_done = on_done
         self._proposed = 0
+        self._lacking = 0
+        self._size = 0
+        self._n_begun = 0
+        self._ended = False
         self._items: dict[int, dict[str, Any]] = {}
         self._waiting: list[int] = []
         self._running: dict[str, list[int]] = {}
         self._alone: set[int] = set()
         self._n_cut = 0
-        self._open: list[int] = []
+        self._open: list[list[int]] = []
         self._counted: set[int] = set()
 
     def advance(self) -> bool:
         """Propose until there is work to hand out or nothing more to propose; whether there is work."""
         while not self._waiting and self._may_propose():
-            size = self._batch if self._proposed else self._first
-            self._n_cut = 0
-            for number in range(self._proposed, min(self._proposed + size, self._trials)):
-                self._propose(number)
-            self._waiting.sort(key=lambda number: (-self._book.cost(number), number))
+            self._propose()
+            while self._lacking:
+                self._propose()
             self._settle()
         return bool(self._waiting)
+
+    def look_ahead(self) -> None:
+        """Propose one trial that will be needed later, if that is allowed by now: the workers are busy meanwhile."""
+        if self._deterministic and self._may_propose():
+            self._propose()
+            self._settle()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Work for a trial of Tune; None while answers are awaited; ``FINISHED`` at the end."""
@@ -193,13 +210,19 @@ class BatchSearch(Searcher):
         """Nothing: a search is resumed by replaying it."""
 
     def _may_propose(self) -> bool:
-        if self._proposed >= self._trials or (self._deterministic and self._open):
+        if self._lacking:
+            return True
+        if self._ended or (self._deterministic and len(self._open) == self._in_turn):
             return False
         if not self._proposed:
             return True
         until = self._until()
-        # A batch of which most was cut says that there is time for little more than looking for something short.
-        return (until is None or time.time() < until) and 2 * self._n_cut <= self._batch
+        # A half of which most was cut says that there is time for little more than looking for something short.
+        if (until is not None and time.time() >= until) or 2 * self._n_cut > self._size:
+            # For good, even should there be time again: a replay would not know what was told between.
+            self._ended = True
+            self._settle()
+        return not self._ended
 
     def _cut(self, until: float | None) -> bool:
         """Whether there is no time for the next trial, which is then noted and not handed out."""
@@ -213,10 +236,11 @@ class BatchSearch(Searcher):
         return True
 
     def _packed(self) -> list[int]:
-        """The next trial and short ones that go with it, as long as there is something left for every lane."""
+        """The next trial and short ones that go with it, no more than are there for every lane."""
+        most = math.ceil(len(self._waiting) / self._lanes)
         numbers = [self._waiting.pop(0)]
         spent = self._book.cost(numbers[0])
-        while len(self._waiting) >= self._lanes and not {numbers[0], self._waiting[0]} & self._alone:
+        while len(numbers) < most and not {numbers[0], self._waiting[0]} & self._alone:
             spent += self._book.cost(self._waiting[0])
             if spent > PACK_S:
                 break
@@ -227,32 +251,57 @@ class BatchSearch(Searcher):
         limited = until is not None and number >= self._sure
         return self._items[number] | ({"until": until, "fold_s": self._book.step(number)} if limited else {})
 
-    def _propose(self, number: int) -> None:
+    def _propose(self) -> None:
+        """Propose one trial, of a half that is begun or of a new one."""
+        number = self._proposed
+        if not self._lacking:
+            size = self._sizes[self._n_begun % len(self._sizes)]
+            self._size = self._lacking = min(size if number else max(size, self._first), self._trials - number)
+            self._n_begun += 1
+            self._n_cut = 0
+            self._open.append([])
         values = self._inner.suggest(str(number))
         self._proposed = number + 1
-        self._open.append(number)
+        self._lacking -= 1
+        self._ended = self._ended or self._proposed == self._trials
+        self._open[-1].append(number)
         item = self._book.begin(number, values)
         if item is not None:
             self._items[number] = item
-            self._waiting.append(number)
+            self._queue(number)
+
+    def _queue(self, number: int) -> None:
+        """Put a trial in line: behind the half before its own, and behind longer ones of its own."""
+        self._waiting.append(number)
+        start = self._open[-1][0]
+        own = [n for n in self._waiting if n >= start]
+        self._waiting = [n for n in self._waiting if n < start]
+        self._waiting += sorted(own, key=lambda n: (-self._book.cost(n), n))
 
     def _settle(self) -> None:
         """Tell what may be told."""
-        over = [number for number in self._open if self._book.ready(number)]
-        fresh = set(over) - self._counted
-        self._counted |= fresh
+        fresh = [n for numbers in self._open for n in numbers if n not in self._counted and self._book.ready(n)]
+        self._counted.update(fresh)
         if fresh:
             self._on_done(len(fresh))
-        if not over or (self._deterministic and len(over) < len(self._open)):
-            return
-        for number in over:
-            told = self._book.told(number)
-            for step, mean in enumerate(told.steps, start=1):
-                self._inner.on_trial_result(str(number), {GAIN: mean, "training_iteration": step})
-            self._inner.on_trial_complete(str(number), None if told.value is None else {GAIN: told.value})
-            self._items.pop(number, None)
-        self._open = [number for number in self._open if number not in over]
-        self._book.turn(over)
+        for numbers in self._over():
+            for number in numbers:
+                told = self._book.told(number)
+                for step, mean in enumerate(told.steps, start=1):
+                    self._inner.on_trial_result(str(number), {GAIN: mean, "training_iteration": step})
+                self._inner.on_trial_complete(str(number), None if told.value is None else {GAIN: told.value})
+                self._items.pop(number, None)
+            self._open.remove(numbers)
+            self._book.turn(numbers)
+
+    def _over(self) -> list[list[int]]:
+        """Halves that are to be told now, in order."""
+        if not self._deterministic:
+            return [numbers for numbers in self._open if self._counted.issuperset(numbers)]
+        # However fast the machine, a half is told after the next one was proposed and before the one after that.
+        most = len(self._open) if self._ended else len(self._open) - self._in_turn + 1
+        whole = itertools.takewhile(self._counted.issuperset, self._open)
+        return list(itertools.islice(whole, 0 if self._lacking else max(most, 0)))
 
 
 class Lanes(FIFOScheduler):
@@ -318,13 +367,13 @@ class Worker(tune.Trainable):
         if self._work is None:
             assert self._context is not None
             self._work = self._context.open()
-        self._result = {GAIN: 0.0, "answers": json.dumps([self._work(item) for item in self._items])}
+        self._result = {GAIN: 0.0, "answers": json.dumps(self._work(self._items))}
         self._items = None
         return self._result
 
 
 class Supply(tune.Callback):
-    """Hands every actor, when it starts, what all trials share.
+    """Hands every actor, when it starts, what all trials share, and has the search look ahead while they work.
 
     Not through the configuration of a trial: Tune pickles that for its records, and an object whose reference was
     pickled is kept in the object store for as long as the driver lives.
@@ -332,10 +381,12 @@ class Supply(tune.Callback):
     Parameters
     ----------
     context : Opens
+    search : BatchSearch
     """
 
-    def __init__(self, context: Opens) -> None:
+    def __init__(self, context: Opens, search: BatchSearch) -> None:
         self._context: Opens | None = context
+        self._search = search
 
     def drop(self) -> None:
         """Let go of what was shared: Tune's objects form cycles, which live until they are collected."""
@@ -344,6 +395,10 @@ class Supply(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """An actor was started, or is used again; its next call will be the trial's."""
         trial.temporary_state.ray_actor.attend.remote(self._context)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune has nothing else to do now: the workers are busy, or starting."""
+        self._search.look_ahead()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -372,7 +427,7 @@ def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) 
     with quiet_optuna():
         if not search.advance():
             return
-        supply = Supply(context)
+        supply = Supply(context, search)
         with _environment(), tempfile.TemporaryDirectory(prefix="hybrid_ray_tune_") as folder:
             asked = {"cpu": resources.cpus, "memory": resources.memory}
             tuner = tune.Tuner(

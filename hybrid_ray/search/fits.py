@@ -236,7 +236,7 @@ def fit_fold(candidate: Candidate, folded: FoldedData, fold: int, setting: Setti
 
 
 class Evaluator:
-    """Evaluates candidates in one worker; writing the record of a fold overlaps with fitting the next.
+    """Evaluates candidates in one worker; writing the record of a fold overlaps with what is fitted next.
 
     Parameters
     ----------
@@ -260,7 +260,13 @@ class Evaluator:
     def __call__(
         self, candidate: Candidate, thresholds: Thresholds, until: float | None = None, fold_s: float = 0.0
     ) -> Outcome:
-        """The outcome of a candidate; every fit of it is in the store when this returns.
+        """The outcome of a candidate; every fit of it is in the store when this returns. See ``begin``."""
+        return self.begin(candidate, thresholds, until, fold_s)()
+
+    def begin(
+        self, candidate: Candidate, thresholds: Thresholds, until: float | None = None, fold_s: float = 0.0
+    ) -> Callable[[], Outcome]:
+        """Fit a candidate; what is returned waits until every fit of it is in the store, and gives the outcome.
 
         Parameters
         ----------
@@ -291,9 +297,13 @@ class Evaluator:
             return record, False
 
         outcome = run_folds(self.setting, thresholds, fit)
-        fresh = {record.key: record.chain for record in (future.result() for future in written)}
-        chains = tuple(fresh.get(key, chain) for key, chain in zip(outcome.keys, outcome.chains, strict=True))
-        return replace(outcome, chains=chains)
+
+        def settle() -> Outcome:
+            fresh = {record.key: record.chain for record in (future.result() for future in written)}
+            chains = tuple(fresh.get(key, chain) for key, chain in zip(outcome.keys, outcome.chains, strict=True))
+            return replace(outcome, chains=chains)
+
+        return settle
 
     def _fit(self, candidate: Candidate, fold: int) -> Predicted:
         """Fit a fold with the threads that it may use, limited in the thread that it runs in."""

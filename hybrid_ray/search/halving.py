@@ -32,7 +32,7 @@ def running_means(gains: Sequence[float]) -> tuple[float, ...]:
 class Halving:
     """Successive halving over folds.
 
-    The pool of a fold holds the running means of the candidates of earlier batches that reached it. Because every
+    The pool of a fold holds the running means of the candidates that were told and reached it. Because every
     candidate sees the same folds in the same order, running means over the same number of folds are comparable; and
     because the pool grows between batches only, what is stopped does not depend on who finishes first.
 

@@ -78,9 +78,9 @@ class SearchPlan:
     cut : tuple of int
         Numbers of trials that are proposed and not done.
     batch : int
-        Candidates proposed together.
+        Candidates that are open at a time, in two halves that take turns.
     deterministic : bool
-        Proposals and prunings only between batches.
+        Proposals and prunings only between half batches.
     sampler : {"tpe", "cmaes", "gp", "random", "grid"}
     min_folds : int
         Folds that every candidate is given.

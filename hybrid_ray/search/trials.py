@@ -155,6 +155,7 @@ class CandidateBook:
         self._candidates: dict[int, Candidate] = {}
         self._proposals: dict[int, Proposal] = {}
         self._first: dict[str, int] = {}
+        self._pace: dict[str, tuple[float, int]] = {}
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None when its outcome is known, or will be with that of an earlier trial."""
@@ -170,7 +171,7 @@ class CandidateBook:
         thresholds = self._free if number < self._n_free else moved
         outcome = recall(candidate, self.setting, thresholds, self.known)
         if outcome is not None:
-            self.trials[number] = self._record(number, outcome)
+            self._keep(number, outcome)
             return None
         return {"candidate": candidate.to_json(), "thresholds": list(thresholds)}
 
@@ -181,11 +182,11 @@ class CandidateBook:
     def finish(self, number: int, answer: Mapping[str, Any] | None) -> None:
         """Take a worker's answer; None when the worker died on it, again and again."""
         outcome = Outcome(error=LOST) if answer is None else Outcome.from_json(answer)
-        self.trials[number] = self._record(number, outcome)
+        self._keep(number, outcome)
 
     def cut(self, number: int) -> None:
         """There is no time for a trial."""
-        self.trials[number] = self._record(number, Outcome(cut=True))
+        self._keep(number, Outcome(cut=True))
 
     def told(self, number: int) -> Told:
         """What the sampler learns of a trial whose batch is over.
@@ -225,11 +226,8 @@ class CandidateBook:
         return fold_s if math.isfinite(fold_s) else 0.0
 
     def _fold_s(self, number: int) -> float:
-        family = self._candidates[number].estimator
-        spent = [
-            t.seconds / t.folds_done for t in self.trials.values() if t.candidate.estimator == family and t.folds_done
-        ]
-        return sum(spent) / len(spent) if spent else float("inf")
+        spent, n = self._pace.get(self._candidates[number].estimator, (0.0, 0))
+        return spent / n if n else float("inf")
 
     def note(self) -> str:
         """The best so far, for people."""
@@ -257,6 +255,13 @@ class CandidateBook:
             again = replace(first, number=number, seconds=0.0, resumed=0, repeats=first.number)
             self.trials[number] = replace(again, proposal=self._proposals[number])
         return self.trials[number]
+
+    def _keep(self, number: int, outcome: Outcome) -> None:
+        self.trials[number] = self._record(number, outcome)
+        if outcome.scores:
+            family = self._candidates[number].estimator
+            spent, n = self._pace.get(family, (0.0, 0))
+            self._pace[family] = (spent + outcome.seconds / len(outcome.scores), n + 1)
 
     def _record(self, number: int, outcome: Outcome) -> TrialRecord:
         failed = bool(outcome.error)

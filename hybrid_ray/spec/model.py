@@ -276,9 +276,10 @@ class SearchSpec(Section):
     folds: int = Field(5, ge=2, le=20)
     """Folds of the training rows."""
     batch: int = Field(8, ge=1)
-    """Candidates proposed together; part of what is searched, not of how many workers there are."""
+    """Candidates that are open at a time, in two halves that take turns; part of what is searched, not of how many
+    workers there are."""
     deterministic: bool = True
-    """Proposals and prunings only between batches, so that any number of workers gives the same trials."""
+    """Proposals and prunings only between half batches, so that any number of workers gives the same trials."""
     sampler: SamplerName = "tpe"
     """Who proposes, see docs/search.md; cmaes and gp learn from groups of parameters, grid ends with its points."""
     begin_with: Literal["auto"] | BeginWith = "auto"

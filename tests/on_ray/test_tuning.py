@@ -63,12 +63,14 @@ def bowl(x):
     return -abs(x - 0.3)
 
 
-def drive(search, lanes, seed, fail=(), packs=None):
+def drive(search, lanes, seed, fail=(), packs=None, ahead=0):
     """What Tune does, with trials that end in any order; the order in which items were handed out."""
     packs = [] if packs is None else packs
     shuffled = random.Random(seed)
     running, handed, serial = {}, [], 0
     while True:
+        for _ in range(shuffled.randint(0, ahead)):
+            search.look_ahead()
         while len(running) < lanes:
             config = search.suggest(f"t{serial}")
             if config is None or config == Searcher.FINISHED:
@@ -98,12 +100,13 @@ def make_search(
     lanes=1,
     done=lambda n: None,
     sampler="tpe",
+    batch=16,
 ):
     return BatchSearch(
         make_optuna(space, [{"kind": "tree", "tree.rate": -0.5}], sampler, seed=3),
         book,
         trials=trials,
-        batch=8,
+        batch=batch,
         first=first,
         deterministic=deterministic,
         until=until,
@@ -116,19 +119,56 @@ def make_search(
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
 def test_the_same_seed_gives_the_same_trials_whoever_finishes_first(sampler):
     seen = []
-    for lanes, seed in ((1, 0), (2, 1), (4, 2), (8, 3)):
+    for lanes, seed, ahead in ((1, 0, 0), (2, 1, 3), (4, 2, 0), (8, 3, 12)):
         book = Notebook()
-        drive(make_search(book, sampler=sampler), lanes, seed)
+        drive(make_search(book, sampler=sampler), lanes, seed, ahead=ahead)
         seen.append((book.values, book.answers, book.turns))
     assert all(each == seen[0] for each in seen)
     assert seen[0][2] == [list(range(start, start + 8)) for start in range(0, 40, 8)]
     assert seen[0][0][0]["tree.rate"] == -0.5
 
 
-def test_the_first_batch_may_be_larger():
+def test_free_lanes_take_from_the_other_half_and_a_half_is_told_before_one_takes_its_place():
     book = Notebook()
-    drive(make_search(book, first=12), 3, 0)
-    assert [len(numbers) for numbers in book.turns] == [12, 8, 8, 8, 4]
+    search = make_search(book)
+    handed = [json.loads(search.suggest(f"t{serial}")["items"])[0]["x"] for serial in range(16)]
+    assert search.suggest("t16") is None
+    search.look_ahead()
+    assert len(book.values) == 16
+    for serial in range(1, 16):  # all but the first, which is long
+        search.on_trial_complete(f"t{serial}", result={"answers": json.dumps([{"y": bowl(handed[serial])}])})
+    assert search.suggest("t16") is None
+    assert book.turns == []
+    search.on_trial_complete("t0", result={"answers": json.dumps([{"y": bowl(handed[0])}])})
+    assert book.turns == [list(range(8))]
+    assert search.suggest("t16") is not None
+    assert book.turns == [list(range(8)), list(range(8, 16))]
+
+
+def test_it_looks_ahead_one_trial_at_a_time_and_tells_nothing_in_the_middle_of_a_half():
+    book = Notebook()
+    search = make_search(book)
+    config = search.suggest("t0")
+    for known in range(9, 12):
+        search.look_ahead()
+        assert len(book.values) == known
+    book.answers.update(dict.fromkeys(range(1, 8), -0.5))
+    xs = [item["x"] for item in json.loads(config["items"])]
+    search.on_trial_complete("t0", result={"answers": json.dumps([{"y": bowl(x)} for x in xs])})
+    assert book.turns == []
+    for _ in range(5):
+        search.look_ahead()
+    assert (len(book.values), book.turns) == (16, [list(range(8))])
+
+
+@pytest.mark.parametrize(
+    ("batch", "first", "sizes"),
+    [(16, 12, [12, 8, 8, 8, 4]), (5, 0, [3, 2] * 8), (2, 3, [3] + [1] * 37), (1, 0, [1] * 40)],
+)
+def test_both_halves_make_a_batch_and_the_first_may_be_larger(batch, first, sizes):
+    book = Notebook()
+    drive(make_search(book, first=first, batch=batch, sampler="random"), 3, 0, ahead=2)
+    assert [len(numbers) for numbers in book.turns] == sizes
 
 
 def test_every_trial_is_counted_once_when_its_outcome_is_there():
@@ -145,7 +185,7 @@ def test_the_sampler_learns_from_what_it_is_told():
     assert sum(late) / 20 > sum(early) / 20
 
 
-def test_long_trials_of_a_batch_are_handed_out_first():
+def test_long_trials_of_a_half_are_handed_out_first():
     book = Notebook()
     handed = drive(make_search(book, trials=8), 1, 0)
     assert handed == [book.values[number]["x"] for number in (0, 2, 4, 6, 1, 3, 5, 7)]
@@ -154,7 +194,7 @@ def test_long_trials_of_a_batch_are_handed_out_first():
 def test_known_trials_are_replayed_without_work():
     whole, again = Notebook(), Notebook(known=range(21))
     everything = drive(make_search(whole), 2, 0)
-    handed = drive(make_search(again), 2, 5)
+    handed = drive(make_search(again), 2, 5, ahead=2)
     assert again.answers == whole.answers
     assert (len(everything), len(handed)) == (40, 19)
 
@@ -165,7 +205,7 @@ def test_a_search_that_is_known_wholly_has_no_work():
     assert search.suggest("t0") == Searcher.FINISHED
 
 
-def test_a_trial_whose_worker_died_does_not_hold_its_batch():
+def test_a_trial_whose_worker_died_does_not_hold_its_half():
     book = Notebook()
     drive(make_search(book), 3, 0, fail={"t2", "t17"})
     assert len(book.answers) == 40
@@ -174,12 +214,12 @@ def test_a_trial_whose_worker_died_does_not_hold_its_batch():
 
 def test_without_determinism_a_trial_is_told_when_it_ends():
     book, done = Notebook(), []
-    drive(make_search(book, deterministic=False, done=done.append), 4, 0)
+    drive(make_search(book, deterministic=False, done=done.append), 4, 0, ahead=3)
     assert len(book.answers) == 40
     assert done == [1] * 40
 
 
-def test_short_trials_of_a_batch_are_handed_out_together_as_long_as_each_lane_has_work():
+def test_short_trials_are_handed_out_together_as_long_as_each_lane_has_work():
     whole, packed, packs = Notebook(), Notebook(short=True), []
     drive(make_search(whole), 2, 0)
     drive(make_search(packed, lanes=2), 2, 5, packs=packs)
@@ -209,7 +249,7 @@ def test_of_trials_that_were_handed_out_together_only_the_one_that_ends_its_work
     assert [n for n, value in book.answers.items() if value == -9.0] == [5]
 
 
-def test_the_first_batch_is_always_proposed_and_its_first_trial_always_done():
+def test_the_first_half_is_always_proposed_and_its_first_trial_always_done():
     book = Notebook()
     handed = drive(make_search(book, until=lambda: time.time() - 1.0), 2, 0)
     assert handed == [book.values[0]["x"]]
@@ -226,7 +266,7 @@ def test_what_would_not_end_in_time_is_not_handed_out_and_workers_know_the_end()
     assert sorted(book.answers) == [2, 4, 6]
 
 
-def test_once_most_of_a_batch_was_cut_nothing_more_is_proposed():
+def test_once_most_of_a_half_was_cut_nothing_more_is_proposed():
     book, end = Notebook(), time.time() + 0.3
     drive(make_search(book, until=lambda: end), 2, 0)
     assert (len(book.answers), book.n_cut) == (8, 7)
