@@ -21,6 +21,7 @@ Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 Objective = Literal["metric", "latency", "size"]
 Prefer = Literal["accuracy", "balanced", "speed"]
+Tuned = Literal["auto", "always", "never"]
 
 MODALITY_OF: Mapping[Kind, Modality] = {
     "image": "image",
