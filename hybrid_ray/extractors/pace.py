@@ -70,6 +70,6 @@ class Paced:
         expected = spent / here * max(min(PASSES, self._epochs) - self._before, here + 1)
         if expected > self._allowed_s:
             raise TooSlowError(
-                f"training must end within {self._allowed_s:.0f} s; its {here} passes so far took {spent:.0f} s, so "
-                f"that it would take about {expected:.0f} s"
+                f"training must end within {self._allowed_s:.0f} s; passes so far: {here} in {spent:.0f} s, so that it "
+                f"would take about {expected:.0f} s"
             )
