@@ -65,7 +65,8 @@ MINILM = Price(0.0005, 0.0008, 1536.0)
 NETWORKS: Mapping[str, float] = {"mobilenet_v2": 1.0, "efficientnet_b0": 1.6, "resnet18": 2.0, "resnet50": 4.0}
 """What image networks take, as multiples of MobileNetV2, about: told from their operations, of which depthwise ones are
 the slowest. Others are taken for the costliest of these."""
-_LAYERS, _WIDTH, _TUNED_LAYERS = 6, 384, 2
+_LAYERS, _WIDTH = 6, 384
+_TUNED_LAYERS: int = TuningParams.model_fields["blocks"].default
 _LETTERS = 4.4
 """Characters of a token of English."""
 _LONGEST = 256
@@ -169,8 +170,10 @@ def _why(asked: Tuned, n_twins: int, left_out: Sequence[str], limit_s: float | N
 
 
 def twin_of(entry: ExtractorSpec, optional: bool) -> ExtractorSpec:
-    """The tuned twin of a pretrained extractor, on the same columns, without an id."""
+    """The tuned twin of a pretrained extractor, on the same columns, without an id; no more is tuned than there is."""
     fields = _shared(entry)
+    if entry.name == "transformers" and (layers := _encoder(entry)[0]) < _TUNED_LAYERS:
+        fields["blocks"] = layers
     return ExtractorSpec(
         name=TWINS[entry.name], params=fields, columns=entry.columns, fusion=entry.fusion, optional=optional
     )

@@ -1,11 +1,12 @@
 """Tuned twins are proposed where rows, labels and time are there for them."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from hybrid_ray.extractors.defaults import SENTENCE_ENCODERS
-from hybrid_ray.extractors.twins import SHARE, Work, propose_twins, seconds_of, twin_pairs
+from hybrid_ray.extractors.twins import SHARE, Work, propose_twins, seconds_of, twin_of, twin_pairs
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.spec import ExtractorSpec
 from hybrid_ray.testing.encoders import tiny_encoder
@@ -86,10 +87,13 @@ def test_longer_texts_more_rows_folds_and_larger_networks_take_longer(tmp_path):
     ), "what is cut off takes no time"
     larger = PHOTO.model_copy(update={"params": PHOTO.params.model_copy(update={"model": "resnet50"})})
     assert seconds_of(larger, WORK) > 2 * seconds_of(PHOTO, WORK)
-    tiny = TEXT.model_copy(
-        update={"params": TEXT.params.model_copy(update={"model": str(tiny_encoder(tmp_path / "tiny"))})}
-    )
+    folder = tiny_encoder(tmp_path / "tiny")
+    tiny = TEXT.model_copy(update={"params": TEXT.params.model_copy(update={"model": str(folder)})})
     assert seconds_of(tiny, WORK) < usual / 10
+    assert "blocks" not in twin_of(tiny, optional=False).params.model_fields_set
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    assert twin_of(tiny, optional=False).params.blocks == 1, "no more layers than there are"
 
 
 def test_what_cannot_be_kept_is_computed_in_every_pass():

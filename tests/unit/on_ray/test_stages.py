@@ -82,12 +82,13 @@ def test_a_job_goes_on_without_what_was_given_up() -> None:
         "data": {"path": "a.csv", "label": "y", "columns": {"text": "text"}},
         "extractors": [{"name": "tfidf", "id": "words"}, {"name": "cnn", "id": "net", "optional": True}],
     }
-    whole = Job(load_spec(document), None, "run", None, None, None, None)  # type: ignore[arg-type]
+    nothing: Any = None
+    whole = Job(load_spec(document), nothing, "run", nothing, nothing, nothing, nothing)
     assert set(whole.modality_of()) == {"words", "net"}
     less = replace(whole, given_up=frozenset({"net"}))
     assert less.modality_of() == {"words": "text"}
     assert less.spec == whole.spec, "the record says what was asked for"
-    features = Features({"words": None, "net": None}, {}, {"words": None, "net": None}, (), 0)  # type: ignore[dict-item]
+    features = Features({"words": nothing, "net": nothing}, {}, {"words": nothing, "net": nothing}, (), 0)
     assert set(features.without({"net"}).raw) == set(features.without({"net"}).decided) == {"words"}
 
 
