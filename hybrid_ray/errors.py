@@ -76,3 +76,7 @@ class NotFittedError(HybridRayError, RuntimeError):
 
 class RunFailedError(HybridRayError, RuntimeError):
     """A run stopped for a reason that is not the user's; what was done is kept."""
+
+
+class TooSlowError(HybridRayError, RuntimeError):
+    """A training that a run can go without would take more than its share of the run's time."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hybrid_ray.data.columns import SPLIT, Guess, infer_kinds, unreadable
 from hybrid_ray.data.rows import read_columns
@@ -32,6 +33,9 @@ from hybrid_ray.spec import (
 from hybrid_ray.types import Kind, Modality, Task
 
 LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
+
+BEFORE = ("time_limit_s", "search.folds", "search.tuned")
+"""Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
 
 WIDTH: Mapping[Modality, int] = {"image": 1000, "text": 400, "tabular": 10}
 """How many features one column gives, about: enough to tell narrow data from wide before anything is extracted."""
@@ -64,7 +68,12 @@ class Resolved(NamedTuple):
         return self._replace(reasons={**before.reasons, **self.reasons}, warnings=tuple(warnings))
 
 
-def infer_spec(path: str | Sequence[str], label: str, task: Task | Literal["auto"] | str | None = None) -> Resolved:
+def infer_spec(
+    path: str | Sequence[str],
+    label: str,
+    task: Task | Literal["auto"] | str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Resolved:
     """A complete spec for a table; its reasons are comments for :func:`hybrid_ray.spec.dump_yaml`.
 
     Columns that number, name or divide the rows, and columns that nothing can read, are in ``data.drop``.
@@ -77,14 +86,19 @@ def infer_spec(path: str | Sequence[str], label: str, task: Task | Literal["auto
         Column to predict.
     task : Task or "auto", optional
         Default: from the label.
+    overrides : mapping of str to object, optional
+        Other values of the spec, by path.
 
     Raises
     ------
+    SpecError
+        An override is not valid.
     BadInputError
         The rows cannot be read, or cannot serve the task.
     """
     given = path if isinstance(path, str) else list(path)
-    asked = load_spec({"name": _name(path), "task": task or "auto", "data": {"path": given, "label": label}})
+    document = {"name": _name(path), "task": task or "auto", "data": {"path": given, "label": label}}
+    asked = load_spec(document, {name: value for name, value in (overrides or {}).items() if name in BEFORE})
     source = open_source(asked.data)
     look = _Look(asked, source)
     dropped = look.useless()
@@ -97,7 +111,10 @@ def infer_spec(path: str | Sequence[str], label: str, task: Task | Literal["auto
     # The split follows the spec's own seed: one number to change.
     split = resolved.spec.data.split.model_copy(update={"seed": None})
     data = resolved.spec.data.model_copy(update={"split": split})
-    return Resolved(resolved.spec.model_copy(update={"data": data}), reasons, resolved.warnings)
+    spec = resolved.spec.model_copy(update={"data": data})
+    if overrides:
+        spec = load_spec(spec.model_dump(mode="json", exclude_defaults=True), overrides)
+    return Resolved(spec, reasons, resolved.warnings)
 
 
 def resolve_spec(spec: Spec, source: Source) -> Resolved:
@@ -148,6 +165,7 @@ class _Look:
         split = self._split(spec, task, columns, reasons)
         data = spec.data.model_copy(update={"columns": columns, "split": split})
         extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
+        extractors = self._with_twins(spec, extractors, task, split, columns, reasons)
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
         graph = spec.graph
@@ -203,6 +221,38 @@ class _Look:
                 )
             changes["column"] = SPLIT
         return split.model_copy(update=changes)
+
+    def _with_twins(
+        self,
+        spec: Spec,
+        extractors: tuple[ExtractorSpec, ...],
+        task: Task,
+        split: SplitSpec,
+        columns: Mapping[str, Kind],
+        reasons: dict[str, str],
+    ) -> tuple[ExtractorSpec, ...]:
+        """The extractors, and after them the tuned twins of some."""
+        from hybrid_ray.extractors.twins import Work, propose_twins
+
+        share = 1.0 if split.kind == "column" else 1.0 - split.test
+        work = Work(
+            task, round(share * self.source.n_rows), spec.search.folds, spec.time_limit_s, self._characters(columns)
+        )
+        found = propose_twins(spec.search.tuned, extractors, not spec.extractors, work)
+        if found.why:
+            reasons["search.tuned"] = found.why
+        reasons |= {f"extractors.{len(extractors) + i}": reason for i, reason in enumerate(found.reasons)}
+        both = [*extractors, *found.twins]
+        return tuple(e.model_copy(update={"id": own}) for e, own in zip(both, _ids(both), strict=True))
+
+    def _characters(self, kinds: Mapping[str, Kind]) -> dict[str, float]:
+        """Characters of a cell of each text column, in the mean of the sample."""
+        found = {}
+        for name in (name for name, kind in kinds.items() if kind == "text"):
+            column = self.sample[name]
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                found[name] = float(pc.mean(pc.utf8_length(column)).as_py() or 0.0)
+        return found
 
     def _whole(self, name: str) -> pa.ChunkedArray:
         return read_columns(self.source, [name])[name]

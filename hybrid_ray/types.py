@@ -22,6 +22,7 @@ SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 BeginWith = Literal["families", "subsets"]
 Objective = Literal["metric", "latency", "size"]
 Prefer = Literal["accuracy", "balanced", "speed"]
+Tuned = Literal["auto", "always", "never"]
 
 MODALITY_OF: Mapping[Kind, Modality] = {
     "image": "image",

@@ -68,11 +68,7 @@ def _request(
         raise BadInputError("--label: must name the column to predict when --data is given; got none")
     if smoke:
         raise BadInputError("--smoke: a spec file says what its small form is; got --data. Use --trials and --set")
-    inferred = infer_spec(data, label, task)
-    if not overrides:
-        return inferred
-    changed = load_spec(inferred.spec.model_dump(mode="json", exclude_defaults=True), overrides)
-    return inferred._replace(spec=changed)
+    return infer_spec(data, label, task, overrides)
 
 
 def _pipeline(

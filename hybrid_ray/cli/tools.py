@@ -19,6 +19,7 @@ from hybrid_ray.cli.options import (
     Set,
     Store,
     TaskOption,
+    TimeLimit,
     Verbose,
     emit,
     overrides_of,
@@ -55,13 +56,18 @@ def submit(
 
 @spec_app.command("infer")
 def spec_infer(
-    data: NeedData, label: Annotated[str, typer.Option("--label")], task: TaskOption = None, as_json: Json = False
+    data: NeedData,
+    label: Annotated[str, typer.Option("--label")],
+    task: TaskOption = None,
+    assignments: Set = None,
+    time_limit: TimeLimit = None,
+    as_json: Json = False,
 ) -> None:
     """Write a complete spec for a table to standard output, each choice with its reason."""
     from hybrid_ray.infer import infer_spec
     from hybrid_ray.spec import dump_yaml
 
-    spec, reasons, warnings = infer_spec(data, label, task)
+    spec, reasons, warnings = infer_spec(data, label, task, overrides_of(assignments, None, None, time_limit))
     answer = {"spec": spec.model_dump(mode="json"), "reasons": dict(reasons), "warnings": list(warnings)}
     emit(answer, as_json, [dump_yaml(spec, reasons).rstrip("\n")])
 

@@ -89,11 +89,27 @@ class Tuning:
     seed: int
     threads: int
 
-    def run(self, device: str, team: Team | None = None, checkpoints: Checkpoints | None = None) -> dict[str, AnyArray]:
-        """Train as one worker of a team, from the last checkpoint if there is one: the low-rank matrices by name."""
+    def run(
+        self,
+        device: str,
+        team: Team | None = None,
+        checkpoints: Checkpoints | None = None,
+        allowed_s: float | None = None,
+    ) -> dict[str, AnyArray]:
+        """Train as one worker of a team, from the last checkpoint if there is one: the low-rank matrices by name.
+
+        Raises
+        ------
+        TooSlowError
+            Its passes show that it would take more than ``allowed_s`` seconds.
+        """
         from hybrid_ray.extractors._tuned_loop import Team, train
+        from hybrid_ray.extractors.pace import Paced
         from hybrid_ray.seeding import reproducible
 
+        if allowed_s is not None:
+            settings = self.extractor.params
+            checkpoints = Paced(checkpoints, allowed_s, settings.epochs, settings.patience)
         self.extractor.setup(device)  # it may draw, and may have been done already: before the seed
         with reproducible(self.seed, self.threads):
             return train(self, team or Team(), checkpoints)

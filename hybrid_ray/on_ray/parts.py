@@ -13,9 +13,10 @@ from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_memb
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, load_rows
 from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
 from hybrid_ray.on_ray.resources import plan_refit, shared_bytes
-from hybrid_ray.on_ray.stages import Features, Found, Job, Trained
+from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.stream import TrainingRows, write_features
 from hybrid_ray.on_ray.train import Entry, FoldFit, extract_rows
+from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.refit import refit_note
 from hybrid_ray.store.runs import RunStore, run_prefix

@@ -39,8 +39,10 @@ from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.parts import MEMBER, Parts
-from hybrid_ray.on_ray.stages import Features, Found, Job, Trained
+from hybrid_ray.on_ray.stages import Features, Found, Job
+from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
+from hybrid_ray.search.frozen_or_tuned import twin_notes
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.search.outcomes import combiner_rows
 from hybrid_ray.spec import dump_yaml
@@ -100,7 +102,7 @@ def write_report(
         run_id=job.run_id,
         version=composed.version.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notes=[note for note in (job.rows.split.note, *resolved.warnings) if note],
+        notes=[note for note in (job.rows.split.note, *resolved.warnings, *_twins(found)) if note],
         evaluation=evaluation,
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
@@ -161,7 +163,7 @@ def extraction_rows(job: Job, features: Features, trained: Trained | None) -> li
                 "cached": n * hits,
                 "computed": n * (fits - hits),
                 # All folds of all extractors train side by side: what each took of the stage is not told apart.
-                "seconds": job.progress.seconds.get("train", 0.0) / len(costly),
+                "seconds": trained.seconds / len(costly),
                 "note": f"trained on each of {fits} folds; {hits} fits from the store",
             }
         )
@@ -182,6 +184,11 @@ def _data(job: Job, features: Features, reasons: Mapping[str, str]) -> DataCard:
             folds=job.spec.search.folds,
         )
     )
+
+
+def _twins(found: Found) -> list[str]:
+    ensemble = found.ensemble
+    return twin_notes(found.plan, found.candidates.ranked_trials(), ensemble.members, ensemble.weights)
 
 
 def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) -> EnsembleCard:

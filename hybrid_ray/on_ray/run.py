@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Literal
 
 from ray.exceptions import RayTaskError
@@ -32,8 +33,8 @@ from hybrid_ray.on_ray.stages import (
     fold_stage,
     search_order,
     search_stage,
-    train_stage,
 )
+from hybrid_ray.on_ray.train_stage import train_stage
 from hybrid_ray.progress import Progress
 from hybrid_ray.results import extraction_answer, run_answer
 from hybrid_ray.search.fits import clear_chains
@@ -116,10 +117,11 @@ def run_spec(
             live.check_store(root)
             limit_s = resolved.spec.time_limit_s
             until = None if limit_s is None else started + limit_s
-            job = Job(resolved.spec, root, run_id, source, rows, live, progress, until)
+            given_up = runs.given_up(run_id)
+            job = Job(resolved.spec, root, run_id, source, rows, live, progress, until, frozenset(given_up))
             check_resources(job)
             runs.begin(run_id, record)
-            return _carry_out(job, runs, resolved, stop_after)
+            return _carry_out(job, runs, _warned(resolved, *given_up.values()), stop_after)
     except RayTaskError as error:
         if isinstance(error.cause, HybridRayError):
             raise error.cause from None
@@ -169,8 +171,13 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
         return {"run_id": job.run_id, "extraction": counts, "rows": job.rows.n_rows, "seconds": _seconds(job)}
     order, sampled = search_order(job, features)
     if sampled:
-        resolved = resolved._replace(warnings=(*resolved.warnings, sampled))
+        resolved = _warned(resolved, sampled)
     trained = train_stage(job, features, order)
+    if trained.given_up:
+        runs.give_up(job.run_id, runs.given_up(job.run_id) | trained.given_up)
+        job = replace(job, given_up=job.given_up | set(trained.given_up))
+        features = features.without(trained.given_up)
+        resolved = _warned(resolved, *trained.given_up.values())
     runs.use(job.run_id, trained=trained.keys())
     folded = fold_stage(job, features, trained, order)
     found = search_stage(job, features, trained, folded, aftermath=stop_after == "report")
@@ -179,7 +186,7 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
         return _search_answer(job, found)
     parts = parts_stage(job, features, trained, order, folded, found)
     if parts.note:
-        resolved = resolved._replace(warnings=(*resolved.warnings, parts.note))
+        resolved = _warned(resolved, parts.note)
     composed = assemble(job, features, found, parts)
     with job.progress.stage("report"):
         report, outputs, y_test, path = write_report(job, features, trained, found, parts, composed, resolved)
@@ -187,6 +194,11 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     runs.finish(job.run_id, answer)
     clear_chains(job.root, job.run_id)
     return answer
+
+
+def _warned(resolved: Resolved, *warnings: str) -> Resolved:
+    """The same with more that the user should know."""
+    return resolved._replace(warnings=(*resolved.warnings, *warnings))
 
 
 def _seconds(job: Job) -> float:

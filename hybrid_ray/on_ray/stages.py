@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
-from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data
-from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction, plan_team, shared_bytes
+from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
 from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
-from hybrid_ray.on_ray.train import Entry, FoldFit, FoldTrainer, Place, RawRows, prepare_rows, settle
+from hybrid_ray.on_ray.train import Entry, RawRows, prepare_rows
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.search.budget import Aftermath, Budget
@@ -28,6 +28,9 @@ from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import Kind, modality_of
+
+if TYPE_CHECKING:
+    from hybrid_ray.on_ray.train_stage import Trained
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Job:
     progress : Progress
     until : float or None
         When the run is to be over, as ``time.time()``.
+    given_up : frozenset of str
+        Ids of optional extractors that the run goes without: what their training would take is too long.
     """
 
     spec: Spec
@@ -56,6 +61,12 @@ class Job:
     cluster: Cluster
     progress: Progress
     until: float | None = None
+    given_up: frozenset[str] = frozenset()
+
+    @property
+    def extractors(self) -> list[ExtractorSpec]:
+        """The extractors that the run has."""
+        return [entry for entry in self.spec.extractors if entry.id not in self.given_up]
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -70,7 +81,7 @@ class Job:
 
     def modality_of(self) -> dict[str, str]:
         """Modality of each extractor id; of one behind a data-level fusion those of its columns, named together."""
-        return {str(entry.id): self._modality(entry) for entry in self.spec.extractors}
+        return {str(entry.id): self._modality(entry) for entry in self.extractors}
 
     def _modality(self, entry: ExtractorSpec) -> str:
         if entry.fusion is None:
@@ -102,6 +113,11 @@ class Features:
     rejects: tuple[tuple[int, str, str], ...]
     bad_rows: int
 
+    def without(self, names: Collection[str]) -> Features:
+        """The same without some trained extractors."""
+        decided = {name: spec for name, spec in self.decided.items() if name not in names}
+        return replace(self, decided=decided, raw={name: raw for name, raw in self.raw.items() if name not in names})
+
 
 def check_extractors(spec: Spec) -> None:
     """Refuse what no worker could do (weights of another architecture, a hub that does not answer), before any starts.
@@ -124,11 +140,12 @@ def check_resources(job: Job) -> None:
     ResourceError
         It says what is missing.
     """
-    for spec in job.spec.extractors:
-        _plan(job, spec)
+    for spec in job.extractors:
+        extraction_plan(job, spec)
 
 
-def _plan(job: Job, spec: ExtractorSpec) -> ExtractionPlan:
+def extraction_plan(job: Job, spec: ExtractorSpec) -> ExtractionPlan:
+    """What one worker of an extractor asks of Ray."""
     uses_gpu = EXTRACTORS.get(spec.name).tags.gpu
     where = f"extractors[{spec.id}]"
     return plan_extraction(job.cluster.view(), gpu=uses_gpu, asked=spec.resources, units=1, where=where)
@@ -146,7 +163,7 @@ def extract_stage(job: Job) -> Features:
     frozen: dict[str, FeatureSet] = {}
     raw: dict[str, RawRows] = {}
     rejects = [(int(row), data.label, "no number") for row in job.rows.target.unreadable]
-    decided = {str(spec.id): _decided(job, spec) for spec in job.spec.extractors}
+    decided = {str(spec.id): _decided(job, spec) for spec in job.extractors}
     for spec in decided.values():
         entry = Entry.of(spec, job.kinds)
         if EXTRACTORS.get(spec.name).tags.trained:
@@ -180,7 +197,7 @@ def _decided(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
     if not entry.build().undecided:
         return spec
     with job.progress.stage("decide"):
-        params = decide(entry, job.source, job.root, _plan(job, spec))
+        params = decide(entry, job.source, job.root, extraction_plan(job, spec))
     return spec.model_copy(update={"params": params})
 
 
@@ -231,81 +248,6 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The trained extractors of a run.
-
-    Attributes
-    ----------
-    trainers : dict of str to FoldTrainer
-    folds : dict of str to (dict of int to FoldFit)
-    """
-
-    trainers: dict[str, FoldTrainer]
-    folds: dict[str, dict[int, FoldFit]]
-
-    def cached(self, name: str) -> int:
-        """How many of an extractor's fold fits came from the store."""
-        return sum(fit.cached for fit in self.folds[name].values())
-
-    def keys(self) -> list[str]:
-        """Keys of the fits that the store keeps."""
-        return [
-            fit.digest
-            for name, fits in self.folds.items()
-            if self.trainers[name].root is not None
-            for fit in fits.values()
-        ]
-
-
-def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
-    """Fit the trained extractors, every fold for itself, all folds side by side."""
-    y = job.rows.target.y[order.rows]
-    starts = range(1 if order.forward else 0, len(order.bounds) - 1)
-    # All places are planned before the first fit takes what is free.
-    places = {name: _fit_place(job, features.decided[name]) for name in features.raw}
-    shared = shared_bytes(job.cluster.view())
-    trainers: dict[str, FoldTrainer] = {}
-    pending: dict[str, dict[int, FoldFit]] = {}
-    for name, raw in features.raw.items():
-        costly = EXTRACTORS.get(raw.entry.name).tags.costly
-        root = job.root if costly else None
-        threads = max(int(features.decided[name].resources.num_cpus or 1), 1)
-        trainers[name] = FoldTrainer(raw, order.rows, y, _context(job, threads), root, places[name], shared)
-        pending[name] = {fold: trainers[name].fit(fold, _training(order, fold)) for fold in starts}
-    with job.progress.stage("train", sum(len(fits) for fits in pending.values())) as stage:
-        folds = {}
-        for name, fits in pending.items():
-            folds[name] = settle(fits)
-            stage.advance(len(fits), name)
-    return Trained(trainers, folds)
-
-
-def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
-    """A GPU where the extractor uses one and the cluster has it, else the CPUs asked for, or those of a plain task.
-
-    A training that can be spread has as many workers as ``resources`` asks for, each with so much.
-    """
-    plan = _plan(job, spec)
-    asked = spec.resources
-    cpus, device = (plan.cpus, plan.device) if plan.gpus else (asked.num_cpus, "cpu")
-    cpus = job.task_cpus if cpus is None else cpus
-    if not EXTRACTORS.get(spec.name).tags.spreads:
-        return Place(cpus, plan.gpus, device)
-    view, where = job.cluster.view(), f"extractors[{spec.id}]"
-    return Place(cpus, plan.gpus, device, plan_team(view, cpus, plan.gpus, asked=asked, where=where))
-
-
-def _context(job: Job, threads: int) -> FitContext:
-    return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=threads)
-
-
-def _training(order: FoldOrder, fold: int) -> list[slice]:
-    n = len(order.rows)
-    before, after = slice(0, int(order.bounds[fold])), slice(int(order.bounds[fold + 1]), n)
-    return [before] if order.forward else [s for s in (before, after) if s.stop > s.start]
-
-
-@dataclass(frozen=True)
 class Found:
     """What the search gave.
 
@@ -341,7 +283,7 @@ def search_stage(job: Job, features: Features, trained: Trained, folded: Folded,
     With ``aftermath`` the run goes on after the search: under a time limit, time is left for that.
     """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
-    budget = _budget(job, plan, aftermath)
+    budget = _budget(job, plan, trained, aftermath)
     costs = _extractor_costs(job, features, trained) if plan.wish.costs else {}
     candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress, budget)
     ensemble = search_ensembles(
@@ -364,11 +306,13 @@ def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str
     return {name: cost.times(copies.get(name, 1)) for name, cost in costs.items()}
 
 
-def _budget(job: Job, plan: SearchPlan, aftermath: bool) -> Budget:
+def _budget(job: Job, plan: SearchPlan, trained: Trained, aftermath: bool) -> Budget:
     """The search's own time, and what the run has left for it."""
     now, limit_s, folds = time.time(), job.spec.search.time_limit_s, job.spec.search.folds
     slots = max(int(job.cluster.view().cpus / job.task_cpus), 1)
     refit = job.spec.graph.members != "bag"
+    # All folds were fitted side by side; a fit on all rows sees one fold more.
+    again_s = trained.seconds * min(slots, folds) / (folds - 1) if refit else 0.0
     return Budget(
         began=now,
         search_until=None if limit_s is None else now + limit_s,
@@ -378,8 +322,7 @@ def _budget(job: Job, plan: SearchPlan, aftermath: bool) -> Budget:
             folds=folds,
             refit=refit,
             members=plan.max_members,
-            # All folds were fitted side by side; a fit on all rows sees one fold more.
-            trained_s=job.progress.seconds.get("train", 0.0) * min(slots, folds) / (folds - 1) if refit else 0.0,
+            trained_s=again_s + trained.extract_s(len(job.rows.test_rows), slots, every_copy=not refit),
         )
         if aftermath
         else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -145,12 +146,13 @@ def _take(rows: AnyArray, *parts: Prepared) -> Prepared:
     return Prepared.concat(parts).take(rows)
 
 
-@ray.remote
-def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, device: str) -> Prepared:
-    """The rows with what all fits have in common done."""
+@ray.remote(num_returns=2)
+def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, device: str) -> tuple[Prepared, float]:
+    """The rows with what all fits have in common done; also the seconds that it took."""
     extractor = entry.build()
     extractor.setup(device)
-    return extractor.before_fits(prepared, most_bytes)
+    began = time.monotonic()
+    return extractor.before_fits(prepared, most_bytes), time.monotonic() - began
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,22 @@ class FoldFit:
         All that decided the fit.
     cached : bool
         True when it came from the store.
+    extract_s : float
+        Seconds that making ``block`` took; 0 where that came from the store.
     """
 
     state: Any
     block: Any
     digest: str
     cached: bool
+    extract_s: float = 0.0
+
+
+class _Done(NamedTuple):
+    """Whether a fit came from the store, and what its features took."""
+
+    cached: bool
+    extract_s: float = 0.0
 
 
 @ray.remote(num_returns=3)
@@ -185,20 +197,24 @@ def _fit(
     root: StoreRoot | None,
     device: str,
     learned: dict[str, AnyArray] | None = None,
-) -> tuple[State, Block, bool]:
+    allowed_s: float | None = None,
+) -> tuple[State, Block, _Done]:
     """Fit one copy on ``rows`` of the training rows, or take what was learned, and extract all of them."""
     cache = TrainedCache(root) if root is not None else None
     found = cache.get(key) if cache is not None else None
     if found is not None:
-        return found[0], found[1], True
+        return found[0], found[1], _Done(cached=True)
     checkpoints = StoreCheckpoints(root, key) if root is not None and entry.spreads else None
     if entry.spreads:
-        context = replace(context, conduct=Here(checkpoints, device) if learned is None else Known(learned))
+        here = Here(checkpoints, device, allowed_s)
+        context = replace(context, conduct=here if learned is None else Known(learned))
     extractor = entry.build()
     extractor.setup(device)
     extractor.fit(prepared.take(rows), y[rows], context)
     extractor.setup(device)
+    began = time.monotonic()
     state, block = extractor.learned(), extractor.block(prepared)
+    extract_s = time.monotonic() - began
     own = extractor.cross_fitted(prepared.take(rows), y[rows], context)
     if own is not None:
         block.values[rows] = own.values
@@ -206,7 +222,7 @@ def _fit(
         cache.put(key, state, block)
     if checkpoints is not None:
         checkpoints.clear()
-    return state, block, False
+    return state, block, _Done(cached=False, extract_s=extract_s)
 
 
 @ray.remote(num_cpus=0)
@@ -287,7 +303,9 @@ class FoldTrainer:
         self._y = ray.put(y)
         self._prepared = _take.remote(order, *raw.parts)
         self._shared: Any = None
+        self._shared_s: Any = None
         self._last_team: Any = None
+        self._tasks: list[Any] = []
         self._base = {
             "fingerprint": raw.entry.build().fingerprint(),
             "rows": digest_arrays([raw.digests[order]]),
@@ -295,28 +313,56 @@ class FoldTrainer:
             "context": [context.task, context.n_outputs, context.seed],
         }
 
-    def fit(self, fold: int, training: Sequence[slice]) -> FoldFit:
-        """Fit the copy of a fold on the rows (positions in ``order``) of its training slices; returns at once."""
-        rows = np.concatenate([np.arange(s.start, s.stop) for s in training])
-        key = digest_json(self._base | {"fold": fold, "training": digest_arrays([rows])})
+    def fit(self, fold: int, training: Sequence[slice], allowed_s: float | None = None) -> FoldFit:
+        """Fit the copy of a fold on the rows (positions in ``order``) of its training slices; returns at once.
+
+        A training of one worker whose passes show that it would take more than ``allowed_s`` seconds ends with
+        ``TooSlowError``.
+        """
+        rows, key = self._rows_and_key(fold, training)
         context = replace(self.context, seed=self.context.seed + fold + 1)
-        there = self.root is not None and TrainedCache(self.root).has(key)
-        prepared = self._prepared if there else self._rows()
+        there = self._has(key)
+        prepared = self._prepared if there else self.rows()
         learned = None if there or self.place.workers == 1 else self._team(prepared, rows, context, key)
         place = self.place
         state, block, cached = _fit.options(num_cpus=place.cpus, num_gpus=place.gpus).remote(
-            self.raw.entry, prepared, self._y, rows, context, key, self.root, place.device, learned
+            self.raw.entry, prepared, self._y, rows, context, key, self.root, place.device, learned, allowed_s
         )
+        self._tasks.append(cached)
         return FoldFit(state, block, key, cached)
 
-    def _rows(self) -> Any:
+    def stop(self) -> None:
+        """End what was begun and is not done; what it saved stays in the store."""
+        for task in self._tasks:
+            ray.cancel(task, force=True)
+        self._tasks.clear()
+        self._shared = self._shared_s = self._last_team = None
+
+    def known(self, fold: int, training: Sequence[slice]) -> bool:
+        """True when the store has the fit of a fold."""
+        return self._has(self._rows_and_key(fold, training)[1])
+
+    def _rows_and_key(self, fold: int, training: Sequence[slice]) -> tuple[AnyArray, str]:
+        rows = np.concatenate([np.arange(s.start, s.stop) for s in training])
+        return rows, digest_json(self._base | {"fold": fold, "training": digest_arrays([rows])})
+
+    def _has(self, key: str) -> bool:
+        return self.root is not None and TrainedCache(self.root).has(key)
+
+    @property
+    def shared_s(self) -> float:
+        """Seconds that what all fits have in common took, once a fit has ended; 0 where it was not done."""
+        return 0.0 if self._shared_s is None else float(ray.get(self._shared_s))
+
+    def rows(self) -> Any:
         """The training rows with what all fits have in common done, once, by the first fit that is not in the store."""
         if not self.raw.entry.shares:
             return self._prepared
         if self._shared is None:
-            self._shared = _before_fits.options(num_cpus=self.place.cpus, num_gpus=self.place.gpus).remote(
-                self.raw.entry, self._prepared, self._shared_bytes, self.place.device
-            )
+            self._shared, self._shared_s = _before_fits.options(
+                num_cpus=self.place.cpus, num_gpus=self.place.gpus
+            ).remote(self.raw.entry, self._prepared, self._shared_bytes, self.place.device)
+            self._tasks.append(self._shared)
         return self._shared
 
     def _team(self, prepared: Any, rows: AnyArray, context: FitContext, key: str) -> Any:
@@ -324,12 +370,13 @@ class FoldTrainer:
         checkpoints = StoreCheckpoints(self.root, key) if self.root is not None else None
         conduct = Spread(checkpoints, self.place.workers, self.place.cpus, self.place.gpus)
         self._last_team = _learn.remote(self.raw.entry, prepared, self._y, rows, context, conduct, self._last_team)
+        self._tasks.append(self._last_team)
         return self._last_team
 
 
 def settle(fits: Mapping[int, FoldFit]) -> dict[int, FoldFit]:
-    """Wait for fits; ``cached`` is then a bool."""
-    return {fold: replace(fit, cached=bool(ray.get(fit.cached))) for fold, fit in fits.items()}
+    """Wait for fits; ``cached`` is then a bool, and ``extract_s`` is known."""
+    return {fold: replace(fit, **ray.get(fit.cached)._asdict()) for fold, fit in fits.items()}
 
 
 @ray.remote
@@ -341,5 +388,5 @@ def extract_rows(raw: RawRows, fits: Mapping[str, FoldFit], rows: AnyArray, shar
     """Features of some rows by fitted copies of one extractor: an ObjectRef of Block for each, by its key."""
     prepared = _take.remote(rows, *raw.parts)
     if raw.entry.shares and len(fits) > 1:
-        prepared = _before_fits.remote(raw.entry, prepared, shared_bytes, "cpu")
+        prepared, _ = _before_fits.remote(raw.entry, prepared, shared_bytes, "cpu")
     return {key: _extract_rows.remote(raw.entry, fit.state, prepared) for key, fit in fits.items()}

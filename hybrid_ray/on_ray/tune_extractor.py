@@ -30,14 +30,24 @@ class Here:
     ----------
     checkpoints : StoreCheckpoints or None
     device : str
+    allowed_s : float or None
+        Seconds that it may take; None: as long as it wants.
     """
 
     checkpoints: StoreCheckpoints | None
     device: str
+    allowed_s: float | None = None
 
     def __call__(self, training: Any) -> dict[str, AnyArray]:
-        """What was learned, by name."""
-        learned: dict[str, AnyArray] = training.run(self.device, checkpoints=self.checkpoints)
+        """What was learned, by name.
+
+        Raises
+        ------
+        TooSlowError
+            It would take longer than it may.
+        """
+        run = training.run
+        learned: dict[str, AnyArray] = run(self.device, checkpoints=self.checkpoints, allowed_s=self.allowed_s)
         return learned
 
 

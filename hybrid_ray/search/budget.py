@@ -34,7 +34,7 @@ class Aftermath:
     members : int
         Members that the graph may have.
     trained_s : float
-        What fitting the trained extractors on all rows takes.
+        What the trained extractors take: a fit on all rows, where members are refitted, and the features of test rows.
     """
 
     slots: int

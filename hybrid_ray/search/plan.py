@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from hybrid_ray.errors import SpecError
 from hybrid_ray.evaluation.metrics import Metric, get_metric
+from hybrid_ray.extractors.twins import twin_pairs
 from hybrid_ray.fusion.defaults import default_combiners
 from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
@@ -72,6 +73,8 @@ class SearchPlan:
         Learners, feature-level fusions and decision-level fusions to try.
     preparations : tuple of Choice
         Steps that a candidate may take, in order.
+    twins : tuple of (str, str)
+        Ids of frozen extractors and of their tuned twins.
     seed : int
     trials : int
         Candidates to try at most.
@@ -110,6 +113,7 @@ class SearchPlan:
     fusions: tuple[Choice, ...]
     combiners: tuple[Choice, ...]
     preparations: tuple[Choice, ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
     seed: int = 0
     trials: int = TRIALS
     cut: tuple[int, ...] = ()
@@ -171,6 +175,7 @@ class SearchPlan:
             fusions=_choices(search.fusions) or (Choice("concat", "concat"),),
             combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
             preparations=_choices(search.preparations),
+            twins=tuple(pair for pair in twin_pairs(spec.extractors) if set(pair) <= set(modality_of)),
             seed=spec.seed,
             trials=_trials(spec),
             cut=search.cut,
@@ -203,7 +208,9 @@ class SearchPlan:
         roles = ("estimators", "fusions", "combiners", "preparations")
         lists = {name: tuple(Choice(**entry) for entry in form[name]) for name in roles}
         wish = Wish(**{**form["wish"], "objectives": tuple(form["wish"]["objectives"])})
-        return cls(**{**form, **lists, "blocks": tuple(form["blocks"]), "cut": tuple(form["cut"]), "wish": wish})
+        plain = {"blocks": tuple(form["blocks"]), "cut": tuple(form["cut"])}
+        twins = tuple((frozen, tuned) for frozen, tuned in form["twins"])
+        return cls(**{**form, **lists, **plain, "twins": twins, "wish": wish})
 
 
 def _trials(spec: Spec) -> int:

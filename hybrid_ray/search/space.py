@@ -110,7 +110,8 @@ def cover(plan: SearchPlan) -> list[tuple[str, ...]]:
     """The subsets of blocks that a report wants to compare, whatever the sampler likes; distinct.
 
     Everything together, each block alone, each modality alone, and with three modalities or more each left out; with
-    blocks of several modalities put together before their extractor, everything but those too.
+    blocks of several modalities put together before their extractor, everything but those too; with a pretrained
+    extractor and its tuned twin, everything but the one and everything but the other.
     """
     read = {block: modalities_in(plan.modalities[block]) for block in plan.blocks}
     modalities = sorted(frozenset[str]().union(*read.values()))
@@ -119,6 +120,7 @@ def cover(plan: SearchPlan) -> list[tuple[str, ...]]:
     if len(modalities) > 2:
         wanted += [tuple(b for b in plan.blocks if m not in read[b]) for m in modalities]
     wanted += [tuple(b for b in plan.blocks if len(read[b]) == 1)]
+    wanted += [tuple(b for b in plan.blocks if b != twin) for pair in plan.twins for twin in pair]
     return [blocks for blocks in dict.fromkeys(wanted) if blocks]
 
 

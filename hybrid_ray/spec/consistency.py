@@ -31,6 +31,7 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
     found = [f"data.split: {fault}" for fault in split_faults(_mapping(data, "split"))]
     found += [f"data: {fault}" for fault in data_faults(data)]
     found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
+    found += [f"spec: {fault}" for fault in optional_faults(document.get("extractors"))]
     found += [f"search: {fault}" for fault in preference_faults(search)]
     return found + metric_faults(search.get("metric"), document.get("task"))
 
@@ -90,6 +91,15 @@ def id_faults(extractors: Any) -> list[str]:
     if not twice:
         return []
     return [f"extractors must have different ids; got {twice} more than once. Give each its own `id`"]
+
+
+def optional_faults(extractors: Any) -> list[str]:
+    """Extractors that a run may go without, and no other."""
+    entries = extractors if isinstance(extractors, list | tuple) else ()
+    needed = [entry for entry in entries if not (isinstance(entry, Mapping) and entry.get("optional") is True)]
+    if not entries or needed:
+        return []
+    return ["extractors must hold one that is not `optional`; got only optional ones. Take `optional` from one"]
 
 
 def metric_faults(metric: Any, task: Any) -> list[str]:

@@ -17,8 +17,16 @@ from pydantic import (
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
-from hybrid_ray.spec.consistency import data_faults, id_faults, metric_faults, preference_faults, refuse, split_faults
-from hybrid_ray.types import BeginWith, Kind, Objective, Prefer, SamplerName, Task
+from hybrid_ray.spec.consistency import (
+    data_faults,
+    id_faults,
+    metric_faults,
+    optional_faults,
+    preference_faults,
+    refuse,
+    split_faults,
+)
+from hybrid_ray.types import BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
 
 SPEC_VERSION = 1
 """The newest spec format that this code reads."""
@@ -111,6 +119,9 @@ class ExtractorSpec(PluginSpec):
     are read as they are."""
     columns: tuple[str, ...] | None = None
     """Columns it reads; left out, every column of a kind that it, or its ``fusion``, takes."""
+    optional: bool = False
+    """True, for one that is trained: it is given up, with a warning, where training it would take more than half of
+    what ``time_limit_s`` has left; the run goes on with the others."""
     resources: Resources = Resources()
 
     @field_validator("fusion")
@@ -124,6 +135,13 @@ class ExtractorSpec(PluginSpec):
                 f"must give what {info.data['name']} reads, kind {sorted(takes)}; got {value.name!r}, which gives "
                 f"{gives}"
             )
+        return value
+
+    @field_validator("optional")
+    @classmethod
+    def _can_be_given_up(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "name" in info.data and not EXTRACTORS.get(info.data["name"]).tags.trained:
+            raise ValueError(f"must be false for an extractor that is not trained; got true for {info.data['name']!r}")
         return value
 
     @property
@@ -301,6 +319,10 @@ class SearchSpec(Section):
     """Steps on the training rows of each fold, in this order: each is taken by a candidate or not; left out, none."""
     fusions: tuple[FusionSpec, ...] = ()
     """Feature-level fusions in the search; left out, concat."""
+    tuned: Tuned = "auto"
+    """Tuned twins beside pretrained extractors, so that the search decides which of the two a candidate reads. auto:
+    beside those that a spec without ``extractors`` gets, where ``time_limit_s`` leaves the time; always: beside every
+    one, those that the spec names too, whatever it takes; never: none but what the spec names."""
     halving: HalvingSpec = HalvingSpec()
     ensemble: EnsembleSpec = EnsembleSpec()
     max_concurrent: int | None = Field(None, ge=1)
@@ -406,5 +428,6 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        refuse([*id_faults([dict(entry) for entry in self.extractors]), *metric_faults(self.search.metric, self.task)])
+        entries = [dict(entry) for entry in self.extractors]
+        refuse([*id_faults(entries), *optional_faults(entries), *metric_faults(self.search.metric, self.task)])
         return self

@@ -16,6 +16,7 @@ from hybrid_ray.store.root import StoreRoot
 AREA = "runs"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ID_DIGITS = 16
+_GIVEN_UP = "given_up.json"
 
 
 def run_prefix(run_id: str) -> str:
@@ -99,6 +100,14 @@ class RunStore:
         """
         note = {"features": sorted(features), "trained": sorted(trained)}
         self.root.write(f"{run_prefix(run_id)}/uses/{digest_json(note)}.json", to_json(note))
+
+    def give_up(self, run_id: str, extractors: Mapping[str, str]) -> None:
+        """Note optional extractors that a run goes without, and why: it goes without them when it is taken up again."""
+        self.root.write(f"{run_prefix(run_id)}/{_GIVEN_UP}", to_json(dict(extractors)))
+
+    def given_up(self, run_id: str) -> dict[str, str]:
+        """What ``give_up`` was told last: reasons by extractor id."""
+        return {name: str(why) for name, why in self._part(run_id, _GIVEN_UP).items()}
 
     def uses(self, run_id: str) -> dict[str, set[str]] | None:
         """What a run uses, as ``use`` was told; None when it was never told anything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 import ray
 
 from hybrid_ray.data.source import open_source
+from hybrid_ray.errors import TooSlowError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.optional import fit_in_time
 from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, extract_rows, prepare_rows, settle
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.root import StoreRoot
@@ -109,10 +112,27 @@ def test_two_workers_learn_what_one_learns_and_outlive_a_kill(
     assert_no_checkpoint(team)
 
 
+def test_a_training_that_is_too_slow_is_given_up_and_goes_on_where_there_is_time(
+    fold: Callable[..., tuple[FoldTrainer, Path]],
+) -> None:
+    trainer, log = fold("slow")
+    with pytest.raises(TooSlowError, match="passes so far: 1 in"):
+        settle({0: trainer.fit(0, TRAINING, allowed_s=1e-6)})
+    assert len(list(log.iterdir())) == STEPS
+    with pytest.raises(TooSlowError, match="must end in its share of time_limit_s"):
+        fit_in_time(trainer, {0: TRAINING}, slots=1, until=time.time())
+    found = fit_in_time(trainer, {0: TRAINING}, slots=1, until=time.time() + 3600)
+    assert not found[0].cached
+    assert found[0].extract_s > 0
+    assert len(list(log.iterdir())) == EPOCHS * STEPS, "the first pass is not done again"
+    assert_no_checkpoint(trainer)
+    assert fit_in_time(trainer, {0: TRAINING}, slots=1, until=time.time() + 3600)[0].cached
+
+
 def test_folds_share_the_frozen_blocks_and_a_fit_is_done_once(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
     trainer, _ = fold("shared", plugin="tuned_transformers")
     fits = settle({k: trainer.fit(k, [s]) for k, s in enumerate([slice(24, ROWS), slice(0, 48)])})
-    assert set(ray.get(trainer._rows()).arrays) == {"activations", "filled"}
+    assert set(ray.get(trainer.rows()).arrays) == {"activations", "filled"}
     blocks = ray.get([fit.block for fit in fits.values()])
     assert all(block.values.shape == (ROWS, 32) for block in blocks)
     rows = np.arange(10)

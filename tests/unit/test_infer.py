@@ -11,6 +11,7 @@ from hybrid_ray.errors import BadInputError, DataError, SpecError
 from hybrid_ray.infer import infer_spec, resolve_spec
 from hybrid_ray.spec import dump_yaml, load_spec
 from hybrid_ray.spec.document import parse_yaml
+from hybrid_ray.testing.encoders import tiny_encoder
 
 N = 200
 EVERY = np.arange(N)
@@ -258,6 +259,58 @@ class TestResolve:
         path = tmp_path / "a.parquet"
         pq.write_table(pa.table({"x": np.arange(5000) / 3, "label": np.repeat([0, 1], 2500)}), path)
         assert resolved(str(path)).spec.task == "binary"
+
+
+class TestTwins:
+    """A pretrained extractor and its tuned twin, where there is an encoder and the time for it."""
+
+    ENOUGH = 36_000.0
+
+    @pytest.fixture
+    def path(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HYBRID_RAY_WEIGHTS", str(tiny_encoder(tmp_path / "weights" / "tiny").parent))
+        every = np.arange(1300)
+        columns = {
+            "review": [f"the {i} times I saw this film it was {'good' if i % 2 else 'bad'}" for i in every],
+            "label": ["no", "yes"] * 650,
+        }
+        pq.write_table(pa.table(columns), tmp_path / "reviews.parquet")
+        return str(tmp_path / "reviews.parquet")
+
+    def test_a_limit_that_holds_it_brings_the_twin_which_is_trained_in_each_fold(self, path):
+        frozen = resolved(path)
+        assert [e.id for e in frozen.spec.extractors] == ["transformers", "tfidf"]
+        assert frozen.spec.graph.members == "refit"
+        assert "no time_limit_s allows for that; `always`" in frozen.reasons["search.tuned"]
+        made = resolved(path, {"time_limit_s": self.ENOUGH})
+        assert [e.id for e in made.spec.extractors] == ["transformers", "tfidf", "tuned_transformers"]
+        assert [e.optional for e in made.spec.extractors] == [False, False, True]
+        assert made.spec.graph.members == "bag"
+        assert made.reasons["extractors.2"].startswith("the last blocks of transformers tuned in each fold: about ")
+        assert resolve_spec(made.spec, open_source(made.spec.data)).spec == made.spec, "and is settled at once"
+
+    def test_what_is_asked_for_is_done(self, path):
+        assert len(resolved(path, {"time_limit_s": self.ENOUGH, "search.tuned": "never"}).spec.extractors) == 2
+        made = resolved(path, {"search.tuned": "always", "extractors": ["transformers"]}, limit=100)
+        assert [e.id for e in made.spec.extractors] == ["transformers", "tuned_transformers"]
+        assert resolve_spec(made.spec, open_source(made.spec.data)).spec == made.spec
+
+    def test_the_choice_is_written_with_its_reason(self, path):
+        spec, reasons, _ = infer_spec(path, "label", None, {"time_limit_s": self.ENOUGH, "search.trials": 3})
+        assert (spec.time_limit_s, spec.search.trials) == (self.ENOUGH, 3)
+        lines = [line.strip() for line in dump_yaml(spec, reasons).splitlines()]
+        assert "tuned: auto  # 1 tuned beside the frozen: 0.3 of time_limit_s holds them" in lines
+        (twin,) = [line for line in lines if line.startswith("- name: tuned_transformers  #")]
+        assert "optional: true" in lines[lines.index(twin) :]
+        assert load_spec(parse_yaml(dump_yaml(spec, reasons), "inferred")) == spec
+        lines = dump_yaml(*infer_spec(path, "label")[:2]).splitlines()
+        assert any(line.strip().startswith("tuned: auto  # frozen: tuning transformers takes about") for line in lines)
+
+    def test_the_same_request_is_the_same_spec_on_any_machine(self, path, monkeypatch):
+        asked = {"time_limit_s": self.ENOUGH}
+        first = resolved(path, asked)
+        monkeypatch.setattr("os.cpu_count", lambda: 64)
+        assert resolved(path, asked).spec == first.spec
 
 
 REAL = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,17 +11,17 @@ import pytest
 
 from hybrid_ray.on_ray.record import extraction_rows
 from hybrid_ray.on_ray.resources import ClusterView
-from hybrid_ray.on_ray.stages import Features, Trained, _fit_place
+from hybrid_ray.on_ray.stages import Features, Job
 from hybrid_ray.on_ray.train import FoldFit, Place
+from hybrid_ray.on_ray.train_stage import Trained, _fit_place, _slots
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.spec import load_spec
 from hybrid_ray.spec.schema import ExtractorSpec
 
 
-def job(view: ClusterView, **progress: float) -> Any:
+def job(view: ClusterView) -> Any:
     """What of a job is looked at here; a cluster with a GPU cannot be had for a test."""
-    return SimpleNamespace(
-        cluster=SimpleNamespace(view=lambda: view), task_cpus=1.0, progress=SimpleNamespace(seconds=progress)
-    )
+    return SimpleNamespace(cluster=SimpleNamespace(view=lambda: view), task_cpus=1.0)
 
 
 def cnn(**resources: float) -> ExtractorSpec:
@@ -49,8 +50,50 @@ def test_seconds_of_extractors_trained_side_by_side_add_up_to_the_stage() -> Non
     trained = Trained(
         {"cnn": trainer("store"), "table": trainer(None), "other": trainer("store")},
         {"cnn": fits, "table": fits, "other": fits},
+        seconds=8.0,
     )
     features = Features(decided={}, frozen={}, raw={}, rejects=(), bad_rows=0)
-    rows = extraction_rows(job(ClusterView.single(2), train=8.0), features, trained)
+    rows = extraction_rows(job(ClusterView.single(2)), features, trained)
     assert {row["extractor"]: row["seconds"] for row in rows} == {"cnn": 4.0, "other": 4.0}
     assert all((row["rows"], row["cached"], row["computed"]) == (90, 30, 60) for row in rows)
+
+
+def test_what_the_test_rows_will_take_is_told_by_the_fits_that_were_done() -> None:
+    def fit(fold: int, seconds: float, cached: bool = False) -> FoldFit:
+        return FoldFit(None, None, f"{fold}", cached, seconds)
+
+    def trainer(shared_s: float) -> Any:
+        return SimpleNamespace(order=np.arange(100), shared_s=shared_s)
+
+    fits = {0: fit(0, 2.0), 1: fit(1, 4.0), 2: fit(2, 0.0, cached=True), 3: fit(3, 3.0)}
+    trained = Trained({"tuned": trainer(10.0)}, {"tuned": fits})
+    # A fifth of the rows: the frozen blocks once, then four copies of 3 s on two CPUs, or one copy.
+    assert trained.extract_s(20, slots=2, every_copy=True) == pytest.approx((10 + 3 * 4 / 2) / 5)
+    assert trained.extract_s(20, slots=2, every_copy=False) == pytest.approx((10 + 3) / 5)
+    assert trained.extract_s(20, slots=64, every_copy=True) == pytest.approx((10 + 3) / 5)
+    stored = Trained({"tuned": trainer(0.0)}, {"tuned": {0: fit(0, 0.0, cached=True)}})
+    assert stored.extract_s(20, slots=2, every_copy=True) == 0
+
+
+def test_a_job_goes_on_without_what_was_given_up() -> None:
+    load_plugins()
+    document = {
+        "name": "toy",
+        "data": {"path": "a.csv", "label": "y", "columns": {"text": "text"}},
+        "extractors": [{"name": "tfidf", "id": "words"}, {"name": "cnn", "id": "net", "optional": True}],
+    }
+    nothing: Any = None
+    whole = Job(load_spec(document), nothing, "run", nothing, nothing, nothing, nothing)
+    assert set(whole.modality_of()) == {"words", "net"}
+    less = replace(whole, given_up=frozenset({"net"}))
+    assert less.modality_of() == {"words": "text"}
+    assert less.spec == whole.spec, "the record says what was asked for"
+    features = Features({"words": nothing, "net": nothing}, {}, {"words": nothing, "net": nothing}, (), 0)
+    assert set(features.without({"net"}).raw) == set(features.without({"net"}).decided) == {"words"}
+
+
+def test_slots_are_what_the_cluster_holds_of_a_place() -> None:
+    assert _slots(ClusterView.single(4), Place(1.5)) == 2
+    assert _slots(ClusterView.single(4, 1), Place(1.0, 0.25, "cuda")) == 4
+    assert _slots(ClusterView.single(0.5), Place(1.0)) == 1
+    assert _slots(ClusterView.single(8), Place(1.0, workers=4)) == 1, "teams train one after the other"

@@ -41,10 +41,10 @@ def test_a_fit_trains_on_the_device_that_it_was_given():
     prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
     rows = np.array([0, 2, 3])
     fit = train._fit._function  # the task's own body, in this process: no machine here has a GPU
-    state, block, cached = fit(Recorder(), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cuda")
+    state, block, done = fit(Recorder(), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cuda")
     assert state.meta["calls"] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda")]
     assert len(block.values) == 4
-    assert not cached
+    assert not done.cached
 
 
 def test_rows_of_the_fit_get_their_cross_fitted_features_and_held_out_rows_those_of_new_rows():

@@ -56,6 +56,20 @@ def test_a_search_that_is_told_a_time_only_has_as_many_trials_as_fit(search, run
     assert SearchPlan.of(spec, MODALITIES, "multiclass", 10).trials == trials
 
 
+def test_a_plan_knows_the_twins_that_are_there_and_survives_json():
+    model = {"model": "package:encoder"}
+    extractors = [
+        {"name": "transformers", "id": "frozen", "params": model, "columns": ["title"]},
+        {"name": "tuned_transformers", "id": "tuned", "params": model, "columns": ["title"]},
+        {"name": "tuned_transformers", "id": "other", "params": model, "columns": ["body"]},
+    ]
+    spec = spec_of({"estimators": ["knn"]}, extractors=extractors)
+    plan = SearchPlan.of(spec, dict.fromkeys(("frozen", "tuned", "other"), "text"), "multiclass", 10)
+    assert plan.twins == (("frozen", "tuned"),)
+    assert SearchPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert SearchPlan.of(spec, {"frozen": "text", "other": "text"}, "multiclass", 10).twins == (), "it was given up"
+
+
 def test_a_plan_survives_json():
     search = {"estimators": ["knn", "logistic"], "cut": [3, 5], "objectives": ["metric", "size"], "prefer": "speed"}
     plan = SearchPlan.of(spec_of(search), MODALITIES, "multiclass", 10)

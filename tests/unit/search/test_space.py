@@ -79,6 +79,15 @@ def test_a_modality_of_two_extractors_is_tried_alone_as_a_whole(make_plan):
     assert cover(two) == [("a", "b", "c"), ("a",), ("b",), ("c",), ("a", "b")]
 
 
+def test_everything_is_tried_without_a_frozen_extractor_and_without_its_twin(make_plan):
+    modalities = {"frozen": "text", "tuned": "text", "words": "text", "table": "tabular"}
+    pairs = (("frozen", "tuned"),)
+    found = cover(make_plan(blocks=tuple(sorted(modalities)), modalities=modalities, twins=pairs))
+    assert {("frozen", "table", "words"), ("table", "tuned", "words")} <= set(found)
+    alone = make_plan(blocks=("frozen", "tuned"), modalities={"frozen": "text", "tuned": "text"}, twins=pairs)
+    assert cover(alone) == [("frozen", "tuned"), ("frozen",), ("tuned",)]
+
+
 def test_comparisons_are_the_subsets_and_then_every_family(plan):
     first = [propose(Asked(point), plan, DIMS) for point in portfolio(plan, DIMS)[: n_comparisons(plan)]]
     assert {c.blocks for c in first} == set(cover(plan))

@@ -99,6 +99,11 @@ def test_an_unknown_extractor_names_the_nearest():
         (changed(data={"columns": {"price": "numeric"}}), "data: `columns` must hold inputs only; got the label"),
         (changed(data={"columns": {"a": "text"}, "drop": ["a"]}), "data: a column must not be both"),
         (changed(extractors=[{"name": "pixels", "id": "a"}] * 2), "spec: extractors must have different ids; got"),
+        (
+            changed(extractors=[{"name": "pixels", "optional": True}]),
+            r"extractors\[0\].optional: must be false for an extractor that is not trained; got true for 'pixels'",
+        ),
+        (changed(extractors=[{"name": "cnn", "optional": True}]), "spec: extractors must hold one that is not"),
         (changed(search={"fusions": ["concta"]}), r"search.fusions\[0\]: unknown feature-level fusion 'concta'"),
         (
             changed(search={"ensemble": {"combiners": ["linear"]}}),
