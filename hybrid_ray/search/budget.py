@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hybrid_ray.search.reserves import MEMBERS, STAND_INS
 from hybrid_ray.search.trials import TrialRecord
 
 ENSEMBLE_SHARE = 0.1
@@ -34,6 +35,8 @@ class Aftermath:
         Members that the graph may have.
     trained_s : float
         What fitting the trained extractors on all rows takes.
+    gaps : int
+        Modalities for whose lack reserves are made: their stand-ins are fitted on the folds.
     """
 
     slots: int
@@ -41,6 +44,7 @@ class Aftermath:
     refit: bool
     members: int
     trained_s: float = 0.0
+    gaps: int = 0
 
     def seconds(self, ranked: Sequence[TrialRecord], start_s: float = 0.0) -> float:
         """Seconds from the end of the search to the end of the run.
@@ -53,7 +57,7 @@ class Aftermath:
             What a worker took to start, which says how busy the machine is.
         """
         spent = max(PARTS_START_S, start_s) + END_S + self.trained_s
-        if not self.refit:
+        if not self.refit and not self.gaps:
             return spent
         # Members differ: the best of each family is as likely one as the best of all. The costliest are reckoned with.
         first_of_family = {trial.candidate.estimator: trial for trial in reversed(ranked)}.values()
@@ -62,8 +66,13 @@ class Aftermath:
         first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
         # A fold trains on all rows but its own.
         more = self.folds / max(self.folds - 1, 1)
-        times = [more * _fold_s(trial) for trial in _distinct([*members, *first_of_blocks])]
-        return spent + max([sum(times) / self.slots, *times])
+        times: list[float] = []
+        if self.refit:
+            # The members of reserves are refitted too: some were fitted for the ensemble or the report anyway.
+            stood_in = [trial for trial in members[:MEMBERS] for _ in range(self.gaps)]
+            times = [more * _fold_s(trial) for trial in (*_distinct([*members, *first_of_blocks]), *stood_in)]
+        crossed = [self.folds * _fold_s(trial) for trial in members[:STAND_INS] for _ in range(self.gaps)]
+        return spent + _makespan(times, self.slots) + _makespan(crossed, self.slots)
 
 
 @dataclass
@@ -112,6 +121,11 @@ class Budget:
 
 def _fold_s(trial: TrialRecord) -> float:
     return trial.seconds / trial.folds_done
+
+
+def _makespan(times: Sequence[float], slots: int) -> float:
+    """About what tasks take side by side."""
+    return max([sum(times) / slots, *times])
 
 
 def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:

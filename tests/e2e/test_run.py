@@ -69,7 +69,11 @@ def rows(tmp_path):
 @pytest.mark.slow
 def test_a_run_twice_a_fresh_run_and_grown_rows(rows, run, tmp_path):
     store = tmp_path / "store"
-    first = run(spec(rows), store)
+    asked = spec(rows) | {"graph": {"reserves": True}}
+    blurred = table(120)
+    blurred.loc[::4, "words"] = blurred["words"].iloc[::-4].to_numpy()  # so that no modality says all
+    blurred.to_parquet(rows)
+    first = run(asked, store)
     distinct = table(120)["photo"].nunique()
     assert distinct < 120
     assert first["extraction"] | {"seconds": 0} == {"rows": 120, "cached": 0, "computed": distinct, "seconds": 0}
@@ -78,9 +82,21 @@ def test_a_run_twice_a_fresh_run_and_grown_rows(rows, run, tmp_path):
     report = json.loads(Path(first["report"]).with_suffix(".json").read_text())
     left_out = {row["name"] for row in report["evaluation"]["ablation"] if row["kind"] == "without"}
     assert left_out == {"image", "text", "tabular"}
-    assert run(spec(rows), store) == first
+    graph = ModelStore(StoreRoot(str(store))).load("toy")
+    assert all(any(reserve.name in (f"without:{m}", f"alone:{m}") for m in left_out) for reserve in graph.reserves)
+    assert sum(note.startswith("Rows that ") for note in report["notes"]) == len(graph.reserves) > 0
+    seen = {name: table(40, seed=2)[name].to_numpy() for name in ("photo", "words", "size")}
+    key = {"pixels": "photo", "tfidf": "words", "tabular": "size"}
+    for reserve in graph.reserves:
+        lacking = dict(seen)
+        for extractor in reserve.lacks:
+            name = key[extractor]
+            lacking[name] = np.full(40, np.nan if name == "size" else None, seen[name].dtype)
+        [(answered_by, found)] = graph.reserved(graph.extract(lacking))
+        assert (answered_by, len(found)) == (reserve, 40)
+    assert run(asked, store) == first
 
-    fresh = run(spec(rows), store, fresh=True)
+    fresh = run(asked, store, fresh=True)
     assert fresh["run_id"] != first["run_id"]
     assert fresh["version"] == first["version"] + 1
     assert fresh["extraction"]["computed"] == 0
@@ -89,7 +105,7 @@ def test_a_run_twice_a_fresh_run_and_grown_rows(rows, run, tmp_path):
 
     grown = pd.concat([table(120), table(12, seed=1)]).sample(frac=1, random_state=0)
     grown.to_parquet(rows)
-    again = run(spec(rows), store)
+    again = run(asked, store)
     new = len(set(grown["photo"]) - set(table(120)["photo"]))
     assert again["extraction"]["computed"] == new
     assert again["rows"]["total"] == 132
@@ -136,6 +152,7 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(rows, run, tmp_path):
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
+    asked["graph"] = {"reserves": True}
     width = 4 * 4 + 3 * 32
     asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
     answer = run(asked, tmp_path / "store")
@@ -145,6 +162,10 @@ def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster
     assert 60 <= seen <= 75
     assert f"{seen} of 96 training rows" in note
     assert any("on all 96 training rows in the memory of one task: logistic(" in note for note in report["notes"])
+    read = {
+        name for member in ModelStore(StoreRoot(str(tmp_path / "store"))).load("toy").members for name in member.keys
+    }
+    assert sum(note.startswith("Rows that lack ") for note in report["notes"]) == (2 if len(read) == 2 else 0)
     assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0}
     asked["search"]["max_matrix"] = 10 * 4 * width / cluster.view().smallest_store
     with pytest.raises(ResourceError, match=r"search.max_matrix: .* must hold 20 rows a fold; got room for \d+"):
