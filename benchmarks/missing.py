@@ -120,7 +120,8 @@ def compare(graph: Graph, answer: dict[str, Any], table: pa.Table, halves: int) 
             "dropped": sign * metric.score(y, outputs[modality]) - full,
             "ratio": float(np.mean(costs)) / (ablation / 2),
         }
-    return {"metric": metric.name, "rows": len(y), "modalities": rows, "members": answer["members"]}
+    held = {reserve.name: [member.candidate.label for member in reserve.members] for reserve in graph.reserves}
+    return {"metric": metric.name, "rows": len(y), "modalities": rows, "members": answer["members"], "reserves": held}
 
 
 def main() -> None:

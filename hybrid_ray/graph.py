@@ -5,7 +5,7 @@ In-process prediction, batch prediction on Ray Data and the answer of Ray Serve 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
 from hybrid_ray.preparation.base import Preparation
 from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
-from hybrid_ray.types import AnyArray, Batch, Block, Kind, Prepared, Task
+from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, Kind, Prepared, Task
 
 TargetTransform = Literal["none", "log"]
 
@@ -153,8 +153,42 @@ class Member:
     name : str
     candidate : Candidate
     chains : list of Chain
-        Those of the candidate's blocks; and, in reserve, some that were fitted on fewer of them: a row that lacks a
-        block is answered by the reserve of the most blocks that it has. Without one, the chains' fusion handles it.
+    """
+
+    name: str
+    candidate: Candidate
+    chains: list[Chain]
+
+    @property
+    def keys(self) -> set[str]:
+        """Keys of the extractors that its chains read."""
+        return {key for chain in self.chains for key in chain.inputs.values()}
+
+    def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
+        """Outputs float64 (n, n_outputs): the mean over the chains."""
+        return _mean(self.chains, blocks)
+
+
+def _mean(chains: Sequence[Chain], blocks: Mapping[str, Block]) -> AnyArray:
+    total = chains[0].predict(blocks)
+    for chain in chains[1:]:
+        total = total + chain.predict(blocks)
+    return total / len(chains)
+
+
+@dataclass
+class Reserve:
+    """An ensemble that was made without a modality, and answers rows that lack it.
+
+    Attributes
+    ----------
+    name : str
+        What it was made of, as the report's levels are named: ``without:text``, ``alone:image``.
+    lacks, needs : tuple of str
+        Extractor keys: it answers rows that lack some of the first and have all of the second.
+    members : list of Member
+    decision : DecisionFusion
+        Fitted on their out-of-fold predictions.
 
     References
     ----------
@@ -163,34 +197,22 @@ class Member:
     """
 
     name: str
-    candidate: Candidate
-    chains: list[Chain]
+    lacks: tuple[str, ...]
+    needs: tuple[str, ...]
+    members: list[Member]
+    decision: DecisionFusion
 
-    def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
-        """Outputs float64 (n, n_outputs): the mean over the chains of the same blocks."""
-        by_blocks: dict[frozenset[str], list[Chain]] = {}
-        for chain in self.chains:
-            by_blocks.setdefault(frozenset(chain.inputs), []).append(chain)
-        own = by_blocks.pop(frozenset(self.candidate.blocks))
-        outputs = _mean(own, blocks)
-        present = {name: blocks[key].present for name, key in own[0].inputs.items()}
-        open_rows = ~np.all(list(present.values()), axis=0)
-        if not (by_blocks and open_rows.any()):
-            return outputs
-        for names in sorted(by_blocks, key=lambda names: (-len(names), sorted(names))):
-            rows = np.flatnonzero(open_rows & np.all([present[name] for name in names], axis=0))
-            if len(rows):
-                keys = {key for chain in by_blocks[names] for key in chain.inputs.values()}
-                outputs[rows] = _mean(by_blocks[names], {key: blocks[key].take(rows) for key in keys})
-                open_rows[rows] = False
-        return outputs
+    def answers(self, blocks: Mapping[str, Block]) -> BoolArray:
+        """Which rows (n,) it answers."""
+        whole: BoolArray = np.all([blocks[key].present for key in self.lacks], axis=0)
+        if whole.all():
+            return ~whole
+        found: BoolArray = ~whole & np.all([np.ones_like(whole), *(blocks[key].present for key in self.needs)], axis=0)
+        return found
 
-
-def _mean(chains: Sequence[Chain], blocks: Mapping[str, Block]) -> AnyArray:
-    total = chains[0].predict(blocks)
-    for chain in chains[1:]:
-        total = total + chain.predict(blocks)
-    return total / len(chains)
+    def taken(self, blocks: Mapping[str, Block], rows: AnyArray) -> dict[str, Block]:
+        """What its members read of some rows, given as an index array (k,)."""
+        return {key: blocks[key].take(rows) for key in set[str]().union(*(member.keys for member in self.members))}
 
 
 @dataclass
@@ -214,6 +236,9 @@ class Graph:
         Fitted on out-of-fold predictions.
     info : dict
         JSON-able facts for the manifest: metric, seed, how members were made.
+    reserves : list of Reserve
+        A row that lacks a modality is answered by the first that answers it; where none does, by the members, whose
+        feature fusion fills in what is missing.
     """
 
     name: str
@@ -225,6 +250,7 @@ class Graph:
     members: list[Member]
     decision: DecisionFusion
     info: dict[str, Any] = field(default_factory=dict)
+    reserves: list[Reserve] = field(default_factory=list)
 
     @property
     def n_outputs(self) -> int:
@@ -273,17 +299,37 @@ class Graph:
         return blocks, {row: "; ".join(reasons) for row, reasons in errors.items()}
 
     def member_outputs(self, blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
-        """Outputs (n, n_outputs) of each member, by name."""
-        return {member.name: member.predict(blocks) for member in self.members}
+        """Outputs (n, n_outputs) of each member, by name; reserves have no part in it."""
+        return _member_outputs(self.members, blocks)
 
     def combine(self, blocks: Mapping[str, Block]) -> AnyArray:
         """Outputs float64 (n, n_outputs) of the whole graph from extracted blocks."""
-        return self.decision.combine(self.member_outputs(blocks))
+        outputs = self.decision.combine(self.member_outputs(blocks))
+        for reserve, rows in self.reserved(blocks):
+            outputs[rows] = reserve.decision.combine(_member_outputs(reserve.members, reserve.taken(blocks, rows)))
+        return outputs
+
+    def reserved(self, blocks: Mapping[str, Block]) -> Iterator[tuple[Reserve, AnyArray]]:
+        """Reserves that answer rows of these, each with its rows as an index array (k,); no row twice."""
+        free: BoolArray | None = None
+        for reserve in self.reserves:
+            found = reserve.answers(blocks)
+            rows = np.flatnonzero(found if free is None else found & free)
+            if len(rows):
+                free = ~found if free is None else free & ~found
+                yield reserve, rows
 
     def uncertainty(self, blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
-        """How unsure the graph is of each row (n,), by measure: see ``row_uncertainty`` of the evaluation."""
-        outputs = self.member_outputs(blocks)
-        return row_uncertainty(outputs, self.decision.weights, self.decision.predictive(outputs))
+        """How unsure the graph is of each row (n,), by measure: see ``row_uncertainty`` of the evaluation.
+
+        NaN where a reserve answers a row and has no such measure.
+        """
+        found = _uncertainty(self.member_outputs(blocks), self.decision)
+        for reserve, rows in self.reserved(blocks):
+            own = _uncertainty(_member_outputs(reserve.members, reserve.taken(blocks, rows)), reserve.decision)
+            for measure, values in found.items():
+                values[rows] = own.get(measure, np.nan)
+        return found
 
     def outputs(self, batch: Batch) -> AnyArray:
         """Outputs float64 (n, n_outputs) of raw rows: class probabilities in ``classes`` order, or values (n, 1)."""
@@ -307,3 +353,11 @@ class Graph:
         for code, label in enumerate(self.classes or []):
             columns[f"proba_{label}"] = outputs[:, code].tolist()
         return columns
+
+
+def _member_outputs(members: Sequence[Member], blocks: Mapping[str, Block]) -> dict[str, AnyArray]:
+    return {member.name: member.predict(blocks) for member in members}
+
+
+def _uncertainty(outputs: Mapping[str, AnyArray], decision: DecisionFusion) -> dict[str, AnyArray]:
+    return row_uncertainty(outputs, decision.weights, decision.predictive(outputs))

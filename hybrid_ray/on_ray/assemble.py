@@ -10,7 +10,7 @@ import ray
 
 from hybrid_ray.data.source import read_piece
 from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
-from hybrid_ray.on_ray.saving import LATENCY_ROWS, count_chains, promote, save_graph
+from hybrid_ray.on_ray.saving import LATENCY_ROWS, HeldBack, count_chains, promote, save_graph
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.store.golden import PRECISION_ROWS
@@ -52,7 +52,7 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
     if saved is not None:
         promote(ModelStore(job.root), job.spec, saved)
         return Composed(saved, saved.uri, saved.n_bytes, float(saved.info["latency_ms"]), _chains(parts), outputs)
-    used = used_extractors(found.ensemble.members)
+    used = used_extractors(found.composed())
     frozen = {name: Entry.of(features.decided[name], job.kinds).build() for name in used if name in features.frozen}
     copies = {key: copy for key, copy in parts.copies.items() if key.partition("@")[0] in used}
     with job.progress.stage("save") as stage:
@@ -66,6 +66,7 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
                 {key: state for key, (_, state) in copies.items()},
                 dict(parts.members),
                 decision,
+                [HeldBack(r.gap, parts.reserves[r.gap.name], r.ensemble.fusion) for r in found.reserves],
                 _sample(job),
                 job.source.base,
                 _facts(job, found),
@@ -76,7 +77,8 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
 
 
 def _chains(parts: Parts) -> int:
-    n: int = ray.get(count_chains.remote(*parts.members.values()))
+    held = [member for members in parts.reserves.values() for member in members.values()]
+    n: int = ray.get(count_chains.remote(*parts.members.values(), *held))
     return n
 
 

@@ -68,6 +68,7 @@ class StoredModel:
             members=artifact.members() if members else [],
             decision=artifact.decision(),
             info=dict(manifest.info),
+            reserves=artifact.reserves() if members else [],
         )
 
     def checked(self) -> Graph:

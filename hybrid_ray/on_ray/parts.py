@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members, reserves_of
+from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, load_rows
 from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
 from hybrid_ray.on_ray.resources import plan_refit, shared_bytes
@@ -24,7 +24,8 @@ from hybrid_ray.types import AnyArray
 
 MEMBER = "member:"
 """Prefix of the names of the ensemble's members among what is composed."""
-NO_RESERVES = "No reserves are fitted beside a model that is fitted on more rows than the search saw."
+RESERVE = "reserve:"
+"""Prefix of those of the members of reserves: ``reserve:<gap>:<member>``."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Parts:
         Test outputs, by level name and by ``member:<name>``.
     members : dict of str to ObjectRef of Member
         By member name.
+    reserves : dict of str to (dict of str to ObjectRef of Member)
+        By name of the gap, and member name.
     copies : dict of str to (Entry, ObjectRef of State)
         Fitted copies of trained extractors, by extractor key.
     note : str
@@ -48,6 +51,7 @@ class Parts:
     levels: dict[str, Candidate]
     outputs: dict[str, AnyArray]
     members: dict[str, Any]
+    reserves: dict[str, dict[str, Any]]
     copies: dict[str, tuple[Entry, Any]]
     note: str = ""
 
@@ -75,16 +79,16 @@ def parts_stage(
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)
     fitting = Fitting(job.spec.seed, 1, job.rows.transform, job.task_cpus)
+    for reserve in found.reserves:
+        wanted |= {f"{RESERVE}{reserve.gap.name}:{name}": each for name, each in reserve.ensemble.members.items()}
     by_key = {candidate.key: candidate for candidate in wanted.values()}
-    used = found.ensemble.members.values() if job.spec.graph.reserves else ()
-    reserves = {candidate.key: reserves_of(candidate, job.modality_of()) for candidate in used}
     note = ""
     if len(order.rows) < job.rows.n_training:
-        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting, reserves)
+        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting)
     elif bag:
-        fitted = bag_members(by_key, found.candidates.chains, job.root, material, fitting, reserves)
+        fitted = bag_members(by_key, found.chains, job.root, material, fitting)
     else:
-        fitted = refit_members(by_key, material, fitting, reserves)
+        fitted = refit_members(by_key, material, fitting)
     refs = {name: fitted[candidate.key] for name, candidate in wanted.items()}
     outputs: dict[str, AnyArray] = {}
     with job.progress.stage("graph", len(wanted)) as stage:
@@ -93,7 +97,11 @@ def parts_stage(
             stage.advance(1, wanted[name].label)
     entries = {key: (features.raw[n].entry, fit.state) for n, keyed in copies.items() for key, fit in keyed.items()}
     members = {name: refs[MEMBER + name][0] for name in found.ensemble.members}
-    return Parts(levels, outputs, members, entries, note)
+    reserves = {
+        reserve.gap.name: {name: fitted[each.key][0] for name, each in reserve.ensemble.members.items()}
+        for reserve in found.reserves
+    }
+    return Parts(levels, outputs, members, reserves, entries, note)
 
 
 def _from_sample(
@@ -105,13 +113,12 @@ def _from_sample(
     found: Found,
     candidates: Mapping[str, Candidate],
     fitting: Fitting,
-    reserves: Mapping[str, Sequence[Candidate]],
 ) -> tuple[dict[str, tuple[Any, Any]], str]:
     """Fit candidates, by their keys, where the search saw a sample; also what the report says of it."""
     if job.spec.graph.members == "bag":
-        fitted = bag_members(candidates, found.candidates.chains, job.root, material, fitting, reserves)
+        fitted = bag_members(candidates, found.chains, job.root, material, fitting)
         return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
-    n_rows, used = job.rows.n_training, used_extractors(candidates)
+    n_rows, used = job.rows.n_training, used_extractors(candidates.values())
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
         sizes = [piece.n_rows for piece in job.source.pieces]
@@ -135,10 +142,9 @@ def _from_sample(
         refits = plan_refits(candidates, rows, n_rows, resources.memory)
         prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)
         fitted = refit_on_all(candidates, refits, rows, material, fitting, resources, prefix, stage)
-    note = refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
-    return fitted, f"{note} {NO_RESERVES}" if reserves else note
+    return fitted, refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
 
 
-def used_extractors(members: Mapping[str, Candidate]) -> set[str]:
-    """Ids of the extractors that some member reads."""
-    return {block for candidate in members.values() for block in candidate.blocks}
+def used_extractors(candidates: Iterable[Candidate]) -> set[str]:
+    """Ids of the extractors that some candidate reads."""
+    return {block for candidate in candidates for block in candidate.blocks}

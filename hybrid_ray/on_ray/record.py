@@ -102,7 +102,9 @@ def write_report(
         run_id=job.run_id,
         version=composed.version.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notes=[note for note in (job.rows.split.note, *resolved.warnings, *_twins(found)) if note],
+        notes=[
+            note for note in (job.rows.split.note, *resolved.warnings, *_twins(found), *_reserve_notes(found)) if note
+        ],
         evaluation=evaluation,
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
@@ -132,6 +134,15 @@ def write_report(
     job.root.write(f"{prefix}/report.html", render(report).encode())
     local = job.root.local_path(f"{prefix}/report.html")
     return report, outputs, y_test, str(local) if local else f"{job.root.uri}/{prefix}/report.html"
+
+
+def _reserve_notes(found: Found) -> list[str]:
+    """What answers rows that lack a modality, a line each."""
+    return [
+        f"{reserve.gap.rows} are answered by an ensemble of {len(reserve.ensemble.members)} that was made without: "
+        f"{found.plan.metric} {reserve.ensemble.score:.4g} out of fold."
+        for reserve in found.reserves
+    ]
 
 
 def extraction_rows(job: Job, features: Features, trained: Trained | None) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import ray
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.graph import Graph, Member
+from hybrid_ray.graph import Graph, Member, Reserve
 from hybrid_ray.on_ray.serve.placement import measure_nodes
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.reserves import Gap
 from hybrid_ray.spec import Spec
 from hybrid_ray.store.golden import Golden, make_golden
 from hybrid_ray.store.models import ModelStore, ModelVersion
@@ -24,6 +26,24 @@ from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import State
 
 LATENCY_ROWS = 20
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """Parts of a reserve.
+
+    Attributes
+    ----------
+    gap : Gap
+    members : mapping of str to ObjectRef of Member
+        By member name.
+    decision : DecisionFusion
+        Fitted.
+    """
+
+    gap: Gap
+    members: Mapping[str, Any]
+    decision: DecisionFusion
 
 
 @ray.remote
@@ -36,13 +56,14 @@ def save_graph(
     states: dict[str, Any],
     members: dict[str, Any],
     decision: DecisionFusion,
+    reserves: Sequence[HeldBack],
     sample: pa.Table,
     base: str,
     info: dict[str, Any],
 ) -> tuple[ModelVersion, int, float]:
     """Compose the graph, measure it, save it and register it: the version, its bytes, its latency in milliseconds."""
     load_plugins()
-    graph = _graph(spec, classes, frozen, entries, states, members, decision, info)
+    graph = _graph(spec, classes, frozen, entries, states, members, decision, reserves, info)
     graph.setup("cpu")
     latency = _latency_ms(graph, sample, base)
     graph.info["costs_ms"] = measure_nodes(graph, coerce(sample.slice(0, LATENCY_ROWS), graph.columns, base).batch)
@@ -82,6 +103,7 @@ def _graph(
     states: dict[str, Any],
     members: dict[str, Any],
     decision: DecisionFusion,
+    reserves: Sequence[HeldBack],
     info: dict[str, Any],
 ) -> Graph:
     assert spec.task != "auto"
@@ -91,19 +113,39 @@ def _graph(
     for key, entry in entries.items():
         state: State = ray.get(states[key])
         extractors[key] = entry.restore(state)
-    fitted: list[Member] = [replace(ray.get(ref), name=name) for name, ref in sorted(members.items())]
+    # A chain that the ensemble and reserves have in common is one object, and one folder of the artifact.
+    got: dict[Any, Member] = {
+        ref: ray.get(ref) for part in (members, *(r.members for r in reserves)) for ref in part.values()
+    }
     read = {column for extractor in extractors.values() for column in extractor.columns}
-    return Graph(
+    graph = Graph(
         name=spec.name,
         task=spec.task,
         label=spec.data.label,
         columns={column: kind for column, kind in spec.data.columns.items() if column in read},
         classes=classes,
         extractors=extractors,
-        members=fitted,
+        members=_named(members, got),
         decision=decision,
         info=info,
     )
+    # Copies of an extractor are present in the same rows: the first tells.
+    copy = {group: keys[0] for group, keys in graph.groups().items()}
+    graph.reserves = [
+        Reserve(
+            reserve.gap.name,
+            tuple(copy[block] for block in reserve.gap.lacks),
+            tuple(copy[block] for block in reserve.gap.needs),
+            _named(reserve.members, got),
+            reserve.decision,
+        )
+        for reserve in reserves
+    ]
+    return graph
+
+
+def _named(members: Mapping[str, Any], got: Mapping[Any, Member]) -> list[Member]:
+    return [replace(got[ref], name=name) for name, ref in sorted(members.items())]
 
 
 def _latency_ms(graph: Graph, sample: pa.Table, base: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.rejects import shown_reject, too_many_bad
 from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source, read_piece
@@ -17,6 +18,7 @@ from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
 from hybrid_ray.on_ray.extract import FeatureSet, extract_features
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, fold_data
+from hybrid_ray.on_ray.reserves import Reserved, search_reserves
 from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
 from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_candidates, search_ensembles
 from hybrid_ray.on_ray.train import Entry, RawRows, prepare_rows
@@ -27,7 +29,7 @@ from hybrid_ray.search.costs import BATCH_ROWS, Cost
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import Kind, modality_of
+from hybrid_ray.types import Kind, modalities_in, modality_of
 
 if TYPE_CHECKING:
     from hybrid_ray.on_ray.train_stage import Trained
@@ -256,11 +258,26 @@ class Found:
     plan : SearchPlan
     candidates : CandidateSearch
     ensemble : EnsembleSearch
+    reserves : tuple of Reserved
+        What answers rows that lack a modality, where the spec asks for it.
     """
 
     plan: SearchPlan
     candidates: CandidateSearch
     ensemble: EnsembleSearch
+    reserves: tuple[Reserved, ...] = ()
+
+    @property
+    def chains(self) -> dict[str, tuple[str, ...]]:
+        """Prefixes of the fitted fold chains in the store, by candidate key, where they were kept."""
+        kept = dict(self.candidates.chains)
+        for reserve in self.reserves:
+            kept |= reserve.chains
+        return kept
+
+    def composed(self) -> list[Candidate]:
+        """The candidates that the graph is made of, those of reserves included."""
+        return [c for each in (self.ensemble, *(r.ensemble for r in self.reserves)) for c in each.members.values()]
 
 
 def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder) -> Folded:
@@ -278,9 +295,9 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
 
 
 def search_stage(job: Job, features: Features, trained: Trained, folded: Folded, aftermath: bool = True) -> Found:
-    """Search the candidates, then the ensembles over their out-of-fold predictions.
+    """Search the candidates, then the ensembles over their out-of-fold predictions, then reserves.
 
-    With ``aftermath`` the run goes on after the search: under a time limit, time is left for that.
+    With ``aftermath`` the run goes on after the search: reserves are of use then, and under a time limit, time is left.
     """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
     budget = _budget(job, plan, trained, aftermath)
@@ -289,7 +306,12 @@ def search_stage(job: Job, features: Features, trained: Trained, folded: Folded,
     ensemble = search_ensembles(
         job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress, budget, costs
     )
-    return Found(plan, candidates, ensemble)
+    reserves: list[Reserved] = []
+    if aftermath and job.spec.graph.reserves:
+        reserves = search_reserves(
+            plan, folded, candidates, ensemble, job.root, job.run_id, job.progress, job.task_cpus
+        )
+    return Found(plan, candidates, ensemble, tuple(reserves))
 
 
 def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str, Cost]:
@@ -322,6 +344,9 @@ def _budget(job: Job, plan: SearchPlan, trained: Trained, aftermath: bool) -> Bu
             folds=folds,
             refit=refit,
             members=plan.max_members,
+            gaps=len({m for name in plan.modalities.values() for m in modalities_in(name)})
+            if job.spec.graph.reserves
+            else 0,
             trained_s=again_s + trained.extract_s(len(job.rows.test_rows), slots, every_copy=not refit),
         )
         if aftermath

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hybrid_ray.search.reserves import MEMBERS, STAND_INS
 from hybrid_ray.search.trials import TrialRecord
 
 ENSEMBLE_SHARE = 0.1
@@ -35,6 +36,8 @@ class Aftermath:
         Members that the graph may have.
     trained_s : float
         What the trained extractors take: a fit on all rows, where members are refitted, and the features of test rows.
+    gaps : int
+        Modalities for whose lack reserves are made: their stand-ins are fitted on the folds.
     """
 
     slots: int
@@ -42,6 +45,7 @@ class Aftermath:
     refit: bool
     members: int
     trained_s: float = 0.0
+    gaps: int = 0
 
     def seconds(self, ranked: Sequence[TrialRecord], start_s: float = 0.0) -> float:
         """Seconds from the end of the search to the end of the run.
@@ -59,8 +63,11 @@ class Aftermath:
         likely = _distinct([*ranked[: self.members], *first_of_family])
         members = sorted(likely, key=_fold_s, reverse=True)[: self.members]
         first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
-        times = [self._again_s(trial) for trial in _distinct([*members, *first_of_blocks])]
-        return spent + max([sum(times) / self.slots, *times, 0.0])
+        # The members of reserves are fitted again too: some were fitted for the ensemble or the report anyway.
+        stood_in = [trial for trial in members[:MEMBERS] for _ in range(self.gaps)]
+        times = [self._again_s(trial) for trial in (*_distinct([*members, *first_of_blocks]), *stood_in)]
+        crossed = [self.folds * _fold_s(trial) for trial in members[:STAND_INS] for _ in range(self.gaps)]
+        return spent + _makespan(times, self.slots) + _makespan(crossed, self.slots)
 
     def _again_s(self, trial: TrialRecord) -> float:
         """Seconds to fit what the graph takes of a candidate."""
@@ -116,6 +123,11 @@ class Budget:
 
 def _fold_s(trial: TrialRecord) -> float:
     return trial.seconds / trial.folds_done
+
+
+def _makespan(times: Sequence[float], slots: int) -> float:
+    """About what tasks take side by side."""
+    return max([sum(times) / slots, *times])
 
 
 def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:

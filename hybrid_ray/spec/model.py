@@ -346,8 +346,8 @@ class GraphSpec(Section):
     refit_workers: int | None = Field(None, ge=1)
     """Workers that fit one member together where the search saw a sample only; left out, one a node."""
     reserves: bool = False
-    """True: members of several modalities also hold chains that were fitted without each of them, and answer rows that
-    lack it by those; for rows to come that lack what the training rows had."""
+    """True: rows that lack a modality which the training rows had are answered by small ensembles made without it, see
+    docs/data-fusion.md."""
     golden: Literal["rows", "synthetic", "none"] = "rows"
     """Rows kept in the artifact whose predictions are checked at load."""
     golden_rows: int = Field(8, ge=1, le=64)

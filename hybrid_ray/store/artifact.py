@@ -6,6 +6,7 @@
                                copies of one extractor have in common lies with the first of them
     members/<m>/<n>/           each chain: chain.json, fusion/, model/, steps/<n>/
     decision/                  state of the decision-level fusion
+    reserves/<r>/              members and decision of each reserve, alike; a chain of the ensemble is not put twice
 
 Paths in the manifest are relative to its folder: an artifact may be moved, copied, or taken out of its store.
 """
@@ -13,7 +14,7 @@ Paths in the manifest are relative to its folder: an artifact may be moved, copi
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from hybrid_ray.errors import ArtifactError, HybridRayError, StoreError
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.extractors.fused import FusedExtractor, FusionEntry
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.graph import Graph, Member
+from hybrid_ray.graph import Chain, Graph, Member, Reserve
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS, FUSIONS
 from hybrid_ray.store.chain import pack_chain, read_chain
@@ -38,8 +39,10 @@ from hybrid_ray.store.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST,
     PARITY,
+    DecisionEntry,
     GoldenEntry,
     Manifest,
+    MemberEntry,
     open_manifest,
     seal,
 )
@@ -118,6 +121,7 @@ def save_graph(root: StoreRoot, prefix: str, graph: Graph, golden: Golden | None
         "extractors": parts["extractors"],
         "members": parts["members"],
         "decision": parts["decision"],
+        **({"reserves": parts["reserves"]} if parts["reserves"] else {}),
         "golden": parts.get("golden"),
         "precision_tolerance": golden.precision if golden is not None else PARITY,
         "info": {key: value for key, value in graph.info.items() if key != CHECK},
@@ -181,6 +185,7 @@ class Artifact:
         self.where = joined(self.root.uri, prefix) if prefix else self.root.uri
         self.manifest: Manifest = self._open()
         self._files = VerifiedFiles(self.root, prefix, self.infos)
+        self._chains: dict[str, Chain] = {}
 
     @cached_property
     def infos(self) -> dict[str, dict[str, Any]]:
@@ -207,6 +212,7 @@ class Artifact:
             members=self.members(),
             decision=self.decision(),
             info=dict(manifest.info),
+            reserves=self.reserves(),
         )
 
     def load(self, check: bool = True, device: str = "cpu") -> Graph:
@@ -242,19 +248,41 @@ class Artifact:
 
     def members(self) -> list[Member]:
         """All members with their chains."""
+        return self._members(self.manifest.members)
+
+    def reserves(self) -> list[Reserve]:
+        """All reserves with their members."""
+        return [
+            Reserve(
+                entry.name,
+                tuple(entry.lacks),
+                tuple(entry.needs),
+                self._members(entry.members),
+                self._decision(entry.decision),
+            )
+            for entry in self.manifest.reserves
+        ]
+
+    def decision(self) -> DecisionFusion:
+        """The decision-level fusion."""
+        return self._decision(self.manifest.decision)
+
+    def _members(self, entries: Sequence[MemberEntry]) -> list[Member]:
         members = []
-        for entry in self.manifest.members:
-            chains = []
-            for folder in entry.chains:
-                with _loading(self.where, folder, self.manifest):
-                    chains.append(read_chain(self._files, joined(self.prefix, folder)))
+        for entry in entries:
+            chains = [self._chain(folder) for folder in entry.chains]
             with _loading(self.where, entry.name, self.manifest):
                 members.append(Member(entry.name, Candidate(**entry.candidate), chains))
         return members
 
-    def decision(self) -> DecisionFusion:
-        """The decision-level fusion."""
-        entry = self.manifest.decision
+    def _chain(self, folder: str) -> Chain:
+        """The chain of a folder, one object for all that name it."""
+        if folder not in self._chains:
+            with _loading(self.where, folder, self.manifest):
+                self._chains[folder] = read_chain(self._files, joined(self.prefix, folder))
+        return self._chains[folder]
+
+    def _decision(self, entry: DecisionEntry) -> DecisionFusion:
         with _loading(self.where, entry.folder, self.manifest):
             plugin: type[DecisionFusion] = FUSIONS.get(entry.name)
             params = plugin.Params.model_validate(entry.params)
@@ -296,7 +324,7 @@ class Artifact:
 def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Files by path, and the manifest's entries for extractors, members and decision."""
     files: dict[str, bytes] = {}
-    extractors, members = [], []
+    extractors = []
     folders: dict[str, str] = {}
     for number, (key, extractor) in enumerate(graph.extractors.items()):
         folder = f"extractors/{number}"
@@ -310,19 +338,51 @@ def _pack(graph: Graph) -> tuple[dict[str, bytes], dict[str, Any]]:
         if isinstance(extractor, FusedExtractor):
             entry["fusion"] = asdict(extractor.entry)
         extractors.append(entry | ({"shares": shares} if shares else {}))
-    for number, member in enumerate(graph.members):
-        chains = [f"members/{number}/{n}" for n in range(len(member.chains))]
-        for folder, chain in zip(chains, member.chains, strict=True):
-            files |= {f"{folder}/{path}": data for path, data in pack_chain(chain).items()}
-        members.append({"name": member.name, "candidate": member.candidate.to_json(), "chains": chains})
-    files |= {f"decision/{name}": data for name, data in pack_state(graph.decision.get_state()).items()}
-    decision = {
-        "name": graph.decision.name,
-        "params": graph.decision.params.model_dump(mode="json"),
-        "weights": graph.decision.weights,
-        "folder": "decision",
+    packed_chains: dict[int, str] = {}
+    parts: dict[str, Any] = {
+        "extractors": extractors,
+        "members": _pack_members(graph.members, "members", files, packed_chains),
+        "decision": _pack_decision(graph.decision, "decision", files),
+        "reserves": [],
     }
-    return files, {"extractors": extractors, "members": members, "decision": decision}
+    for number, reserve in enumerate(graph.reserves):
+        folder = f"reserves/{number}"
+        parts["reserves"].append(
+            {
+                "name": reserve.name,
+                "lacks": list(reserve.lacks),
+                "needs": list(reserve.needs),
+                "members": _pack_members(reserve.members, f"{folder}/members", files, packed_chains),
+                "decision": _pack_decision(reserve.decision, f"{folder}/decision", files),
+            }
+        )
+    return files, parts
+
+
+def _pack_members(
+    members: Sequence[Member], folder: str, files: dict[str, bytes], folders: dict[int, str]
+) -> list[dict[str, Any]]:
+    """Entries of members; adds the files of chains to ``files``, and where each lies to ``folders``, by ``id``."""
+    entries = []
+    for number, member in enumerate(members):
+        for n, chain in enumerate(member.chains):
+            if id(chain) not in folders:
+                own = folders[id(chain)] = f"{folder}/{number}/{n}"
+                files |= {f"{own}/{path}": data for path, data in pack_chain(chain).items()}
+        chains = [folders[id(chain)] for chain in member.chains]
+        entries.append({"name": member.name, "candidate": member.candidate.to_json(), "chains": chains})
+    return entries
+
+
+def _pack_decision(decision: DecisionFusion, folder: str, files: dict[str, bytes]) -> dict[str, Any]:
+    """The entry of a decision-level fusion; adds its files to ``files``."""
+    files |= {f"{folder}/{name}": data for name, data in pack_state(decision.get_state()).items()}
+    return {
+        "name": decision.name,
+        "params": decision.params.model_dump(mode="json"),
+        "weights": decision.weights,
+        "folder": folder,
+    }
 
 
 def _is_there(files: Mapping[str, bytes], path: str, data: bytes) -> bool:

@@ -92,6 +92,16 @@ class DecisionEntry(_Part):
     folder: Text
 
 
+class ReserveEntry(_Part):
+    """What answers rows that lack some extractors' inputs and have all of others', by extractor key."""
+
+    name: Text
+    lacks: list[Text] = Field(min_length=1)
+    needs: list[Text]
+    members: list[MemberEntry] = Field(min_length=1)
+    decision: DecisionEntry
+
+
 class GoldenEntry(_Part):
     """The file of golden rows and how far its answers may be off."""
 
@@ -102,7 +112,7 @@ class GoldenEntry(_Part):
 
 
 class Manifest(_Part):
-    """The whole document. ``digest`` is the sha256 of all the rest."""
+    """The whole document. ``digest`` is the sha256 of all the rest; ``reserves`` is left out where there are none."""
 
     format: Literal["hybrid_ray.graph"]
     format_version: int
@@ -115,6 +125,7 @@ class Manifest(_Part):
     extractors: list[ExtractorEntry]
     members: list[MemberEntry] = Field(min_length=1)
     decision: DecisionEntry
+    reserves: list[ReserveEntry] = []
     golden: GoldenEntry | None
     precision_tolerance: float = Field(gt=0, le=MAX_TOLERANCE)
     info: dict[str, Any]

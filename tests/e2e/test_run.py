@@ -75,11 +75,22 @@ class Finished(NamedTuple):
     answer: dict[str, Any]
 
 
+def asked(rows):
+    return spec(rows) | {"graph": {"reserves": True}}
+
+
+def blurred():
+    """Rows of which no modality says all."""
+    found = table(120)
+    found.loc[::4, "words"] = found["words"].iloc[::-4].to_numpy()
+    return found
+
+
 @pytest.fixture(scope="module")
 def finished(run, tmp_path_factory) -> Finished:
     folder = tmp_path_factory.mktemp("finished")
-    table(120).to_parquet(folder / "rows.parquet")
-    return Finished(folder / "rows.parquet", folder / "store", run(spec(folder / "rows.parquet"), folder / "store"))
+    blurred().to_parquet(folder / "rows.parquet")
+    return Finished(folder / "rows.parquet", folder / "store", run(asked(folder / "rows.parquet"), folder / "store"))
 
 
 def test_a_run_again_is_the_same_and_grown_rows_cost_what_is_new(finished, run, tmp_path):
@@ -92,18 +103,30 @@ def test_a_run_again_is_the_same_and_grown_rows_cost_what_is_new(finished, run, 
     report = json.loads(Path(first["report"]).with_suffix(".json").read_text())
     left_out = {row["name"] for row in report["evaluation"]["ablation"] if row["kind"] == "without"}
     assert left_out == {"image", "text", "tabular"}
-    assert run(spec(rows), store) == first
+    graph = ModelStore(StoreRoot(str(store))).load("toy")
+    assert all(any(reserve.name in (f"without:{m}", f"alone:{m}") for m in left_out) for reserve in graph.reserves)
+    assert sum(note.startswith("Rows that ") for note in report["notes"]) == len(graph.reserves) > 0
+    seen = {name: table(40, seed=2)[name].to_numpy() for name in ("photo", "words", "size")}
+    key = {"pixels": "photo", "tfidf": "words", "tabular": "size"}
+    for reserve in graph.reserves:
+        lacking = dict(seen)
+        for extractor in reserve.lacks:
+            name = key[extractor]
+            lacking[name] = np.full(40, np.nan if name == "size" else None, seen[name].dtype)
+        [(answered_by, found)] = graph.reserved(graph.extract(lacking))
+        assert (answered_by, len(found)) == (reserve, 40)
+    assert run(asked(rows), store) == first
 
     grown = pd.concat([table(120), table(12, seed=1)]).sample(frac=1, random_state=0)
     grown.to_parquet(tmp_path / "grown.parquet")
-    again = run(spec(tmp_path / "grown.parquet"), store, stop_after="extract")
+    again = run(asked(tmp_path / "grown.parquet"), store, stop_after="extract")
     new = len(set(grown["photo"]) - set(table(120)["photo"]))
     assert (again["extraction"]["rows"], again["extraction"]["computed"]) == (132, new)
 
 
 def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_path):
     rows, store, first = finished
-    stopped = run(spec(rows), store, fresh=True, stop_after="search")
+    stopped = run(asked(rows), store, fresh=True, stop_after="search")
     assert stopped["run_id"] == f"{first['run_id']}-2"
     assert stopped["search"]["resumed"] == 0
     answer = run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
@@ -130,13 +153,14 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_pa
         with pytest.raises(DataError, match=r"can only go on with the rows and the code it began with; got others"):
             run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
     finally:
-        table(120).to_parquet(rows)
+        blurred().to_parquet(rows)
 
 
 @pytest.mark.slow
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
+    asked["graph"] = {"reserves": True}
     width = 4 * 4 + 3 * 32
     asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
     answer = run(asked, tmp_path / "store")
@@ -146,6 +170,10 @@ def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster
     assert 60 <= seen <= 75
     assert f"{seen} of 96 training rows" in note
     assert any("on all 96 training rows in the memory of one task: logistic(" in note for note in report["notes"])
+    read = {
+        name for member in ModelStore(StoreRoot(str(tmp_path / "store"))).load("toy").members for name in member.keys
+    }
+    assert sum(note.startswith("Rows that lack ") for note in report["notes"]) == (2 if len(read) == 2 else 0)
     assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0}
     asked["search"]["max_matrix"] = 10 * 4 * width / cluster.view().smallest_store
     with pytest.raises(ResourceError, match=r"search.max_matrix: .* must hold 20 rows a fold; got room for \d+"):

@@ -19,7 +19,7 @@ from hybrid_ray.data.columns import coerce
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
-from hybrid_ray.graph import Graph, Member, fit_chain
+from hybrid_ray.graph import Graph, Member, Reserve, fit_chain
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.predict import predict_file
 from hybrid_ray.on_ray.serve import serve_model
@@ -55,7 +55,7 @@ def ready(extractor: Extractor, batch: Any, y: Any, seed: int = 0) -> Extractor:
 def make_graph(encoder: Path) -> Graph:
     """Real plugins: frozen and trained extractors, one in bf16, fold copies of a network, refitted and bagged members.
 
-    One reads a title and a table as one text.
+    One reads a title and a table as one text; a reserve answers rows without a title.
 
     What computes bf16 natively answers in it; other machines load the graph in fp32. Either way there is one answer.
     """
@@ -86,6 +86,10 @@ def make_graph(encoder: Path) -> Graph:
     members = [Member("linear", refit, [fit_chain(refit, blocks, y, **made)]), Member("trees", bag, chains)]
     pool = FUSIONS.get("linear_pool")
     decision = pool(pool.Params()).fit({m.name: m.predict(blocks) for m in members}, y, "multiclass")
+    untitled = Candidate(("pixels", "table"), "concat", "logistic")
+    chain = fit_chain(untitled, blocks, y, **made)
+    alone = pool(pool.Params()).fit({"linear": chain.predict(blocks)}, y, "multiclass")
+    reserve = Reserve("without:text", ("sentences",), ("pixels", "table"), [Member("linear", untitled, [chain])], alone)
     info = {"serve": ServeSpec(max_rows=300, max_batch_rows=16, ingress=ONE, extractors=ONE).model_dump(mode="json")}
     return Graph(
         "parity",
@@ -97,6 +101,7 @@ def make_graph(encoder: Path) -> Graph:
         members,
         decision,
         info,
+        [reserve],
     )
 
 

@@ -7,7 +7,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import BadInputError, DataError
 from hybrid_ray.extractors.base import Extractor, ExtractorTags
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
-from hybrid_ray.graph import Graph, Member, fit_chain
+from hybrid_ray.graph import Graph, Member, Reserve, fit_chain
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.types import Block, Prepared, State
@@ -305,40 +305,81 @@ def test_a_candidate_does_not_depend_on_the_order_of_its_blocks():
 # --- reserves -------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_that_lacks_a_block_is_answered_by_the_reserve_of_the_most_blocks_that_it_has():
-    batch, y = rows()
-    names = ("a", "b", "c")
-    blocks = {name: numbers(name).transform(batch) for name in names}
-    whole = Candidate(names, "concat", "logistic")
-    subsets = [names, ("a", "b"), ("a", "c"), ("c",)]
-    chains = {s: chain_of(Candidate(s, "concat", "logistic"), blocks, y) for s in subsets}
-    member = Member("m", whole, list(chains.values()))
-    lacking = {name: values.copy() for name, values in batch.items()}
-    for row, gone in enumerate(("", "c", "b", "ab", "a", "abc")):
-        for name in gone:
-            lacking[name][row] = np.nan
-    found = {name: numbers(name).transform(lacking) for name in names}
-    outputs = member.predict(found)
-    # Rows 4 (lacks a) has c alone; row 5 has nothing: its own chain fills in the means.
-    answered = {0: names, 1: ("a", "b"), 2: ("a", "c"), 3: ("c",), 4: ("c",), 5: names, 50: names}
-    for row, subset in answered.items():
-        one = {name: block.take(slice(row, row + 1)) for name, block in found.items()}
-        np.testing.assert_allclose(outputs[row], chains[subset].predict(one)[0], rtol=1e-9)
-        np.testing.assert_allclose(member.predict(one)[0], outputs[row], rtol=1e-9)
-    alone = Member("m", whole, [chains[names]])
-    np.testing.assert_array_equal(alone.predict(found), chains[names].predict(found))
+NAMES = ("a", "b", "c")
 
 
-def test_reserves_of_fold_copies_are_averaged_like_them():
+@pytest.fixture
+def guarded():
+    """A graph over three columns, with a reserve for each that may lack and one for ``c`` alone; and its chains."""
     batch, y = rows()
-    keyed = {"cnn@0": numbers("a"), "cnn@1": numbers("a", weight=2.0), "table": numbers("b")}
-    blocks = {key: extractor.transform(batch) for key, extractor in keyed.items()}
-    both, left = Candidate(("cnn", "table"), "concat", "logistic"), Candidate(("cnn",), "concat", "logistic")
-    chains = [
-        chain_of(candidate, {"cnn": blocks[f"cnn@{k}"], "table": blocks["table"]}, y, keys={"cnn": f"cnn@{k}"})
-        for candidate in (both, left)
-        for k in (0, 1)
+    extractors = {name: numbers(name) for name in NAMES}
+    blocks = {name: extractor.transform(batch) for name, extractor in extractors.items()}
+    chains = {}
+
+    def ensemble(*subsets):
+        members = []
+        for subset in subsets:
+            candidate = Candidate(subset, "concat", "logistic")
+            chains[subset] = chain_of(candidate, blocks, y)
+            members.append(Member("+".join(subset), candidate, [chains[subset]]))
+        outputs = {member.name: member.predict(blocks) for member in members}
+        return members, LinearPool(LinearPoolParams(solver="uniform")).fit(outputs, y, "multiclass")
+
+    reserves = [
+        Reserve("without:a", ("a",), ("b", "c"), *ensemble(("b", "c"))),
+        Reserve("without:b", ("b",), ("a", "c"), *ensemble(("a", "c"), ("a",))),
+        Reserve("alone:c", ("a", "b"), ("c",), *ensemble(("c",))),
     ]
-    lacking = blocks | {"table": Block(np.zeros((90, 1), np.float32), np.zeros(90, bool))}
-    outputs = Member("m", both, chains).predict(lacking)
-    np.testing.assert_allclose(outputs, (chains[2].predict(lacking) + chains[3].predict(lacking)) / 2)
+    members, decision = ensemble(NAMES, ("a", "b"))
+    classes = ["red", "green", "blue"]
+    graph = Graph("g", "multiclass", "y", COLUMNS, classes, extractors, members, decision, reserves=reserves)
+    return graph, chains
+
+
+def lacking(*gone):
+    """Rows of which the first lack what is named, one after another."""
+    batch = {name: values.copy() for name, values in rows()[0].items()}
+    for row, names in enumerate(gone):
+        for name in names:
+            batch[name][row] = np.nan
+    return batch
+
+
+def test_a_row_that_lacks_a_modality_is_answered_by_the_first_reserve_that_has_all_it_needs(guarded):
+    graph, chains = guarded
+    batch = lacking("", "a", "b", "ab", "c", "abc")
+    blocks = graph.extract(batch)
+    outputs = graph.combine(blocks)
+    # What no reserve answers is left to the members, which fill in the means.
+    whole = [NAMES, ("a", "b")]
+    answered = [whole, [("b", "c")], [("a", "c"), ("a",)], [("c",)], whole, whole, whole]
+    for row, subsets in enumerate(answered):
+        one = {name: block.take(slice(row, row + 1)) for name, block in blocks.items()}
+        expected = np.mean([chains[subset].predict(one)[0] for subset in subsets], axis=0)
+        np.testing.assert_allclose(outputs[row], expected, rtol=1e-9)
+        np.testing.assert_allclose(graph.combine(one)[0], outputs[row], rtol=1e-9)
+    without = Graph(**{**vars(graph), "reserves": []}).combine(blocks)
+    np.testing.assert_array_equal(outputs[6:], without[6:])
+    assert not np.allclose(outputs[1:4], without[1:4])
+
+
+def test_reserves_answer_no_row_twice(guarded):
+    graph, _ = guarded
+    graph.reserves.append(graph.reserves[0])
+    blocks = graph.extract(lacking("a", "b", "ab", "a"))
+    assert [(reserve.name, rows.tolist()) for reserve, rows in graph.reserved(blocks)] == [
+        ("without:a", [0, 3]),
+        ("without:b", [1]),
+        ("alone:c", [2]),
+    ]
+    assert list(graph.reserved(graph.extract(rows()[0]))) == []
+
+
+def test_a_reserve_says_how_sure_it_is_of_its_rows(guarded):
+    graph, _ = guarded
+    batch = lacking("", "a", "b")
+    blocks = graph.extract(batch)
+    found = graph.uncertainty(blocks)
+    np.testing.assert_allclose(found["total"], entropy(graph.combine(blocks), axis=1), rtol=1e-9)
+    assert found["epistemic"][1] == pytest.approx(0.0, abs=1e-12)  # a reserve of one member
+    assert found["epistemic"][2] > 1e-6

@@ -11,7 +11,7 @@ from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.extractors._pixels import PixelsExtractor, PixelsParams
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.fused import FUSED, FusedExtractor, FusionEntry, build_fused
-from hybrid_ray.graph import Graph, Member, fit_chain
+from hybrid_ray.graph import Graph, Member, Reserve, fit_chain
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.store.artifact import load_graph, save_graph
@@ -22,6 +22,7 @@ ROW = {"note": "text", "amount": "numeric", "colour": "categorical", "day": "dat
 VIEWS = {"front": "image", "back": "image", "side": "image"}
 TILED = FusionEntry("tiled", {"size": 32})
 WORDS = FusionEntry("serialised", {})
+READS_ROW = Candidate(("row",), "concat", "logistic")
 
 
 @pytest.fixture(autouse=True)
@@ -170,14 +171,17 @@ def test_a_saved_graph_has_its_fusion_again(tmp_path):
     chain = fit_chain(candidate, blocks, y, task="multiclass", n_outputs=3, seed=0)
     pool = FUSIONS.get("linear_pool")
     decision = pool(pool.Params()).fit({"m": chain.predict(blocks)}, y, "multiclass")
-    reserve = fit_chain(Candidate(("row",), "concat", "logistic"), blocks, y, task="multiclass", n_outputs=3, seed=0)
-    member = Member("m", candidate, [chain, reserve])
+    reserve = fit_chain(READS_ROW, blocks, y, task="multiclass", n_outputs=3, seed=0)
+    member = Member("m", candidate, [chain])
     graph = Graph("fused", "multiclass", "y", columns, ["a", "b", "c"], extractors, [member], decision)
+    graph.reserves = [Reserve("without:image", ("views",), ("row",), [Member("m", READS_ROW, [reserve])], decision)]
     root = StoreRoot(str(tmp_path))
     save_graph(root, "m", graph, None)
     loaded = load_graph(root, "m")
     other = toy_batch(columns, seed=8)
     np.testing.assert_array_equal(loaded.outputs(other), graph.outputs(other))
+    unseen = {name: np.full_like(values, None) if name in VIEWS else values for name, values in other.items()}
+    np.testing.assert_array_equal(loaded.outputs(unseen), reserve.predict(graph.extract(unseen)))
     assert loaded.extractors["views"].entry == FusionEntry("tiled", TILED.build().params.model_dump())
     assert {k: e.fingerprint() for k, e in loaded.extractors.items()} == {
         k: e.fingerprint() for k, e in extractors.items()

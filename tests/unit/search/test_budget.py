@@ -34,6 +34,14 @@ def test_bagged_chains_are_not_fitted_again():
     assert Aftermath(2, 5, False, 8).seconds([trial(0, 100.0)]) == FIXED
 
 
+def test_stand_ins_take_their_folds_and_the_members_of_reserves_a_fit_more():
+    two = [trial(0, 4.0), trial(1, 8.0)]
+    crossed = 2 * (4 + 8)
+    assert Aftermath(2, 5, False, 8, gaps=2).seconds(two) == pytest.approx(FIXED + crossed / 2)
+    once_more = (4 + 8) / 5 * 5 / 4
+    assert Aftermath(1, 5, True, 8, gaps=2).seconds(two) == pytest.approx(FIXED + crossed + 3 * once_more)
+
+
 def test_the_search_ends_by_whichever_limit_comes_first():
     after = Aftermath(slots=1, folds=5, refit=True, members=1, trained_s=7.0)
     run = Budget(run_until=1000.0, aftermath=after, began=500.0)

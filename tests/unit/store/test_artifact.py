@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 
 from hybrid_ray.errors import ArtifactError, StoreError
+from hybrid_ray.graph import Member, Reserve
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.store.artifact import Artifact, load_graph, save_graph
 from hybrid_ray.store.golden import Golden, make_golden
 from hybrid_ray.store.manifest import FORMAT_VERSION, open_manifest, seal
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.testing.graphs import ToyImage, toy_batch, toy_graph, toy_rows
+from hybrid_ray.testing.graphs import ToyImage, ToyMean, toy_batch, toy_graph, toy_rows
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,34 @@ def test_golden_rows_that_are_none_are_refused(folder, rows):
     reseal(folder, lambda d: d["golden"].update(rows=max(len(rows), 1)))
     with pytest.raises(ArtifactError, match="golden"):
         load_graph(folder)
+
+
+def test_reserves_are_saved_beside_the_members_and_share_their_chains(tmp_path, graph):
+    words, table = graph.members[1], graph.members[2]
+    decision = ToyMean(ToyMean.Params()).fit({"w": np.eye(3), "t": np.eye(3)}, np.arange(3), "multiclass")
+    own = Member("t", table.candidate, [replace(table.chains[0])])
+    reserve = Reserve("without:image", ("picture",), ("words", "table"), [replace(words, name="w"), own], decision)
+    guarded = replace(graph, reserves=[reserve])
+    rows = toy_batch([row | {"photo": None} for row in toy_rows(9, 4)])
+    golden = make_golden(guarded, pa.Table.from_pylist(list(toy_rows(20, 5))))
+    manifest = save_graph(StoreRoot(str(tmp_path)), "", guarded, golden)
+    assert [m["chains"] for m in manifest["reserves"][0]["members"]] == [["members/1/0"], ["reserves/0/members/1/0"]]
+    loaded = load_graph(tmp_path)
+    assert (loaded.reserves[0].name, loaded.reserves[0].lacks, loaded.reserves[0].needs) == (
+        "without:image",
+        ("picture",),
+        ("words", "table"),
+    )
+    assert loaded.reserves[0].members[0].chains[0] is loaded.members[1].chains[0]
+    np.testing.assert_array_equal(loaded.outputs(rows), guarded.outputs(rows))
+    assert np.abs(guarded.outputs(rows) - graph.outputs(rows)).max() > 1e-3
+    reseal(tmp_path, lambda document: document["reserves"][0].update(lacks=[]))
+    with pytest.raises(ArtifactError, match=r"reserves\.0\.lacks"):
+        load_graph(tmp_path)
+
+
+def test_a_graph_without_reserves_is_written_as_before_there_were_any(folder):
+    assert "reserves" not in json.loads((folder / "manifest.json").read_bytes())
 
 
 def test_without_golden_rows_it_says_so(tmp_path, graph):
