@@ -8,10 +8,12 @@ random half of them. For each modality, scores are losses of the spec's metric, 
 full       the graph, every row complete
 ablation   what the best candidate loses that was searched and trained without the modality, on all rows: the report's
            ablation, one candidate against one candidate
-suggested  half of that: what half of the rows should lose if they lost as much
 cost       what the graph loses when half of the rows lack the modality: mean and deviation over ``--halves`` draws
 dropped    what it loses when all of them do
-ratio      cost / suggested: below 1, the graph bears a missing modality better than a model made without it
+share      cost / ablation: below 1, half of the rows lose less than the ablation says of all
+ratio      dropped / ablation, row for row: near 1, the graph loses no more than a model does that was made without the
+           modality; below 1, less. The graph is an ensemble and the ablation is not: it is above 1 where an ensemble
+           gains more with the modality than without
 
 Training rows only: a quarter of their titles is held out. ``--final`` holds out the test rows of the set instead.
 The run is kept in the store: the same command goes on where it was stopped.
@@ -111,14 +113,15 @@ def compare(graph: Graph, answer: dict[str, Any], table: pa.Table, halves: int) 
         draws = np.random.default_rng(0).random((halves, len(y))).argsort(axis=1) < len(y) // 2
         costs = [sign * metric.score(y, np.where(d[:, None], outputs[modality], outputs[""])) - full for d in draws]
         ablation = levels[f"without:{modality}"] - levels[BEST]
+        dropped = sign * metric.score(y, outputs[modality]) - full
         rows[modality] = {
             "full": full,
             "ablation": ablation,
-            "suggested": ablation / 2,
             "cost": float(np.mean(costs)),
             "cost_deviation": float(np.std(costs)),
-            "dropped": sign * metric.score(y, outputs[modality]) - full,
-            "ratio": float(np.mean(costs)) / (ablation / 2),
+            "dropped": dropped,
+            "share": float(np.mean(costs)) / ablation,
+            "ratio": dropped / ablation,
         }
     held = {reserve.name: [member.candidate.label for member in reserve.members] for reserve in graph.reserves}
     return {"metric": metric.name, "rows": len(y), "modalities": rows, "members": answer["members"], "reserves": held}
