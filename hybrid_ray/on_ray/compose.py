@@ -152,7 +152,7 @@ def bag_members(
     """
     return {
         name: _bag.options(num_cpus=fitting.cpus).remote(
-            name, candidate, root, list(chains[candidate.key]), dict(material.test)
+            name, candidate, material.folded, fitting, root, list(chains[candidate.key]), dict(material.test)
         )
         for name, candidate in candidates.items()
     }
