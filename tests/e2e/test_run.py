@@ -111,7 +111,7 @@ def test_a_run_again_is_the_same_and_grown_rows_cost_what_is_new(finished, run, 
     for reserve in graph.reserves:
         lacking = dict(seen)
         for extractor in reserve.lacks:
-            name = key[extractor]
+            name = key[extractor.partition("@")[0]]
             lacking[name] = np.full(40, np.nan if name == "size" else None, seen[name].dtype)
         [(answered_by, found)] = graph.reserved(graph.extract(lacking))
         assert (answered_by, len(found)) == (reserve, 40)
@@ -160,7 +160,7 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_pa
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
-    asked["graph"] = {"reserves": True}
+    asked["graph"] = {"reserves": True, "members": "refit"}  # so few rows would be bagged
     width = 4 * 4 + 3 * 32
     asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
     answer = run(asked, tmp_path / "store")
@@ -200,7 +200,7 @@ def test_above_max_matrix_boosters_are_fitted_on_all_rows(run, tmp_path, cluster
             "max_matrix": 600 * 4 * (2 * 4 * 32) / cluster.view().smallest_store,
             "max_concurrent": 1,
         },
-        "graph": {"refit_workers": 2},
+        "graph": {"members": "refit", "refit_workers": 2},
     }
     answer = run(asked, tmp_path / "store")
     report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
