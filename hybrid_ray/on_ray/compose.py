@@ -80,10 +80,11 @@ def _bag(
     test: dict[str, Any],
 ) -> tuple[Member, AnyArray]:
     chains: list[Chain] = []
-    for fold, prefix in zip(folded.folds, prefixes, strict=True):
+    for place, prefix in enumerate(prefixes):
         if prefix:
             chains.append(read_chain(root, prefix))
             continue
+        fold = folded.folds[place]
         blocks, y, _, _ = folded.fold(candidate.blocks, fold)
         keys = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
         chains.append(_fit(candidate, blocks, y, folded, fitting, keys))
@@ -137,7 +138,7 @@ def bag_members(
     material: Material,
     fitting: Fitting,
 ) -> dict[str, tuple[Any, Any]]:
-    """The fold chains of each candidate: refs of (Member, test outputs), by name.
+    """The chains of each candidate, averaged: refs of (Member, test outputs), by name.
 
     Chains that the search kept are read, the others are fitted again: the same fits on the same rows.
 
@@ -145,7 +146,8 @@ def bag_members(
     ----------
     candidates : mapping of str to Candidate
     chains : mapping of str to sequence of str
-        Prefixes of the fold chains in the store, by candidate key; empty where they were not kept.
+        Prefixes of the chains in the store, by candidate key; an empty one stands for a chain of the fold in its place
+        that was not kept.
     root : StoreRoot
     material : Material
     fitting : Fitting
