@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,15 +81,24 @@ def _bag(
     test: dict[str, Any],
 ) -> tuple[Member, AnyArray]:
     chains: list[Chain] = []
-    for place, prefix in enumerate(prefixes):
-        if prefix:
-            chains.append(read_chain(root, prefix))
-            continue
-        fold = folded.folds[place]
+    for fold, prefix in zip(folded.folds, prefixes, strict=True):
+        # A run that goes on after its end finds records of chains that were removed.
+        with suppress(FileNotFoundError):
+            if prefix:
+                chains.append(read_chain(root, prefix))
+                continue
         blocks, y, _, _ = folded.fold(candidate.blocks, fold)
         keys = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
         chains.append(_fit(candidate, blocks, y, folded, fitting, keys))
     member = Member(name, candidate, chains)
+    return member, member.predict({key: ray.get(test[key]) for key in member.keys})
+
+
+@ray.remote(num_returns=2)
+def _read(
+    name: str, candidate: Candidate, root: StoreRoot, prefix: str, test: dict[str, Any]
+) -> tuple[Member, AnyArray]:
+    member = Member(name, candidate, [read_chain(root, prefix)])
     return member, member.predict({key: ray.get(test[key]) for key in member.keys})
 
 
@@ -138,7 +148,7 @@ def bag_members(
     material: Material,
     fitting: Fitting,
 ) -> dict[str, tuple[Any, Any]]:
-    """The chains of each candidate, averaged: refs of (Member, test outputs), by name.
+    """The fold chains of each candidate: refs of (Member, test outputs), by name.
 
     Chains that the search kept are read, the others are fitted again: the same fits on the same rows.
 
@@ -146,8 +156,7 @@ def bag_members(
     ----------
     candidates : mapping of str to Candidate
     chains : mapping of str to sequence of str
-        Prefixes of the chains in the store, by candidate key; an empty one stands for a chain of the fold in its place
-        that was not kept.
+        Prefixes of the fold chains in the store, by candidate key; empty where they were not kept.
     root : StoreRoot
     material : Material
     fitting : Fitting
@@ -156,5 +165,19 @@ def bag_members(
         name: _bag.options(num_cpus=fitting.cpus).remote(
             name, candidate, material.folded, fitting, root, list(chains[candidate.key]), dict(material.test)
         )
+        for name, candidate in candidates.items()
+    }
+
+
+def kept_members(
+    candidates: Mapping[str, Candidate],
+    prefixes: Mapping[str, str],
+    root: StoreRoot,
+    material: Material,
+    fitting: Fitting,
+) -> dict[str, tuple[Any, Any]]:
+    """One chain for each candidate, which lies in the store: refs of (Member, test outputs), by name."""
+    return {
+        name: _read.options(num_cpus=fitting.cpus).remote(name, candidate, root, prefixes[name], dict(material.test))
         for name, candidate in candidates.items()
     }

@@ -24,7 +24,7 @@ from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import HybridRayError, RunFailedError
 from hybrid_ray.estimators.streaming import Library, Team
 from hybrid_ray.graph import Member, fit_chain
-from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
+from hybrid_ray.on_ray.compose import Fitting, Material, kept_members, refit_members
 from hybrid_ray.on_ray.resources import RefitResources
 from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.on_ray.stream import Course, ShardStream, TrainingRows, plan_course
@@ -123,8 +123,7 @@ def refit_on_all(
         fit_on_stream(rows, candidates[name], f"{end}-sample", end, resources)
         stage.advance(1, candidates[name].label)
     streamed = {name: candidates[name] for name in ends}
-    chains = {candidates[name].key: [end] for name, end in ends.items()}
-    return found | bag_members(streamed, chains, rows.root, material, fitting)
+    return found | kept_members(streamed, ends, rows.root, material, fitting)
 
 
 @ray.remote
