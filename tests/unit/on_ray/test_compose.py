@@ -31,7 +31,7 @@ def folded() -> FoldedData:
 
     own = (block(1), block(2))
     return FoldedData(
-        "binary", 2, y, np.array([0, 20, 40]), False, {"img": block(0)}, {"txt": own}, dict(img="a", txt="b")
+        "binary", 2, y, np.array([0, 20, 40]), False, {"img": block(0)}, {"txt": own}, {"img": "a", "txt": "b"}
     )
 
 
