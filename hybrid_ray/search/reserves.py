@@ -167,7 +167,9 @@ def make_reserve(
     ranked = sorted(able, key=lambda t: (-gain(t.score, direction), t.number))
     distinct = list({trial.candidate.key: trial for trial in reversed(ranked)}.values())[::-1]
     ensembler = Ensembler(build_library(distinct, folded, plan.scorer, ledger, LIBRARY), plan.seed)
-    return finish_ensemble([ensembler.try_recipe(n, r) for n, r in enumerate(_recipes(len(distinct)))], ensembler)
+    tried = [ensembler.try_recipe(n, recipe) for n, recipe in enumerate(_recipes(len(distinct)))]
+    # Four recipes have no order of trust, in which a later one would have to be told apart from the best alone.
+    return finish_ensemble([max(tried, key=lambda trial: (gain(trial.score, direction), -trial.number))], ensembler)
 
 
 def _recipes(n_candidates: int) -> list[Recipe]:
