@@ -1,7 +1,12 @@
 """Both layers of the search on a cluster."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +18,11 @@ from hybrid_ray.on_ray.search import CandidateSearch, EnsembleSearch, search_can
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
 from hybrid_ray.search.budget import Budget
+from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.plan import MOST_TRIALS, Choice, SearchPlan
 from hybrid_ray.search.space import cover
+from hybrid_ray.search.tradeoff import Option, first_of_equals
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -153,6 +160,8 @@ def test_the_ensemble_has_fitted_weights_over_complete_candidates(searched):
     [taken] = [t for t in ensemble.tried if t.recipe == ensemble.recipe][:1]
     gaps = np.array(taken.scores) - np.array(alone.scores)
     assert gaps.mean() <= gaps.std(ddof=1) / np.sqrt(len(gaps))
+    losses = [Option(t.recipe, tuple(-s for s in t.scores), Cost()) for t in ensemble.tried if not t.error]
+    assert first_of_equals(losses)[0].choice == ensemble.recipe
     outputs = {name: np.full((4, 3), 1 / 3) for name in ensemble.members}
     np.testing.assert_allclose(ensemble.fusion.combine(outputs).sum(axis=1), 1.0)
 
@@ -228,3 +237,48 @@ def test_nothing_of_a_search_stays_in_the_object_store(cluster, root):
     while name in memory_summary(cluster.address) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert name not in memory_summary(cluster.address)
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {folder!r})
+import test_search as this
+from hybrid_ray.on_ray.cluster import connect
+from hybrid_ray.store.root import StoreRoot
+with connect("local", num_cpus=2) as cluster:
+    this.run(cluster, this.slow_plan(), StoreRoot({store!r}))
+"""
+
+
+def slow_plan():
+    """Fits that take long enough to be killed between two of them."""
+    trees = Choice("random_forest", "random_forest", {"n_estimators": 120})
+    return make_plan(estimators=(trees, Choice("logistic", "logistic")), trials=10, batch=5)
+
+
+def finished_fits(root):
+    return {path: root.read(path) for path in root.list("runs/run1/fits")}
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_without_doing_a_finished_fit_again(cluster, tmp_path):
+    killed = StoreRoot(str(tmp_path / "killed"))
+    code = DRIVER.format(folder=str(Path(__file__).parent), store=killed.uri)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(finished_fits(killed)) < 6 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    time.sleep(3)
+
+    whole = run(cluster, slow_plan(), StoreRoot(str(tmp_path / "whole")))
+    before = finished_fits(killed)
+    assert 6 <= len(before) < whole.started
+    resumed = run(cluster, slow_plan(), killed)
+    assert resumed.resumed == len(before)
+    assert resumed.started == whole.started - len(before)
+    assert outline(resumed) == outline(whole)
+    after = finished_fits(killed)
+    assert {path: after[path] for path in before} == before
