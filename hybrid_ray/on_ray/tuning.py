@@ -236,11 +236,12 @@ class BatchSearch(Searcher):
         return True
 
     def _packed(self) -> list[int]:
-        """The next trial and short ones that go with it, no more than are there for every lane."""
-        most = math.ceil(len(self._waiting) / self._lanes)
+        """The next trial and short ones that go with it, no more than are there for every lane that its half has."""
+        lanes = max(1, self._lanes // len(self._open))
+        most = max(math.ceil(len(numbers) / lanes) for numbers in self._open)
         numbers = [self._waiting.pop(0)]
         spent = self._book.cost(numbers[0])
-        while len(numbers) < most and not {numbers[0], self._waiting[0]} & self._alone:
+        while self._waiting and len(numbers) < most and not {numbers[0], self._waiting[0]} & self._alone:
             spent += self._book.cost(self._waiting[0])
             if spent > PACK_S:
                 break

@@ -219,12 +219,21 @@ def test_without_determinism_a_trial_is_told_when_it_ends():
     assert done == [1] * 40
 
 
-def test_short_trials_are_handed_out_together_as_long_as_each_lane_has_work():
+def test_short_trials_are_handed_out_together_as_long_as_each_lane_of_a_half_has_work():
     whole, packed, packs = Notebook(), Notebook(short=True), []
     drive(make_search(whole), 2, 0)
     drive(make_search(packed, lanes=2), 2, 5, packs=packs)
     assert (packed.values, packed.answers) == (whole.values, whole.answers)
-    assert packs[:7] == [1, 1, 1, 1, 2, 1, 1]
+    assert packs[:6] == [1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("lanes", "alone", "beside"), [(1, 4, 4), (4, 2, 4), (8, 1, 2)])
+def test_the_shortest_trials_share_the_lanes_that_a_half_has_beside_the_other(lanes, alone, beside, monkeypatch):
+    monkeypatch.setattr(Notebook, "cost", lambda self, number: 0.06)
+    packs = []
+    drive(make_search(Notebook(), lanes=lanes), lanes, 1, packs=packs)
+    assert packs[: 8 // alone] == [alone] * (8 // alone)
+    assert max(packs) == beside
 
 
 def test_of_trials_that_were_handed_out_together_only_the_one_that_ends_its_worker_is_lost():
