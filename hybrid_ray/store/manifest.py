@@ -12,10 +12,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.store.state import PICKLED_SUFFIXES
@@ -142,6 +142,15 @@ class Manifest(_Part):
             if path.lower().endswith(PICKLED_SUFFIXES):
                 raise ValueError(f"no file may be a pickle; got {path!r}")
         return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        keys = {entry.key for entry in self.extractors}
+        for reserve in self.reserves:
+            strange = {*reserve.lacks, *reserve.needs} - keys
+            if strange:
+                raise ValueError(f"reserve {reserve.name!r} must name extractors of the graph; got {sorted(strange)}")
+        return self
 
 
 def seal(document: Mapping[str, Any]) -> bytes:

@@ -200,6 +200,9 @@ def test_reserves_are_saved_beside_the_members_and_share_their_chains(tmp_path, 
     reseal(tmp_path, lambda document: document["reserves"][0].update(lacks=[]))
     with pytest.raises(ArtifactError, match=r"reserves\.0\.lacks"):
         load_graph(tmp_path)
+    reseal(tmp_path, lambda document: document["reserves"][0].update(lacks=["sound"]))
+    with pytest.raises(ArtifactError, match=r"must name extractors of the graph; got \['sound'\]"):
+        load_graph(tmp_path)
 
 
 def test_a_graph_without_reserves_is_written_as_before_there_were_any(folder):
