@@ -1,8 +1,9 @@
-"""What the pages on plugins show runs as it stands there."""
+"""What the pages show runs as it stands there; pages with tests of their own are run beside what they tell of."""
 
 import importlib
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +13,13 @@ from hybrid_ray.registry import EXTRACTORS, FUSIONS
 from hybrid_ray.spec import load_spec
 
 PAGES = ("extending", "data-fusion")
+DOCS = Path(__file__).parents[2] / "docs"
+DATA = {"path": "/rows.csv", "label": "y"}
+SPECS = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in sorted(DOCS.glob("*.md"))
+    for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
+]
 
 
 def blocks(project_root, page, language):
@@ -33,7 +41,14 @@ def test_python_runs(project_root, page, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, module)
 
 
+@pytest.mark.parametrize("block", SPECS)
+def test_every_part_of_a_spec_is_one(block):
+    load_plugins()
+    part = yaml.safe_load(block)
+    load_spec({"name": "m"} | part | {"data": DATA | part.get("data", {})})
+
+
 def test_extractors_of_a_page_are_a_spec(project_root):
     (block,) = blocks(project_root, "data-fusion", "yaml")
-    spec = load_spec({"name": "m", "data": {"path": "/x.csv", "label": "y"}, **yaml.safe_load(block)})
+    spec = load_spec({"name": "m", "data": DATA, **yaml.safe_load(block)})
     assert [entry.fusion and entry.fusion.name for entry in spec.extractors] == [None, "serialised", "tiled", None]
