@@ -1,7 +1,7 @@
 """Quality beside peers on real data, for the same wall time on the same machine; one command a cell, JSON out.
 
-    python benchmarks/quality.py cell SET SYSTEM [--seed 0] [--part dev|test] [--seconds 240]
-    python benchmarks/quality.py all   [--sets a,b] [--systems x,y] [--seeds 0,1,2] [--part dev|test]
+    python benchmarks/quality.py cell SET SYSTEM [--seed 0] [--part dev|test] [--seconds 240] [--note WHY]
+    python benchmarks/quality.py all   [--sets a,b] [--systems x,y] [--seeds 0,1,2] [--part dev|test] [--note WHY]
     python benchmarks/quality.py table [--part dev|test]
 
 Systems:
@@ -17,9 +17,11 @@ naive               the share of each class, or the mean
 Features of frozen extractors are extracted once a set, before any clock starts, and given to all that read them.
 AutoGluon lives in an environment of its own: ``--autogluon PYTHON`` or $HYBRID_RAY_AUTOGLUON names its interpreter.
 
-``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split. A cell is written whole
-or not at all, and one that is there is not run again. ``table`` prints every score, the mean rank of each system over
-sets and seeds, and for each set the paired bootstrap of the difference of ours to every other system.
+``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split, is run at a tagged
+commit only, and keeps the cells of each tag: those of another tag need a ``--note`` that says why it was run again. A
+cell is written whole or not at all, and one that is there is not run again. ``table`` prints, of every tag, every
+score, the mean rank of each system over sets and seeds, and for each set the paired bootstrap of the difference of ours
+to every other system.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ SYSTEMS = ("naive", "single", "stacking", "autogluon", "autogluon_features", "ou
 GRACE = 900
 """Seconds beside the fit that a cell may take: start, last fits, prediction."""
 RESAMPLES = 1000
+NOTE = "note.txt"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -68,10 +71,16 @@ class Bench:
     part: Part
     seconds: float
     autogluon: str
+    tag: str = ""
+
+    @property
+    def cells(self) -> Path:
+        """Folder of the cells: of the test part, one for each tag."""
+        return self.out / self.part / self.tag
 
     def cell(self, name: str, system: str, seed: int) -> Path:
         """File of a cell."""
-        return self.out / self.part / f"{name}.{system}.{seed}.json"
+        return self.cells / f"{name}.{system}.{seed}.json"
 
     def inputs(self, name: str) -> Path:
         """Folder of what the peers read."""
@@ -219,8 +228,34 @@ def peer(bench: Bench, folder: Path, system: str, seed: int) -> dict[str, Any]:
 
 def commit() -> str:
     """What is checked out, with a mark where files differ from it."""
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    said = subprocess.run(
+        ["git", "describe", "--tags", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    )
     return said.stdout.strip()
+
+
+def begin_test(out: Path, note: str) -> str:
+    """The tag that the test part is run at; a second tag's note is kept beside its cells."""
+    asked = ["git", "describe", "--tags", "--exact-match", "--dirty"]
+    tag = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not tag or tag.endswith("-dirty"):
+        raise SystemExit(
+            f"--part test: must run at a tagged commit, with nothing changed; got {commit()}. Tag it first"
+        )
+    others = [name for name in tags(out) if name != tag]
+    folder = out / "test" / tag
+    if others and not note and not (folder / NOTE).exists():
+        raise SystemExit(f"--part test: was run at {', '.join(others)}; say with --note why it is run again at {tag}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if note:
+        (folder / NOTE).write_text(note + "\n")
+    return tag
+
+
+def tags(out: Path) -> list[str]:
+    """Tags that the test part was run at, oldest first."""
+    folders = [path for path in (out / "test").glob("*") if path.is_dir()]
+    return [path.name for path in sorted(folders, key=lambda path: path.stat().st_ctime)]
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -233,13 +268,18 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 def table(bench: Bench) -> dict[str, Any]:
     """Scores, mean ranks and differences of what is there."""
-    files = sorted((bench.out / bench.part).glob("*.json"))
+    files = sorted(bench.cells.glob("*.json"))
     cells = {(c["set"], c["system"], c["seed"]): c for c in map(json.loads, (f.read_text() for f in files))}
+    budgets = sorted({cell["budget"] for cell in cells.values() if cell["system"] != "naive"})
+    if len(budgets) > 1:
+        raise SystemExit(f"{bench.cells}: all cells must have the same --seconds; got {budgets}. Use another --out")
     sets = [name for name in SETS if any(key[0] == name for key in cells)]
     scores: dict[str, dict[str, list[float]]] = {}
     for (name, system, _), cell in sorted(cells.items()):
         scores.setdefault(name, {}).setdefault(system, []).append(cell["score"])
-    report: dict[str, Any] = {"part": bench.part, "scores": scores, "seconds": {}, "differences": {}}
+    note = bench.cells / NOTE
+    report: dict[str, Any] = {"part": bench.part, "tag": bench.tag, "note": note.read_text() if note.exists() else ""}
+    report |= {"budget": budgets, "scores": scores, "seconds": {}, "differences": {}}
     for (name, system, seed), cell in cells.items():
         report["seconds"][f"{name}.{system}.{seed}"] = round(cell["seconds"], 1)
     report["mean_rank"] = mean_ranks(cells, sets)
@@ -299,6 +339,7 @@ def differences(bench: Bench, name: str, cells: Mapping[tuple[str, str, int], An
 def show(report: Mapping[str, Any]) -> None:
     """The table for people."""
     systems = [s for s in SYSTEMS if any(s in row for row in report["scores"].values())]
+    print(" ".join(text for text in (report["part"], report["tag"], report["note"].strip()) if text))
     print(f"{'':18}" + "".join(f"{s:>20}" for s in systems))
     for name, row in report["scores"].items():
         texts = []
@@ -329,14 +370,19 @@ def main() -> None:
         command.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
         command.add_argument("--out", type=Path, default=Path("quality"))
         command.add_argument("--autogluon", default=os.environ.get("HYBRID_RAY_AUTOGLUON", "python3"))
+    for command in (cell, everything):
+        command.add_argument("--note", default="", help="why the test part is run at another tag too")
     options = parser.parse_args()
     os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(options.data / "mobilenet_v2_imagenet"))
     bench = Bench(options.data.resolve(), options.out.resolve(), options.part, options.seconds, options.autogluon)
     if options.command == "table":
-        report = table(bench)
-        write(bench.out / f"table-{bench.part}.json", report)
-        show(report)
+        found = [table(replace(bench, tag=tag)) for tag in (tags(bench.out) if bench.part == "test" else [""])]
+        write(bench.out / f"table-{bench.part}.json", {"tables": found})
+        for report in found:
+            show(report)
         return
+    if bench.part == "test":
+        bench = replace(bench, tag=begin_test(bench.out, options.note))
     if options.command == "cell":
         wanted = [(options.set, options.system, options.seed)]
     else:
