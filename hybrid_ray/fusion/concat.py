@@ -27,6 +27,7 @@ PCA_CHOICES: tuple[int | None, ...] = (None, 32, 64, 128, 256)
 Scale = Literal["column", "block", "none"]
 SCALES: tuple[Scale, ...] = ("column", "block")
 BALANCES: tuple[Literal["columns", "blocks"], ...] = ("columns", "blocks")
+WHITENINGS: tuple[Literal["none", "pca"], ...] = ("none", "pca")
 
 
 class BlockParams(PluginParams):
@@ -196,26 +197,37 @@ class Concat(FeatureFusion):
 
     @classmethod
     def space(cls, trial: Trial, dims: Mapping[str, int]) -> dict[str, Any]:
-        """How columns are scaled and, for wide blocks, how many components are kept.
+        """How columns are scaled, what several blocks weigh and, for wide ones, which components are kept.
 
         The choices never depend on ``dims``: Optuna holds a categorical parameter to the choices it first saw.
         """
         point: dict[str, Any] = {"scale": trial.suggest_categorical("scale", SCALES)}
+        if len(dims) > 1:
+            point["balance"] = trial.suggest_categorical("balance", BALANCES)
         widest = max(dims.values())
         if widest > WIDE:
             cap = trial.suggest_categorical("pca", PCA_CHOICES)
             # A cap that reduces nothing is written as none, so that equal candidates have equal keys.
             point["pca"] = None if cap is None or cap >= widest else cap
+            if cap is not None:
+                point["whiten"] = trial.suggest_categorical("whiten", WHITENINGS)
         return point
 
     @classmethod
     def portfolio(cls, dims: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
-        """Everything as it is; for wide blocks also components."""
+        """Everything as it is, then blocks that weigh the same; for wide blocks also components, whitened last."""
+        balances = [{"balance": balance} for balance in BALANCES] if len(dims) > 1 else [{}]
         widest = max(dims.values())
         if widest <= WIDE:
-            return [{"scale": "column"}]
-        reduced = [{"scale": "column", "pca": cap} for cap in (64, 128) if cap < widest]
-        return [{"scale": "column", "pca": None}, *reduced]
+            return [{"scale": "column", **balance} for balance in balances]
+        whole = [{"scale": "column", "pca": None, **balance} for balance in balances]
+        reduced = [
+            {"scale": "column", "pca": cap, "whiten": whiten, **balance}
+            for cap, whiten in ((64, "none"), (128, "none"), (64, "pca"))
+            if cap < widest
+            for balance in balances
+        ]
+        return [*whole, *reduced]
 
     def get_state(self) -> State:
         """Means, factors and axes by block."""

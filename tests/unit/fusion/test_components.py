@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from hybrid_ray.fusion import components
 from hybrid_ray.fusion.components import principal_axes
@@ -51,3 +52,12 @@ def test_components_beyond_the_rank_are_zero_or_orthonormal():
 
 def test_no_components_are_no_axes():
     assert principal_axes(np.zeros((0, 7), np.float32), 0, seed=0).shape == (0, 7)
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 300), (300, 60), (7, 7), (2, 5), (40, 1)])
+def test_the_share_of_shrinkage_is_that_of_scikit_learn(n, d):
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, d)) * rng.uniform(0.1, 3, d)
+    X -= X.mean(axis=0)
+    expected = ledoit_wolf_shrinkage(X.astype(np.float32).astype(np.float64), assume_centered=True)
+    assert components._ledoit_wolf(X.astype(np.float32)) == pytest.approx(expected, abs=1e-12)

@@ -126,11 +126,32 @@ class Fixed:
 
 
 def test_components_are_only_searched_for_wide_blocks_and_always_with_the_same_choices():
-    assert Concat.space(Fixed(scale="block"), {"a": 10, "b": 64}) == {"scale": "block"}
-    trials = [Fixed(scale="column", pca=128) for _ in range(2)]
-    assert Concat.space(trials[0], {"a": 100}) == {"scale": "column", "pca": None}
-    assert Concat.space(trials[1], {"a": 100, "b": 1280}) == {"scale": "column", "pca": 128}
+    assert Concat.space(Fixed(scale="block"), {"a": 10}) == {"scale": "block"}
+    trials = [Fixed(scale="column", pca=128, whiten="pca") for _ in range(2)]
+    assert Concat.space(trials[0], {"a": 100}) == {"scale": "column", "pca": None, "whiten": "pca"}
+    assert Concat.space(trials[1], {"a": 1280}) == {"scale": "column", "pca": 128, "whiten": "pca"}
     assert trials[0].asked == trials[1].asked
+    assert Concat.space(Fixed(scale="column", pca=None), {"a": 1280}) == {"scale": "column", "pca": None}
+
+
+def test_what_blocks_weigh_is_searched_where_there_are_several():
+    assert Concat.space(Fixed(scale="block", balance="blocks"), {"a": 10, "b": 64}) == {
+        "scale": "block",
+        "balance": "blocks",
+    }
+
+
+@pytest.mark.parametrize("dims", [{"a": 9}, {"a": 9, "b": 5}, {"a": 1280}, {"a": 1280, "b": 5}, {"a": 100, "b": 90}])
+def test_the_starts_are_points_of_the_space_the_plain_one_first(dims):
+    starts = Concat.portfolio(dims)
+    assert all(Concat.space(Fixed(**start), dims) == start for start in starts)
+    assert len({tuple(sorted(start.items(), key=str)) for start in starts}) == len(starts)
+    ways = {name: {start.get(name) for start in starts} for name in ("balance", "pca", "whiten")}
+    assert ways["balance"] == ({"columns", "blocks"} if len(dims) > 1 else {None})
+    assert ways["pca"] == (
+        {None, 64, 128} if max(dims.values()) > 128 else {None, 64} if max(dims.values()) > 64 else {None}
+    )
+    assert Concat.Params(**starts[0]) == ConcatParams()
 
 
 class TestWhitening:
