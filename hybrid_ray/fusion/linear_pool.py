@@ -20,8 +20,10 @@ from hybrid_ray.types import AnyArray, Task
 
 Solver = Literal["greedy", "convex", "uniform", "tpe", "cmaes"]
 Objective = Literal["loss", "metric"]
-SEARCHED: tuple[Solver, ...] = ("greedy", "convex", "uniform", "cmaes")
-"""Solvers that a search tries: TPE costs a hundred times more and reaches no better weights."""
+SOLVERS: tuple[Solver, ...] = ("greedy", "convex", "uniform", "cmaes", "tpe")
+EVALUATIONS: Mapping[Solver, tuple[int, int]] = {"cmaes": (100, 1000), "tpe": (50, 100)}
+"""Weights that a search has a sampler ask for: one costs TPE a hundred times what it costs the others."""
+BAGS = (1, 10)
 AIMED: tuple[Solver, ...] = ("greedy", "tpe", "cmaes")
 """Solvers that can minimise any loss."""
 MAX_SHRINKAGE = 0.5
@@ -134,14 +136,16 @@ class LinearPool(WeightedFusion):
 
     @classmethod
     def space(cls, trial: Trial, n_members: int, task: Task) -> dict[str, Any]:
-        """The solver, what it minimises, and how far its weights are pulled together."""
+        """The solver, what it minimises, on how many samples, and how far its weights are pulled together."""
         if n_members < 2:
             return {}
-        point: dict[str, Any] = {"solver": trial.suggest_categorical("solver", SEARCHED)}
+        point: dict[str, Any] = {"solver": trial.suggest_categorical("solver", SOLVERS)}
         if point["solver"] in AIMED:
             point["objective"] = trial.suggest_categorical("objective", ("loss", "metric"))
-        if point["solver"] == "cmaes":
-            point["evaluations"] = trial.suggest_int("evaluations", 100, 1000, log=True)
+        if point["solver"] == "greedy":
+            point["bags"] = trial.suggest_categorical("bags", BAGS)
+        if point["solver"] in EVALUATIONS:
+            point["evaluations"] = trial.suggest_int("evaluations", *EVALUATIONS[point["solver"]], log=True)
         if point["solver"] != "uniform":
             point["regularisation"] = trial.suggest_float("regularisation", 0.0, MAX_SHRINKAGE)
         return point
@@ -153,11 +157,13 @@ class LinearPool(WeightedFusion):
             return [{}]
         return [
             {"solver": "convex", "regularisation": 0.5},
-            {"solver": "greedy", "objective": "loss", "regularisation": 0.0},
+            {"solver": "greedy", "objective": "loss", "bags": 1, "regularisation": 0.0},
             {"solver": "convex", "regularisation": 0.1},
             {"solver": "uniform"},
-            {"solver": "greedy", "objective": "metric", "regularisation": 0.0},
+            {"solver": "greedy", "objective": "metric", "bags": 1, "regularisation": 0.0},
             {"solver": "cmaes", "objective": "metric", "evaluations": 400, "regularisation": 0.1},
+            {"solver": "greedy", "objective": "loss", "bags": 10, "regularisation": 0.0},
+            {"solver": "tpe", "objective": "metric", "evaluations": 60, "regularisation": 0.1},
         ]
 
 

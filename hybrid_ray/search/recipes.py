@@ -63,19 +63,18 @@ def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recip
 
 
 def ensemble_portfolio(plan: SearchPlan, n_candidates: int) -> list[Point]:
-    """Good starts as points of ``propose_ensemble``, the most trusted first: each combiner on each ranking.
+    """Good starts as points of ``propose_ensemble``, the most trusted first: each combiner on the first two rankings.
 
-    The best of each family of learners come first: they err differently. After the first two rankings comes the best
-    candidate alone, so that no search answers with an ensemble that is told to be worse.
+    The best of each family of learners come first: they err differently. Then comes the best candidate alone, so that
+    no search answers with an ensemble that is told to be worse; then the first combiner on the other rankings, and the
+    other starts of each combiner.
     """
     most = min(plan.max_members, n_candidates)
     alone = next((choice for choice in plan.combiners if choice.name == POOL), plan.combiners[0])
     points = [_point(plan, alone, 1, most, "best", 0)]
     if most > 1:
-        first, others = (
-            [_point(plan, combiner, most, most, strategy, 0) for strategy in some for combiner in plan.combiners]
-            for some in (STRATEGIES[:2], STRATEGIES[2:])
-        )
+        first = [_point(plan, each, most, most, way, 0) for way in STRATEGIES[:2] for each in plan.combiners]
+        others = [_point(plan, plan.combiners[0], most, most, way, 0) for way in STRATEGIES[2:]]
         points = first + points + others
         points += [
             _point(plan, combiner, most, most, STRATEGIES[0], rank)

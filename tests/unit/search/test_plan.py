@@ -94,7 +94,9 @@ def test_combiners_are_choices_like_estimators():
         ("voting", {}, True), ("linear_pool", {"solver": "cmaes"}, True), ("voting2", {}, False),
     ]  # fmt: skip
     left_out = SearchPlan.of(spec_of({"estimators": ["knn"]}), MODALITIES, "multiclass", 10)
-    assert [choice.name for choice in left_out.combiners] == ["linear_pool", "stacking"]
+    assert [choice.name for choice in left_out.combiners] == ["linear_pool", "stacking", "log_pool", "bayesian_fusion"]
+    numbers = SearchPlan.of(spec_of({"estimators": ["knn"]}, "regression"), MODALITIES, "regression", 1)
+    assert [choice.name for choice in numbers.combiners] == ["linear_pool", "stacking", "bayesian_fusion"]
 
 
 def test_combiners_of_another_task_are_refused_with_their_places():
