@@ -276,7 +276,7 @@ class EnsembleSpec(Section):
     trials: int = Field(24, ge=1)
     """Points of the ensemble search."""
     combiners: tuple[CombinerSpec, ...] = ()
-    """Decision-level fusions to try; left out, linear_pool and stacking."""
+    """Decision-level fusions to try; left out, linear_pool, stacking, log_pool (classes) and bayesian_fusion."""
     max_members: int = Field(8, ge=1, le=64)
     """Members the graph may have: each is paid for at prediction."""
 
