@@ -283,6 +283,7 @@ def _extractors(
         columns, found = _columns_of(entry, kinds, f"extractors[{i}]")
         faults += found
         placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
+    faults += _variant_faults(placed)
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings
@@ -302,6 +303,17 @@ def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
         taken.add(own)
         ids.append(own)
     return ids
+
+
+def _variant_faults(entries: Sequence[ExtractorSpec]) -> list[str]:
+    """Variants of what is not there, or is a variant itself."""
+    bases = [entry.id for entry in entries if entry.id is not None and entry.variant_of is None]
+    return [
+        f"extractors[{i}].variant_of: must be the id of an extractor that is no variant, of {bases}; "
+        f"got {entry.variant_of!r}.{nearest(entry.variant_of, bases)}"
+        for i, entry in enumerate(entries)
+        if entry.variant_of is not None and entry.variant_of not in bases
+    ]
 
 
 def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> tuple[tuple[str, ...], list[str]]:

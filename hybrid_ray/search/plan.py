@@ -14,7 +14,7 @@ from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.tradeoff import Wish
-from hybrid_ray.spec import EstimatorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
+from hybrid_ray.spec import EstimatorSpec, ExtractorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
 from hybrid_ray.types import BeginWith, SamplerName, Task
 
 STEP_COPIES = 5.0
@@ -75,6 +75,8 @@ class SearchPlan:
         Steps that a candidate may take, in order.
     twins : tuple of (str, str)
         Ids of frozen extractors and of their tuned twins.
+    variants : tuple of tuple of str
+        Ids of extractors of which a candidate reads one at most; the first of each is the one that it reads by default.
     seed : int
     trials : int
         Candidates to try at most.
@@ -114,6 +116,7 @@ class SearchPlan:
     combiners: tuple[Choice, ...]
     preparations: tuple[Choice, ...] = ()
     twins: tuple[tuple[str, str], ...] = ()
+    variants: tuple[tuple[str, ...], ...] = ()
     seed: int = 0
     trials: int = TRIALS
     cut: tuple[int, ...] = ()
@@ -176,6 +179,7 @@ class SearchPlan:
             combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
             preparations=_choices(search.preparations),
             twins=tuple(pair for pair in twin_pairs(spec.extractors) if set(pair) <= set(modality_of)),
+            variants=_variants(spec.extractors, modality_of),
             seed=spec.seed,
             trials=_trials(spec),
             cut=search.cut,
@@ -198,6 +202,18 @@ class SearchPlan:
         """The metric."""
         return get_metric(self.metric, self.task)
 
+    @property
+    def slots(self) -> tuple[tuple[str, ...], ...]:
+        """Ids of extractors by what a candidate chooses: of each tuple it reads one, or none; the first by default."""
+        led = {group[0]: group for group in self.variants}
+        others = {name for group in self.variants for name in group[1:]}
+        return tuple(led.get(name, (name,)) for name in self.blocks if name not in others)
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Ids of the extractors of a candidate that reads all there is: the first of every slot."""
+        return tuple(slot[0] for slot in self.slots)
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; ``SearchPlan.from_json`` gives the plan back."""
         return asdict(self)
@@ -210,7 +226,17 @@ class SearchPlan:
         wish = Wish(**{**form["wish"], "objectives": tuple(form["wish"]["objectives"])})
         plain = {"blocks": tuple(form["blocks"]), "cut": tuple(form["cut"])}
         twins = tuple((frozen, tuned) for frozen, tuned in form["twins"])
-        return cls(**{**form, **lists, **plain, "twins": twins, "wish": wish})
+        variants = tuple(tuple(group) for group in form["variants"])
+        return cls(**{**form, **lists, **plain, "twins": twins, "variants": variants, "wish": wish})
+
+
+def _variants(extractors: Sequence[ExtractorSpec], there: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    """Groups of ids of which a candidate reads one, of those extractors that are there."""
+    groups: dict[str, list[str]] = {}
+    for entry in sorted(extractors, key=lambda entry: entry.variant_of is not None):
+        if entry.id is not None and entry.id in there:
+            groups.setdefault(entry.variant_of or entry.id, []).append(entry.id)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def _trials(spec: Spec) -> int:

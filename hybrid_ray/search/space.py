@@ -37,7 +37,7 @@ def propose(trial: Trial, plan: SearchPlan, dims: Mapping[str, int]) -> Candidat
     -------
     Candidate
     """
-    blocks = _suggest_blocks(trial, plan.blocks)
+    blocks = _suggest_blocks(trial, plan.slots)
     fusion = _suggest_choice(trial, "fusion", plan.fusions)
     estimator = _suggest_choice(trial, "estimator", plan.estimators)
     chosen = {name: dims[name] for name in blocks}
@@ -83,16 +83,16 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
         fusion = next(_starts_of_fusions(plan, blocks, dims))
         return [_point(plan, blocks, fusion, (family, starts[rank]))] if rank < len(starts) else []
 
-    families = [point for family in (quick, *plan.estimators) for point in start(plan.blocks, family)]
+    families = [point for family in (quick, *plan.estimators) for point in start(plan.whole, family)]
     subsets = [point for blocks in cover(plan) for point in start(blocks, quick)]
     points = [*families, *subsets] if plan.begin_with == "families" else [*subsets, *families]
-    others = list(_starts_of_fusions(plan, plan.blocks, dims))[1:]
+    others = list(_starts_of_fusions(plan, plan.whole, dims))[1:]
     learner = (quick, _starts_of_family(plan, quick)[0])
-    points += [_point(plan, plan.blocks, fusion, learner) for fusion in others]
-    fusion = next(_starts_of_fusions(plan, plan.blocks, dims))
-    prepared = [_point(plan, plan.blocks, fusion, learner, prepared=start) for start in _starts_of_preparations(plan)]
+    points += [_point(plan, plan.whole, fusion, learner) for fusion in others]
+    fusion = next(_starts_of_fusions(plan, plan.whole, dims))
+    prepared = [_point(plan, plan.whole, fusion, learner, prepared=start) for start in _starts_of_preparations(plan)]
     points += prepared[: len(plan.preparations)]
-    points += [point for family in plan.estimators for point in start(plan.blocks, family, rank=1)]
+    points += [point for family in plan.estimators for point in start(plan.whole, family, rank=1)]
     points += prepared[len(plan.preparations) :]
     return _distinct(points)
 
@@ -111,27 +111,30 @@ def cover(plan: SearchPlan) -> list[tuple[str, ...]]:
 
     Everything together, each block alone, each modality alone, and with three modalities or more each left out; with
     blocks of several modalities put together before their extractor, everything but those too; with a pretrained
-    extractor and its tuned twin, everything but the one and everything but the other.
+    extractor and its tuned twin, everything but the one and everything but the other; with variants, everything with
+    each of them.
     """
     read = {block: modalities_in(plan.modalities[block]) for block in plan.blocks}
     modalities = sorted(frozenset[str]().union(*read.values()))
-    wanted = [plan.blocks, *((name,) for name in plan.blocks)]
-    wanted += [tuple(b for b in plan.blocks if read[b] == {m}) for m in modalities]
+    whole = plan.whole
+    wanted = [whole, *((name,) for name in plan.blocks)]
+    wanted += [tuple(b for b in whole if read[b] == {m}) for m in modalities]
     if len(modalities) > 2:
-        wanted += [tuple(b for b in plan.blocks if m not in read[b]) for m in modalities]
-    wanted += [tuple(b for b in plan.blocks if len(read[b]) == 1)]
-    wanted += [tuple(b for b in plan.blocks if b != twin) for pair in plan.twins for twin in pair]
+        wanted += [tuple(b for b in whole if m not in read[b]) for m in modalities]
+    wanted += [tuple(b for b in whole if len(read[b]) == 1)]
+    wanted += [tuple(b for b in whole if b != twin) for pair in plan.twins for twin in pair]
+    wanted += [tuple(sorted({*whole} - {base} | {other})) for base, *others in plan.variants for other in others]
     return [blocks for blocks in dict.fromkeys(wanted) if blocks]
 
 
-def _suggest_blocks(trial: Trial, names: Sequence[str]) -> tuple[str, ...]:
-    """A subset that is never empty: the last block is not asked for when none before it was taken."""
+def _suggest_blocks(trial: Trial, slots: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Of each slot one or none, and never nothing: the last is not asked for when none before it was taken."""
     chosen: list[str] = []
-    for i, name in enumerate(names):
-        forced = i == len(names) - 1 and not chosen
-        if forced or trial.suggest_categorical(f"use.{name}", [True, False]):
-            chosen.append(name)
-    return tuple(chosen)
+    for i, slot in enumerate(slots):
+        forced = i == len(slots) - 1 and not chosen
+        if forced or trial.suggest_categorical(f"use.{slot[0]}", [True, False]):
+            chosen.append(trial.suggest_categorical(f"variant.{slot[0]}", list(slot)) if len(slot) > 1 else slot[0])
+    return tuple(sorted(chosen))
 
 
 def _suggest_choice(trial: Trial, role: str, choices: Sequence[Choice]) -> Choice:
@@ -183,9 +186,12 @@ def _point(
 ) -> Point:
     """The values that make ``propose`` give a candidate, under the names it will ask for."""
     point: Point = {}
-    for i, name in enumerate(plan.blocks):
-        if i < len(plan.blocks) - 1 or any(point.values()):
-            point[f"use.{name}"] = name in blocks
+    for i, slot in enumerate(plan.slots):
+        taken = next((name for name in slot if name in blocks), None)
+        if i < len(plan.slots) - 1 or any(point.values()):
+            point[f"use.{slot[0]}"] = taken is not None
+        if taken is not None and len(slot) > 1:
+            point[f"variant.{slot[0]}"] = taken
     point |= _chosen("fusion", plan.fusions, *fusion) | _chosen("estimator", plan.estimators, *estimator)
     for choice in plan.preparations:
         starts = _starts_of_preparation(plan, choice) if choice.always else []

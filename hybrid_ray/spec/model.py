@@ -119,6 +119,8 @@ class ExtractorSpec(PluginSpec):
     are read as they are."""
     columns: tuple[str, ...] | None = None
     """Columns it reads; left out, every column of a kind that it, or its ``fusion``, takes."""
+    variant_of: Name | None = None
+    """Id of another entry that this is another way of, with other parameters: a candidate reads one of them at most."""
     optional: bool = False
     """True, for one that is trained: it is given up, with a warning, where training it would take more than half of
     what ``time_limit_s`` has left; the run goes on with the others."""

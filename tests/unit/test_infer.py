@@ -228,6 +228,15 @@ class TestResolve:
             "extractors[2].columns: must name a column; got none",
         )
 
+    def test_a_variant_is_one_of_an_entry_that_is_none_itself(self, table):
+        names = ["tabular", {"name": "tabular", "id": "ranks", "variant_of": "tabular"}]
+        assert [e.variant_of for e in resolved(table(), {"extractors": names}).spec.extractors] == [None, "tabular"]
+        names.append({"name": "tabular", "id": "more", "variant_of": "ranks"})
+        names.append({"name": "tabular", "id": "own", "variant_of": "own"})
+        with pytest.raises(SpecError, match=r"extractors\[2\]\.variant_of: must be the id of an extractor") as caught:
+            resolved(table(), {"extractors": names})
+        assert caught.value.faults[1].endswith("of ['tabular']; got 'own'.")
+
     def test_a_fusion_decides_which_columns_an_extractor_is_given(self, table):
         entries = [{"name": "tfidf", "fusion": "serialised"}, {"name": "tfidf", "fusion": "joined", "id": "texts"}]
         made = resolved(table(), {"extractors": entries})

@@ -86,6 +86,23 @@ def test_estimators_of_another_task_are_refused_with_their_places():
     ]
 
 
+def test_variants_of_an_extractor_are_a_group_that_it_leads_where_they_are_there():
+    entries = [
+        {"name": "pixels", "id": "small", "variant_of": "pixels", "params": {"size": 4}},
+        {"name": "pixels", "id": "pixels"},
+        {"name": "pixels", "id": "large", "variant_of": "pixels", "params": {"size": 16}},
+        {"name": "pixels", "id": "other"},
+    ]
+    spec = spec_of({"estimators": ["knn"]}, extractors=entries)
+    every = dict.fromkeys(("large", "other", "pixels", "small"), "image")
+    plan = SearchPlan.of(spec, every, "multiclass", 10)
+    assert plan.variants == (("pixels", "small", "large"),)
+    assert (plan.slots, plan.whole) == ((("other",), ("pixels", "small", "large")), ("other", "pixels"))
+    less = SearchPlan.of(spec, {"large": "image", "other": "image", "small": "image"}, "multiclass", 10)
+    assert less.variants == (("small", "large"),)
+    assert SearchPlan.of(spec, {"small": "image"}, "multiclass", 10).whole == ("small",)
+
+
 def test_combiners_are_choices_like_estimators():
     combiners = ["voting", {"name": "linear_pool", "params": {"solver": "cmaes"}}, {"name": "voting", "search": False}]
     search = {"estimators": ["knn"], "ensemble": {"combiners": combiners}}

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import optuna
@@ -5,7 +6,7 @@ import pytest
 
 from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
-from hybrid_ray.search.plan import Choice
+from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.search.space import cover, n_comparisons, portfolio, propose
 
 DIMS = {"image": 40, "text": 20, "table": 6}
@@ -86,6 +87,33 @@ def test_everything_is_tried_without_a_frozen_extractor_and_without_its_twin(mak
     assert {("frozen", "table", "words"), ("table", "tuned", "words")} <= set(found)
     alone = make_plan(blocks=("frozen", "tuned"), modalities={"frozen": "text", "tuned": "text"}, twins=pairs)
     assert cover(alone) == [("frozen", "tuned"), ("frozen",), ("tuned",)]
+
+
+@pytest.fixture
+def varied(make_plan):
+    modalities = {"ranks": "tabular", "table": "tabular", "text": "text"}
+    return make_plan(blocks=tuple(sorted(modalities)), modalities=modalities, variants=(("table", "ranks"),))
+
+
+def test_a_candidate_reads_one_of_some_variants_at_most(varied):
+    dims = {"ranks": 6, "table": 6, "text": 20}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = {propose(study.ask(), varied, dims).blocks for _ in range(100)}
+    assert found == {("table",), ("ranks",), ("text",), ("table", "text"), ("ranks", "text")}
+    assert SearchPlan.from_json(json.loads(json.dumps(varied.to_json()))) == varied
+
+
+def test_the_portfolio_reads_the_first_variant_and_tries_each_other_with_all_else(varied):
+    dims = {"ranks": 6, "table": 6, "text": 20}
+    points = portfolio(varied, dims)
+    found = [propose(Asked(point), varied, dims).blocks for point in points]
+    assert cover(varied) == [("table", "text"), ("ranks",), ("table",), ("text",), ("ranks", "text")]
+    assert set(found) == set(cover(varied))
+    assert sum(blocks == ("table", "text") for blocks in found) > len(found) / 2
+    for point in points:
+        asked = Asked(point)
+        propose(asked, varied, dims)
+        assert sorted(asked.names) == sorted(point)
 
 
 def test_comparisons_are_the_subsets_and_then_every_family(plan):
