@@ -2,6 +2,7 @@
 
 from hybrid_ray.estimators import (
     adaboost,
+    bagged,
     boosted_mlp,
     decision_tree,
     extra_trees,
@@ -23,6 +24,7 @@ from hybrid_ray.estimators import (
 
 __all__ = [
     "adaboost",
+    "bagged",
     "boosted_mlp",
     "decision_tree",
     "extra_trees",

@@ -4,6 +4,7 @@ import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from hybrid_ray.estimators.models.adaboost import BoostedClassifier, BoostedRegressor
+from hybrid_ray.estimators.models.bags import BagClassifier, BagRegressor
 from hybrid_ray.estimators.models.bayes import BayesClassifier
 from hybrid_ray.estimators.models.boosted_network import BoostedNetworkClassifier, BoostedNetworkRegressor
 from hybrid_ray.estimators.models.forest import ForestClassifier, ForestRegressor
@@ -21,6 +22,8 @@ from hybrid_ray.estimators.models.weighted_ensemble import EnsembleClassifier, E
 from hybrid_ray.estimators.models.xgb import XGBoostClassifier, XGBoostRegressor
 
 OURS = [
+    BagClassifier(learner="logistic", n_bags=3),
+    BagRegressor(n_bags=5),
     BayesClassifier(),
     BoostedClassifier(n_estimators=20),
     BoostedRegressor(n_estimators=20),

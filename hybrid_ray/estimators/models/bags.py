@@ -1,0 +1,174 @@
+"""Bags of any registered estimator, as scikit-learn estimators that are saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from hybrid_ray.errors import ArtifactError
+from hybrid_ray.estimators.base import EstimatorFamily
+from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
+from hybrid_ray.fusion.nested import nest, part
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.types import AnyArray, FloatArray, State, Task
+
+Samples = Literal["bootstrap", "folds"]
+
+
+class Bag(OwnEstimator):
+    """What both bags share: how samples are drawn, copies fitted and saved.
+
+    Attributes
+    ----------
+    models_ : list of Model
+        The copies.
+
+    References
+    ----------
+    Breiman, "Bagging predictors", Machine Learning 1996.
+    """
+
+    learner: str
+    learner_params: Mapping[str, Any] | None
+    n_bags: int
+    samples: Samples
+    n_jobs: int
+    random_state: int
+
+    def _fill(self, X: FloatArray, y: AnyArray, groups: AnyArray, task: Task) -> None:
+        """Fit the copies; samples are drawn within each of the groups (n,), so that none is lost to a copy."""
+        load_plugins()
+        family: type[EstimatorFamily] = ESTIMATORS.get(self.learner)
+        params = family.Params.model_validate(dict(self.learner_params or family.portfolio(task)[0]))
+        self.models_: list[Any] = []
+        for number, rows in enumerate(self._drawn(groups)):
+            model = family.build(params, task, self.random_state + number, self.n_jobs)
+            model.fit(X[rows], y[rows])
+            self.models_.append(model)
+
+    def _drawn(self, groups: AnyArray) -> Iterator[AnyArray]:
+        """Rows of each sample, sorted."""
+        rng = np.random.default_rng(self.random_state)
+        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        if self.samples == "bootstrap":
+            for _ in range(self.n_bags):
+                yield np.sort(np.concatenate([rng.choice(rows, len(rows)) for rows in members]))
+            return
+        fold = np.full(len(groups), -1)
+        for rows in members:
+            # The only row of a group is in every sample.
+            if len(rows) > 1:
+                fold[rng.permutation(rows)] = (np.arange(len(rows)) + rng.integers(self.n_bags)) % self.n_bags
+        for number in range(self.n_bags):
+            yield np.flatnonzero(fold != number)
+
+    def pack(self) -> State:
+        """What ``unpack`` needs to predict bit-equal, without pickle."""
+        own = super().pack()
+        family: type[EstimatorFamily] = ESTIMATORS.get(self.learner)
+        saved = {f"bag.{i}": family.dump(model) for i, model in enumerate(self.models_)}
+        nested = nest(saved, own.meta | {"bags": len(self.models_)})
+        return State(nested.meta, nested.tensors | own.tensors, nested.blobs)
+
+    @classmethod
+    def unpack(cls, state: State) -> Self:
+        """The fitted bag back, set to predict on one thread."""
+        load_plugins()
+        model = super().unpack(state)
+        family: type[EstimatorFamily] = ESTIMATORS.get(model.learner)
+        try:
+            model.models_ = [family.load(part(state, f"bag.{i}")) for i in range(int(state.meta["bags"]))]
+        except KeyError as error:
+            raise ArtifactError(f"{cls.__name__}: a saved bag must hold its copies; missing {error}") from error
+        return model
+
+
+class BagClassifier(Bag, OwnClassifier):
+    """Mean of the class probabilities of copies of one estimator.
+
+    Parameters
+    ----------
+    learner : str, default="decision_tree"
+        Registered estimator.
+    learner_params : mapping or None, default=None
+        Its parameters; its best start where there are none.
+    n_bags : int, default=10
+        Copies.
+    samples : {"bootstrap", "folds"}, default="bootstrap"
+        Rows drawn with replacement, or all rows but one of ``n_bags`` folds; class by class.
+    n_jobs : int, default=1
+        Threads of a copy's ``fit``.
+    random_state : int, default=0
+        Seed of the samples and of the first copy.
+    """
+
+    kept = ("classes_",)
+
+    def __init__(
+        self,
+        *,
+        learner: str = "decision_tree",
+        learner_params: Mapping[str, Any] | None = None,
+        n_bags: int = 10,
+        samples: Samples = "bootstrap",
+        n_jobs: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.learner = learner
+        self.learner_params = learner_params
+        self.n_bags = n_bags
+        self.samples = samples
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on rows (n, d) and labels (n,)."""
+        matrix, codes = self._training(X, y)
+        self._fill(matrix, codes, codes, "binary" if len(self.classes_) == 2 else "multiclass")
+        return self
+
+    def predict_proba(self, X: Any) -> AnyArray:
+        """Class probabilities float64 (n, C)."""
+        matrix = self._matrix(X)
+        mean: AnyArray = np.mean(
+            [np.asarray(model.predict_proba(matrix), np.float64) for model in self.models_], axis=0
+        )
+        return mean
+
+
+class BagRegressor(Bag, OwnRegressor):
+    """Mean of the values of copies of one estimator; parameters as for :class:`BagClassifier`."""
+
+    def __init__(
+        self,
+        *,
+        learner: str = "decision_tree",
+        learner_params: Mapping[str, Any] | None = None,
+        n_bags: int = 10,
+        samples: Samples = "bootstrap",
+        n_jobs: int = 1,
+        random_state: int = 0,
+    ) -> None:
+        self.learner = learner
+        self.learner_params = learner_params
+        self.n_bags = n_bags
+        self.samples = samples
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit on rows (n, d) and values (n,)."""
+        matrix, values = self._training(X, y)
+        self._fill(matrix, values, np.zeros(len(values), np.int64), "regression")
+        return self
+
+    def predict(self, X: Any) -> AnyArray:
+        """Values float64 (n,)."""
+        matrix = self._matrix(X)
+        mean: AnyArray = np.mean(
+            [np.asarray(model.predict(matrix), np.float64).reshape(-1) for model in self.models_], axis=0
+        )
+        return mean
