@@ -34,8 +34,8 @@ START_S = 20.0
 """Longest wait for the other actors when the first one has its first answer."""
 PARK_S = 0.05
 """Pause between two looks while an actor waits for the others."""
-PACK_S = 0.25
-"""Seconds of work that are handed out together: several times what it costs to hand something out."""
+PACK_S = 0.5
+"""Seconds of work that are handed out together: many times the 15 ms that it costs the driver to hand something out."""
 IN_TURN = 2
 """Parts of a batch: while the last trials of one run, the lanes that are free take from the next."""
 

@@ -224,10 +224,10 @@ def test_short_trials_are_handed_out_together_as_long_as_each_lane_of_a_half_has
     drive(make_search(whole), 2, 0)
     drive(make_search(packed, lanes=2), 2, 5, packs=packs)
     assert (packed.values, packed.answers) == (whole.values, whole.answers)
-    assert packs[:6] == [1, 1, 1, 1, 2, 2]
+    assert packs[:5] == [1, 1, 1, 1, 4]
 
 
-@pytest.mark.parametrize(("lanes", "alone", "beside"), [(1, 4, 4), (4, 2, 4), (8, 1, 2)])
+@pytest.mark.parametrize(("lanes", "alone", "beside"), [(1, 8, 8), (4, 2, 4), (8, 1, 2)])
 def test_the_shortest_trials_share_the_lanes_that_a_half_has_beside_the_other(lanes, alone, beside, monkeypatch):
     monkeypatch.setattr(Notebook, "cost", lambda self, number: 0.06)
     packs = []
