@@ -17,11 +17,11 @@ naive               the share of each class, or the mean
 Features of frozen extractors are extracted once a set, before any clock starts, and given to all that read them.
 AutoGluon lives in an environment of its own: ``--autogluon PYTHON`` or $HYBRID_RAY_AUTOGLUON names its interpreter.
 
-``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split, is run at a tagged
-commit only, and keeps the cells of each tag: those of another tag need a ``--note`` that says why it was run again. A
-cell is written whole or not at all, and one that is there is not run again. ``table`` prints, of every tag, every
-score, the mean rank of each system over sets and seeds, and for each set the paired bootstrap of the difference of ours
-to every other system.
+``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split, where ours is run at a
+tagged commit only and the cells of each tag are kept: those of another tag need a ``--note`` that says why it was run
+again. Peers, which nothing of ours but the features goes into, have theirs beside the tags. A cell is written whole or
+not at all, and one that is there is not run again. ``table`` prints, of every tag, every score, the mean rank of each
+system over sets and seeds, and for each set the paired bootstrap of the difference of ours to every other system.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ from hybrid_ray.spec import load_spec
 from hybrid_ray.store.root import StoreRoot
 
 SYSTEMS = ("naive", "single", "stacking", "autogluon", "autogluon_features", "ours")
+OURS = ("single", "ours")
+PEERS = "peers"
 GRACE = 900
 """Seconds beside the fit that a cell may take: start, last fits, prediction."""
 RESAMPLES = 1000
@@ -73,14 +75,15 @@ class Bench:
     autogluon: str
     tag: str = ""
 
-    @property
-    def cells(self) -> Path:
-        """Folder of the cells: of the test part, one for each tag."""
-        return self.out / self.part / self.tag
+    def cells(self, system: str) -> Path:
+        """Folder of a system's cells: of ours in the test part, one for each tag."""
+        if self.part == "dev":
+            return self.out / "dev"
+        return self.out / "test" / (self.tag if system in OURS else PEERS)
 
     def cell(self, name: str, system: str, seed: int) -> Path:
         """File of a cell."""
-        return self.cells / f"{name}.{system}.{seed}.json"
+        return self.cells(system) / f"{name}.{system}.{seed}.json"
 
     def inputs(self, name: str) -> Path:
         """Folder of what the peers read."""
@@ -254,7 +257,7 @@ def begin_test(out: Path, note: str) -> str:
 
 def tags(out: Path) -> list[str]:
     """Tags that the test part was run at, oldest first."""
-    folders = [path for path in (out / "test").glob("*") if path.is_dir()]
+    folders = [path for path in (out / "test").glob("*") if path.is_dir() and path.name != PEERS]
     return [path.name for path in sorted(folders, key=lambda path: path.stat().st_ctime)]
 
 
@@ -268,16 +271,16 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 def table(bench: Bench) -> dict[str, Any]:
     """Scores, mean ranks and differences of what is there."""
-    files = sorted(bench.cells.glob("*.json"))
+    files = [file for folder in {bench.cells(system) for system in SYSTEMS} for file in sorted(folder.glob("*.json"))]
     cells = {(c["set"], c["system"], c["seed"]): c for c in map(json.loads, (f.read_text() for f in files))}
     budgets = sorted({cell["budget"] for cell in cells.values() if cell["system"] != "naive"})
     if len(budgets) > 1:
-        raise SystemExit(f"{bench.cells}: all cells must have the same --seconds; got {budgets}. Use another --out")
+        raise SystemExit(f"{bench.out}: all cells must have the same --seconds; got {budgets}. Use another --out")
     sets = [name for name in SETS if any(key[0] == name for key in cells)]
     scores: dict[str, dict[str, list[float]]] = {}
     for (name, system, _), cell in sorted(cells.items()):
         scores.setdefault(name, {}).setdefault(system, []).append(cell["score"])
-    note = bench.cells / NOTE
+    note = bench.cells("ours") / NOTE
     report: dict[str, Any] = {"part": bench.part, "tag": bench.tag, "note": note.read_text() if note.exists() else ""}
     report |= {"budget": budgets, "scores": scores, "seconds": {}, "differences": {}}
     for (name, system, seed), cell in cells.items():
@@ -381,8 +384,6 @@ def main() -> None:
         for report in found:
             show(report)
         return
-    if bench.part == "test":
-        bench = replace(bench, tag=begin_test(bench.out, options.note))
     if options.command == "cell":
         wanted = [(options.set, options.system, options.seed)]
     else:
@@ -393,6 +394,8 @@ def main() -> None:
             for system in options.systems.split(",")
             for seed in (seeds if system == "ours" else seeds[:1])
         ]
+    if bench.part == "test" and any(system in OURS for _, system, _ in wanted):
+        bench = replace(bench, tag=begin_test(bench.out, options.note))
     failed = 0
     for name, system, seed in wanted:
         if bench.cell(name, system, seed).exists():
