@@ -43,7 +43,8 @@ class EstimatorTags:
     columns : int
         Float64 columns that a fit adds to each training row; the budget counts these too.
     max_rows : int or None
-        Above this many training rows a fit is too slow to be tried.
+        Above this many training rows a fit is too slow: no default search tries it, and where it is asked for it is
+        fitted on a stratified sample of so many.
     streams : {"xgboost", "lightgbm"} or None
         The library in which workers that each read a stream of rows fit one model together, by ``fit_stream``; None: a
         fit needs its whole matrix.
