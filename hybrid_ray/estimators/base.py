@@ -21,7 +21,10 @@ class Trial(Protocol):
 
 
 class Model(Protocol):
-    """A scikit-learn estimator: ``predict_proba`` for classifiers, ``predict`` for regressors."""
+    """A scikit-learn estimator: ``predict_proba`` for classifiers, ``predict`` for regressors.
+
+    One that holds out rows of its own takes ``fit(X, y, groups=None)`` too: rows of a group (n,) are copies of one row.
+    """
 
     def fit(self, X: AnyArray, y: AnyArray) -> Any: ...  # noqa: D102
     def predict(self, X: AnyArray) -> AnyArray: ...  # noqa: D102
