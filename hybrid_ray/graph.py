@@ -14,6 +14,7 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import DataError
 from hybrid_ray.estimators.base import Model
+from hybrid_ray.estimators.models.resample import fit_grouped, stratified_sample
 from hybrid_ray.evaluation.uncertainty import row_uncertainty
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
@@ -91,6 +92,9 @@ def fit_chain(
 ) -> Chain:
     """Fit a candidate on training rows: its steps first, each on what those before it made of the rows.
 
+    An estimator that is too slow for so many rows (``EstimatorTags.max_rows``) is fitted on a stratified sample of what
+    the steps and the fusion make of all of them.
+
     Parameters
     ----------
     candidate : Candidate
@@ -114,23 +118,26 @@ def fit_chain(
     """
     chosen = {name: blocks[name] for name in candidate.blocks}
     rows = prepare_training(candidate.steps, chosen, y, task, seed)
-    inputs, y = rows.blocks, rows.y
+    inputs, y, groups = rows.blocks, rows.y, rows.groups
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
     target = np.log1p(y) if task == "regression" and transform == "log" else y
-    X = fusion.fit_combine(inputs, target, task, seed)
+    X = fusion.fit_combine(inputs, target, task, seed, groups)
     family = ESTIMATORS.get(candidate.estimator)
     model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
     codes: tuple[int, ...] = ()
-    if task == "regression":
-        model.fit(X, target)
-    else:
-        present, dense = np.unique(y, return_inverse=True)
+    classes = np.zeros(len(target), np.int64)
+    if task != "regression":
+        present, target = np.unique(y, return_inverse=True)
         codes = tuple(int(c) for c in present)
         if rows.weights:
             dense_weights = {position: rows.weights[code] for position, code in enumerate(codes)}
-            X, dense = emphasise(model, X, dense, dense_weights, seed)
-        model.fit(X, dense)
+            X, target, groups = emphasise(model, X, target, dense_weights, seed, groups)
+        classes = target
+    if family.tags.max_rows is not None and len(X) > family.tags.max_rows:
+        kept = stratified_sample(classes, family.tags.max_rows, seed)
+        X, target, groups = X[kept], target[kept], None if groups is None else groups[kept]
+    fit_grouped(model, X, target, groups)
     return Chain(
         inputs={name: (keys or {}).get(name, name) for name in candidate.blocks},
         fusion=fusion,

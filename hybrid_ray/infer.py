@@ -18,7 +18,7 @@ from hybrid_ray.data.split import is_split_column
 from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import EXTRACTORS, nearest
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, nearest
 from hybrid_ray.spec import (
     CombinerSpec,
     DataSpec,
@@ -167,6 +167,7 @@ class _Look:
         extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
         extractors = self._with_twins(spec, extractors, task, split, columns, reasons)
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
+        warnings += _too_slow(search.estimators, self._n_training(split))
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
         graph = spec.graph
         if graph.members == "auto":
@@ -234,16 +235,18 @@ class _Look:
         """The extractors, and after them the tuned twins of some."""
         from hybrid_ray.extractors.twins import Work, propose_twins
 
-        share = 1.0 if split.kind == "column" else 1.0 - split.test
-        work = Work(
-            task, round(share * self.source.n_rows), spec.search.folds, spec.time_limit_s, self._characters(columns)
-        )
+        n_rows = self._n_training(split)
+        work = Work(task, n_rows, spec.search.folds, spec.time_limit_s, self._characters(columns))
         found = propose_twins(spec.search.tuned, extractors, not spec.extractors, work)
         if found.why:
             reasons["search.tuned"] = found.why
         reasons |= {f"extractors.{len(extractors) + i}": reason for i, reason in enumerate(found.reasons)}
         both = [*extractors, *found.twins]
         return tuple(e.model_copy(update={"id": own}) for e, own in zip(both, _ids(both), strict=True))
+
+    def _n_training(self, split: SplitSpec) -> int:
+        """Training rows, about."""
+        return round((1.0 if split.kind == "column" else 1.0 - split.test) * self.source.n_rows)
 
     def _characters(self, kinds: Mapping[str, Kind]) -> dict[str, float]:
         """Characters of a cell of each text column, in the mean of the sample."""
@@ -380,3 +383,13 @@ def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[
         changes["ensemble"] = search.ensemble.model_copy(update={"combiners": combiners})
         reasons["search.ensemble.combiners"] = f"the default for {task}"
     return search.model_copy(update=changes)
+
+
+def _too_slow(estimators: Sequence[EstimatorSpec], n_rows: int) -> list[str]:
+    """What to say of estimators that a spec names and that so many training rows are too many for."""
+    most = {entry.name: ESTIMATORS.get(entry.name).tags.max_rows for entry in estimators}
+    return [
+        f"{name} is fitted on a stratified sample of {bound} of about {n_rows} training rows: it is too slow for more"
+        for name, bound in most.items()
+        if bound is not None and n_rows > bound
+    ]

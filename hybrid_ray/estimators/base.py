@@ -21,7 +21,10 @@ class Trial(Protocol):
 
 
 class Model(Protocol):
-    """A scikit-learn estimator: ``predict_proba`` for classifiers, ``predict`` for regressors."""
+    """A scikit-learn estimator: ``predict_proba`` for classifiers, ``predict`` for regressors.
+
+    One that holds out rows of its own takes ``fit(X, y, groups=None)`` too: rows of a group (n,) are copies of one row.
+    """
 
     def fit(self, X: AnyArray, y: AnyArray) -> Any: ...  # noqa: D102
     def predict(self, X: AnyArray) -> AnyArray: ...  # noqa: D102
@@ -43,7 +46,8 @@ class EstimatorTags:
     columns : int
         Float64 columns that a fit adds to each training row; the budget counts these too.
     max_rows : int or None
-        Above this many training rows a fit is too slow to be tried.
+        Above this many training rows a fit is too slow: no default search tries it, and where it is asked for it is
+        fitted on a stratified sample of so many.
     streams : {"xgboost", "lightgbm"} or None
         The library in which workers that each read a stream of rows fit one model together, by ``fit_stream``; None: a
         fit needs its whole matrix.

@@ -175,7 +175,12 @@ def twin_of(entry: ExtractorSpec, optional: bool) -> ExtractorSpec:
     if entry.name == "transformers" and (layers := _encoder(entry)[0]) < _TUNED_LAYERS:
         fields["blocks"] = layers
     return ExtractorSpec(
-        name=TWINS[entry.name], params=fields, columns=entry.columns, fusion=entry.fusion, optional=optional
+        name=TWINS[entry.name],
+        params=fields,
+        columns=entry.columns,
+        fusion=entry.fusion,
+        resources=entry.resources,
+        optional=optional,
     )
 
 

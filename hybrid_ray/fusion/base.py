@@ -121,11 +121,19 @@ class FeatureFusion(Fusion):
     def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Learn from training rows: ``inputs[name].values`` is (n, d_name), ``y`` (n,) holds class codes or floats."""
 
-    def fit_combine(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> FloatArray:
+    def fit_combine(
+        self,
+        inputs: Mapping[str, Block],
+        y: AnyArray | None,
+        task: Task,
+        seed: int = 0,
+        groups: AnyArray | None = None,
+    ) -> FloatArray:
         """Learn from training rows, and give the matrix float32 (n, d) of them that an estimator may be fitted on.
 
         A fusion that learns from ``y`` in a way that its own training rows show gives them as they look to one that was
-        not fitted on them; for all others this is ``fit`` and ``combine``.
+        not fitted on them; for all others this is ``fit`` and ``combine``. Rows of one group (n,) are copies of one
+        row, which a step repeated: what is not to see a row must not see its copies. None: there are no copies.
         """
         return self.fit(inputs, y, task, seed).combine(inputs)
 

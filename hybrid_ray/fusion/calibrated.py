@@ -47,8 +47,10 @@ class CalibratedParams(PluginParams):
 class Calibrated(DecisionFusion):
     """Another fusion whose members, whose answer, or both are calibrated.
 
-    Members speak out of fold already. The answer is calibrated on rows that the combiner did not see: it is fitted on
-    inner folds first, then on all rows.
+    Members speak out of fold already. What the combiner is fitted on is each member calibrated by other rows: a map
+    that has seen a row's label makes a member look better there than it is, a step function most of all. The answer is
+    calibrated on rows that the combiner was not fitted on. The same inner folds serve both; for prediction the maps and
+    the combiner are fitted on all rows.
     """
 
     tasks = CLASSIFICATION
@@ -77,34 +79,30 @@ class Calibrated(DecisionFusion):
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
     ) -> Self:
         """Fit calibration and combiner; ``seed`` draws the inner folds."""
+        folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
+        parts = [_parts(folds, fold) for fold in np.unique(folds)]
+        said = {name: self._calibrated_apart(inputs[name], y, parts) for name in sorted(inputs)}
+
+        def combiner(rows: AnyArray | slice) -> DecisionFusion:
+            inner = make_combiner(self.params.combiner, self.params.combiner_params)
+            return inner.fit({name: each[rows] for name, each in said.items()}, y[rows], task, seed, metric)
+
         self._result = Identity()
         if self.params.result != "none":
-            self._result = fit_calibrator(self.params.result, self._held_out(inputs, y, task, seed, metric), y)
-        self._members, self._inner = self._fitted(inputs, y, task, seed, metric)
+            answers = np.empty(np.shape(said[min(said)]))
+            for training, held in parts:
+                answers[held] = combiner(training).combine({name: each[held] for name, each in said.items()})
+            self._result = fit_calibrator(self.params.result, answers, y)
+        self._members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
+        self._inner = combiner(slice(None))
         return self
 
-    def _fitted(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
-    ) -> tuple[dict[str, Calibrator], DecisionFusion]:
-        """The calibration of each member, and the combiner of what they say then."""
-        members = {name: fit_calibrator(self.params.members, inputs[name], y) for name in sorted(inputs)}
-        inner = make_combiner(self.params.combiner, self.params.combiner_params)
-        return members, inner.fit(_calibrated(inputs, members), y, task, seed, metric)
-
-    def _held_out(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int, metric: Scoring | None
-    ) -> AnyArray:
-        """Answers (n, C) for all rows, each by calibrations and a combiner that were fitted on other rows."""
-        folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
-        answers = np.empty(np.shape(next(iter(inputs.values()))))
-        for fold in np.unique(folds):
-            held, training = folds == fold, folds != fold
-            if not training.any():
-                training = held
-            given = {name: each[training] for name, each in inputs.items()}
-            members, inner = self._fitted(given, y[training], task, seed, metric)
-            answers[held] = inner.combine(_calibrated({name: each[held] for name, each in inputs.items()}, members))
-        return answers
+    def _calibrated_apart(self, P: AnyArray, y: AnyArray, parts: Sequence[tuple[AnyArray, AnyArray]]) -> AnyArray:
+        """A member's probabilities (n, C), each row's by the map that was fitted on the other folds."""
+        said = np.empty(np.shape(P))
+        for training, held in parts:
+            said[held] = fit_calibrator(self.params.members, P[training], y[training])(P[held])
+        return said
 
     def combine(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
         """Class probabilities float64 (n, C).
@@ -164,6 +162,13 @@ class Calibrated(DecisionFusion):
         except KeyError as error:
             raise ArtifactError(f"calibrated: a saved fusion must hold all its parts; missing {error}") from error
         return fusion
+
+
+def _parts(folds: AnyArray, fold: int) -> tuple[AnyArray, AnyArray]:
+    """Rows to fit on and rows that are held out; a single row is both."""
+    held = np.flatnonzero(folds == fold)
+    training = np.flatnonzero(folds != fold)
+    return (training if len(training) else held), held
 
 
 def _calibrated(inputs: Mapping[str, AnyArray], members: Mapping[str, Calibrator]) -> dict[str, AnyArray]:

@@ -23,9 +23,9 @@ class VotingParams(PluginParams):
 
     votes: Votes = "soft"
     """soft: the mean of the members; hard: each member names one class, and for numbers the median is taken."""
-    softness: float = Field(0.1, gt=0, le=1)
-    """hard, classes only: share of the mean probability in the answer; it decides ties, and keeps a class that no
-    member names from probability 0."""
+    softness: float = Field(0.5, gt=0, le=1)
+    """hard, classes only: how many votes the mean probability has beside one vote of each member. It decides ties, and
+    keeps a class that no member names from probability 0; with one vote at most it never overrules more votes."""
 
 
 @FUSIONS.register("voting")
@@ -44,7 +44,7 @@ class Voting(WeightedFusion):
         """Both kinds of vote."""
         yield VotingParams()
         yield VotingParams(votes="hard")
-        yield VotingParams(votes="hard", softness=0.5)
+        yield VotingParams(votes="hard", softness=1.0)
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
@@ -69,7 +69,8 @@ class Voting(WeightedFusion):
             middle: AnyArray = np.median(np.stack([np.asarray(inputs[name], np.float64) for name in used]), axis=0)
             return middle
         votes = {name: np.eye(soft.shape[1])[np.asarray(inputs[name]).argmax(axis=1)] for name in used}
-        share = self.params.softness
+        # A class that leads by a vote is ahead by 1 / m, and the mean probabilities of two classes differ by 1 at most.
+        share = self.params.softness / (len(used) + self.params.softness)
         return (1 - share) * weighted_mean(votes, used) + share * soft
 
     @classmethod
@@ -79,7 +80,7 @@ class Voting(WeightedFusion):
             return {}
         point: dict[str, Any] = {"votes": trial.suggest_categorical("votes", ("soft", "hard"))}
         if point["votes"] == "hard" and task != "regression":
-            point["softness"] = trial.suggest_float("softness", 0.02, 1.0, log=True)
+            point["softness"] = trial.suggest_float("softness", 0.05, 1.0, log=True)
         return point
 
     @classmethod
@@ -87,5 +88,5 @@ class Voting(WeightedFusion):
         """Soft first."""
         if n_members < 2:
             return [{}]
-        hard = {"votes": "hard"} if task == "regression" else {"votes": "hard", "softness": 0.1}
+        hard = {"votes": "hard"} if task == "regression" else {"votes": "hard", "softness": 0.5}
         return [{"votes": "soft"}, hard]

@@ -15,10 +15,22 @@ Blocks = Mapping[str, Block]
 
 
 class Rows(NamedTuple):
-    """Rows to learn from: their features, and class codes or floats ``y`` (n,)."""
+    """Rows to learn from.
+
+    Attributes
+    ----------
+    blocks : mapping of str to Block
+        Features.
+    y : ndarray (n,)
+        Class codes, or floats.
+    origin : ndarray of int (n,) or None
+        Position, among the rows that the step was given, of the row that each is; -1 for one that was made. Whoever
+        holds rows out later keeps copies of one row together. None: the rows that were given, in their order.
+    """
 
     blocks: Blocks
     y: AnyArray
+    origin: AnyArray | None = None
 
 
 class Preparation(ABC):
@@ -66,7 +78,7 @@ class Preparation(ABC):
         return dict(blocks)
 
     def resample(self, blocks: Blocks, y: AnyArray, task: Task, seed: int = 0) -> Rows:
-        """Other training rows: some left out, repeated or made. Every class keeps a row."""
+        """Other training rows: some left out, repeated or made, each with its ``origin``. Every class keeps a row."""
         return Rows(blocks, y)
 
     def class_weights(self, y: AnyArray, task: Task) -> dict[int, float]:

@@ -59,7 +59,7 @@ class DropOutliers(Preparation):
         isolation = -forest.fit(X[rows]).score_samples(X[rows])
         groups = np.unique(y[rows], return_inverse=True)[1] if task != "regression" else np.zeros(len(rows), np.int64)
         kept = np.delete(np.arange(len(y)), rows[worst(isolation, groups, self.params.share)])
-        return Rows(taken(blocks, kept), y[kept])
+        return Rows(taken(blocks, kept), y[kept], kept)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class FilterLabels(Preparation):
             codes = np.unique(y, return_inverse=True)[1]
             dropped = worst(_doubts(X, codes, seed), codes, self.params.share, 0.0)
         kept = np.delete(np.arange(len(y)), dropped)
-        return Rows(taken(blocks, kept), y[kept])
+        return Rows(taken(blocks, kept), y[kept], kept)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -32,9 +32,8 @@ class OversampleParams(RaiseParams):
 class Oversample(BalanceStep):
     """Rows of small classes repeated, each as often as the others of its class.
 
-    All rows stay, first and in their order. It is what ``weigh_classes`` does, at the price of more rows; and a learner
-    that holds out some of its rows to choose a penalty or when to stop (boosting) finds copies of them among the
-    others: it learns too much by heart, which no correction of probabilities mends.
+    All rows stay, first and in their order. It is what ``weigh_classes`` does, at the price of more rows. A learner
+    that holds out rows of its own, to choose a penalty, to calibrate or to stop, holds out all copies of a row or none.
     """
 
     Params = OversampleParams
@@ -61,7 +60,7 @@ class Oversample(BalanceStep):
             )
         ]
         rows = np.concatenate([np.arange(len(y)), *added])
-        return Rows(taken(blocks, rows), y[rows])
+        return Rows(taken(blocks, rows), y[rows], rows)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

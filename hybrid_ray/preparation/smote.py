@@ -77,8 +77,11 @@ class Smote(BalanceStep):
             if new:
                 made[code] = usable + new
         rows = np.concatenate([np.arange(len(y)), *copies])
-        kept = Rows(taken(blocks, rows), y[rows])
-        return kept if not made else _joined(kept, self._between(X[whole], y[whole], made, blocks, seed))
+        kept = Rows(taken(blocks, rows), y[rows], rows)
+        if not made:
+            return kept
+        between = self._between(X[whole], y[whole], made, blocks, seed)
+        return _joined(kept, between, np.concatenate([rows, np.full(len(between.y), -1)]))
 
     def _between(self, X: FloatArray, y: AnyArray, targets: Mapping[Any, int], blocks: Blocks, seed: int) -> Rows:
         """The made rows alone, from rows (m, d) that have every block."""
@@ -109,7 +112,7 @@ class Smote(BalanceStep):
         return [{**start, "neighbours": 5} for start in balance_starts()]
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
+def _joined(first: Rows, second: Rows, origin: AnyArray) -> Rows:
     """Rows one after the other."""
     blocks = {
         name: Block(
@@ -118,4 +121,4 @@ def _joined(first: Rows, second: Rows) -> Rows:
         )
         for name, block in first.blocks.items()
     }
-    return Rows(blocks, np.concatenate([first.y, second.y]))
+    return Rows(blocks, np.concatenate([first.y, second.y]), origin)

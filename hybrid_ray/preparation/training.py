@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.preparation.balance import COPIES, repeated
-from hybrid_ray.preparation.base import Blocks, Preparation
+from hybrid_ray.preparation.base import Blocks, Preparation, Rows
 from hybrid_ray.registry import PREPARATIONS
 from hybrid_ray.types import AnyArray, FloatArray, Task
 
@@ -31,6 +31,8 @@ class TrainingRows:
         Weight of the rows of each class code; empty: all rows count the same.
     prior : tuple of float
         By class code that ``y`` holds, sorted: what its predicted probability is multiplied with; empty: nothing is.
+    groups : ndarray of int (m,) or None
+        Rows of one group are copies of one row; None: there are no copies.
     """
 
     steps: tuple[Preparation, ...]
@@ -38,6 +40,7 @@ class TrainingRows:
     y: AnyArray
     weights: dict[int, float]
     prior: tuple[float, ...]
+    groups: AnyArray | None = None
 
 
 def build_step(step: Step) -> Preparation:
@@ -69,7 +72,7 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
     Raises
     ------
     ValueError
-        A step left a class without rows.
+        A step left a class without rows, or gave other rows than it got and not where they are from.
 
     Notes
     -----
@@ -88,6 +91,7 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
     codes = np.unique(y) if task != "regression" else np.zeros(0, np.int64)
     factors = np.ones(len(codes))
     corrected = False
+    groups, n_groups = np.arange(len(y)), len(y)
     for position, step in enumerate(steps):
         built = build_step(step)
         own = seed + position
@@ -104,9 +108,26 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
                 factors *= (before / before.sum()) / (after / after.sum())
                 corrected = True
         fitted.append(built)
-        blocks, y = changed
+        groups, n_groups = _regrouped(built.name, groups, n_groups, changed)
+        blocks, y = changed.blocks, changed.y
     prior = tuple(float(f) for f in factors) if corrected else ()
-    return TrainingRows(tuple(fitted), blocks, y, weights, prior)
+    copies = len(np.unique(groups)) < len(groups)
+    return TrainingRows(tuple(fitted), blocks, y, weights, prior, groups if copies else None)
+
+
+def _regrouped(name: str, groups: AnyArray, n_groups: int, rows: Rows) -> tuple[AnyArray, int]:
+    """Group of each row after a step, a new one for each row that was made; and how many groups there were so far."""
+    if rows.origin is None:
+        if len(rows.y) != len(groups):
+            raise ValueError(
+                f"{name}: resample must give the origin of each row when it gives other rows than it got; "
+                f"got {len(rows.y)} of {len(groups)} rows and no origin"
+            )
+        return groups, n_groups
+    found = groups[rows.origin]
+    made = np.flatnonzero(rows.origin < 0)
+    found[made] = n_groups + np.arange(len(made))
+    return found, n_groups + len(made)
 
 
 def transformed(steps: Sequence[Preparation], blocks: Blocks) -> Blocks:
@@ -133,9 +154,14 @@ def with_prior(proba: AnyArray, prior: Sequence[float]) -> AnyArray:
 
 
 def emphasise(
-    model: Any, X: FloatArray, codes: AnyArray, weights: Mapping[int, float], seed: int
-) -> tuple[FloatArray, AnyArray]:
-    """Give a model the weights of classes; the rows to fit it on.
+    model: Any,
+    X: FloatArray,
+    codes: AnyArray,
+    weights: Mapping[int, float],
+    seed: int,
+    groups: AnyArray | None = None,
+) -> tuple[FloatArray, AnyArray, AnyArray | None]:
+    """Give a model the weights of classes; the rows to fit it on, and which of them are copies of one row.
 
     Parameters
     ----------
@@ -148,11 +174,13 @@ def emphasise(
         By code.
     seed : int
         Of which rows are there once more than others of their class.
+    groups : ndarray of int (n,), optional
+        Rows of one group are copies of one row already.
     """
     names = model.get_params() if hasattr(model, "get_params") else {}
     if "class_weight" in names:
         model.set_params(class_weight=dict(weights))
-        return X, codes
+        return X, codes, groups
     rng = np.random.default_rng(seed)
     total = sum(weights[int(code)] for code in codes)
     rows = []
@@ -161,7 +189,7 @@ def emphasise(
         n = round(COPIES * len(codes) * len(own) * weight / total)
         rows.append(repeated(own, max(n, 1), rng))
     chosen = np.sort(np.concatenate(rows))
-    return X[chosen], codes[chosen]
+    return X[chosen], codes[chosen], chosen if groups is None else groups[chosen]
 
 
 def _counts(y: AnyArray, codes: AnyArray) -> AnyArray:

@@ -47,7 +47,7 @@ class Undersample(BalanceStep):
         classes, counts = np.unique(y, return_counts=True)
         most = max(round(int(counts.min()) / self.params.ratio), self.params.least)
         rows = np.sort(np.concatenate([rng.permutation(np.flatnonzero(y == code))[:most] for code in classes]))
-        return Rows(taken(blocks, rows), y[rows])
+        return Rows(taken(blocks, rows), y[rows], rows)
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

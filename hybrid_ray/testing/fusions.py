@@ -62,7 +62,12 @@ from hybrid_ray.types import Task
 
 MEMBERS = (1, 2, 9)
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
-DIMS: tuple[Mapping[str, int], ...] = ({"a": 3}, {"a": 3, "b": 200}, {"image": 1280, "text": 384, "table": 12})
+DIMS: tuple[Mapping[str, int], ...] = (
+    {"a": 3},
+    {"a": 3, "b": 200},
+    {"a": 384, "b": 384},
+    {"image": 1280, "text": 384, "table": 12},
+)
 
 
 Check = Callable[[Any, FusionCase], None]

@@ -66,6 +66,7 @@ def yield_checks(step: type[Preparation]) -> Iterator[Check]:
     yield check_constant_columns
     yield check_resampled
     yield check_labels_stay_with_rows
+    yield check_origin
     yield check_seeded
     yield check_few_rows
     yield check_weights
@@ -224,6 +225,26 @@ def check_labels_stay_with_rows(step: type[Preparation], case: Case) -> None:
         slack = 1e-4 * np.abs(own).max(axis=0)
         assert (row >= own.min(axis=0) - slack).all()
         assert (row <= own.max(axis=0) + slack).all()
+
+
+def check_origin(step: type[Preparation], case: Case) -> None:
+    """Each row says which row it is, so that copies of one row are known; one that was made is none of them."""
+    blocks, y = toy_blocks(), toy_labels(case.task)
+    fitted = _fitted(step, case, blocks)
+    given = fitted.transform(blocks)
+    out = fitted.resample(given, y, case.task, seed=SEED)
+    origin = np.arange(len(out.y)) if out.origin is None else out.origin
+    assert origin.shape == out.y.shape
+    assert origin.max() < len(y)
+    found = origin >= 0
+    np.testing.assert_array_equal(out.y[found], y[origin[found]])
+    _equal({n: b.take(found) for n, b in out.blocks.items()}, {n: b.take(origin[found]) for n, b in given.items()})
+    known = {row.tobytes() for row in _side_by_side(given)}
+    assert not any(row.tobytes() in known for row in _side_by_side(out.blocks)[~found])
+
+
+def _side_by_side(blocks: Mapping[str, Block]) -> AnyArray:
+    return np.hstack([blocks[name].values for name in sorted(blocks)])
 
 
 def check_seeded(step: type[Preparation], case: Case) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import Field
@@ -10,6 +12,7 @@ from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
 from hybrid_ray.graph import Graph, Member, Reserve, fit_chain
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import Block, Prepared, State
 
 load_plugins()
@@ -52,6 +55,23 @@ class Numbers(Extractor):
     @classmethod
     def from_state(cls, params, columns, state):
         return cls(params, columns)
+
+
+@pytest.mark.parametrize("steps", [(), ({"name": "oversample", "params": {}},)], ids=["plain", "oversample"])
+def test_a_family_that_is_too_slow_for_all_rows_learns_from_a_stratified_sample(steps, monkeypatch):
+    family = ESTIMATORS.get("knn")
+    monkeypatch.setattr(family, "tags", replace(family.tags, max_rows=40))
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) % 4 == 0).astype(np.int64)
+    blocks = {"left": Block(rng.normal(size=(400, 2)).astype(np.float32) + y[:, None], np.ones(400, bool))}
+    candidate = Candidate(("left",), "concat", "knn", params={"n_neighbors": 3}, steps=steps)
+    kept = [fit_chain(candidate, blocks, y, task="binary", n_outputs=2, seed=s).model for s in (0, 0, 1)]
+    assert np.bincount(kept[0].codes_).tolist() == ([20, 20] if steps else [30, 10])
+    np.testing.assert_array_equal(kept[0].rows_, kept[1].rows_)
+    assert (kept[0].rows_ != kept[2].rows_).any()
+    values = blocks["left"].values[:, 0].astype(np.float64)
+    numbers = fit_chain(Candidate(("left",), "concat", "knn"), blocks, values, task="regression", n_outputs=1, seed=0)
+    assert len(numbers.model.rows_) == 40
 
 
 COLUMNS = {"a": "numeric", "b": "numeric", "c": "numeric"}

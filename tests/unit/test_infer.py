@@ -1,5 +1,7 @@
 """From a table to a spec: complete, explained, and what a user fixed is kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +11,8 @@ import hybrid_ray.infer
 from hybrid_ray.data.source import open_source
 from hybrid_ray.errors import BadInputError, DataError, SpecError
 from hybrid_ray.infer import infer_spec, resolve_spec
-from hybrid_ray.spec import dump_yaml, load_spec
+from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.spec import EstimatorSpec, dump_yaml, load_spec
 from hybrid_ray.spec.document import parse_yaml
 from hybrid_ray.testing.encoders import tiny_encoder
 
@@ -84,6 +87,17 @@ class TestInfer:
         assert both.spec == again.spec
         assert both.reasons == {**first.reasons, **again.reasons}
         assert both.warnings == ("two", "one", *again.warnings)
+
+    def test_what_is_too_slow_for_so_many_rows_is_told(self, table):
+        spec = infer_spec(table(), "label")[0]
+        named = tuple(EstimatorSpec(name=name) for name in ("logistic", "gaussian_process"))
+        asked = spec.model_copy(update={"search": spec.search.model_copy(update={"estimators": named})})
+        assert resolve_spec(asked, open_source(asked.data)).warnings == ()
+        family = ESTIMATORS.get("gaussian_process")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(family, "tags", replace(family.tags, max_rows=50))
+            (told,) = resolve_spec(asked, open_source(asked.data)).warnings
+        assert told.startswith("gaussian_process is fitted on a stratified sample of 50 of about 160 training rows")
 
     def test_what_is_printed_is_a_spec_that_says_the_same(self, table):
         spec, reasons, _ = infer_spec(table(), "label")

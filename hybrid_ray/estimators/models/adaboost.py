@@ -58,12 +58,12 @@ class BoostedClassifier(TreesKept, OwnClassifier):
         self.n_folds = n_folds
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Boost on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Boost on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         matrix = np.ascontiguousarray(matrix)
         emphasis = self._emphasis(codes, self.class_weight)
-        folds = inner_folds(codes, self.n_folds, self.random_state)
+        folds = inner_folds(codes, self.n_folds, self.random_state, groups)
         scores = np.zeros((len(codes), len(self.classes_)))
         for fold in range(self.n_folds):
             held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)

@@ -40,14 +40,14 @@ class BayesClassifier(OwnClassifier):
         self.n_folds = n_folds
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         values = matrix.astype(np.float64)
         n_classes = len(self.classes_)
         self.calibration_ = np.stack([np.ones(n_classes), np.zeros(n_classes)])
         if self.calibrate:
-            folds = inner_folds(codes, self.n_folds, self.random_state)
+            folds = inner_folds(codes, self.n_folds, self.random_state, groups)
             scores = np.zeros((len(codes), n_classes))
             for fold in range(self.n_folds):
                 held, rest = folds == fold, folds != fold

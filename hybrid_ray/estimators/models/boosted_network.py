@@ -47,7 +47,15 @@ class BoostedNetwork(OwnEstimator):
     held_share: float
     random_state: int
 
-    def _boost(self, X: FloatArray, y: AnyArray, base: AnyArray, codes: AnyArray | None, weights: AnyArray) -> None:
+    def _boost(
+        self,
+        X: FloatArray,
+        y: AnyArray,
+        base: AnyArray,
+        codes: AnyArray | None,
+        weights: AnyArray,
+        groups: AnyArray | None,
+    ) -> None:
         """Add networks to the constant ``base`` (k,) until held-out rows get no better; keeps the sum's layers.
 
         Parameters
@@ -59,8 +67,10 @@ class BoostedNetwork(OwnEstimator):
         codes : ndarray of int (n,) or None
         weights : ndarray (n,)
             Weight of each row; mean 1.
+        groups : ndarray of int (n,) or None
+            Rows of one group are copies of one row.
         """
-        train, held = hold_out(len(y), codes, self.held_share, self.random_state)
+        train, held = hold_out(len(y), codes, self.held_share, self.random_state, groups)
         outputs = np.tile(base, (len(y), 1))
         stages: list[tuple[AnyArray, ...]] = []
         best, kept = self._loss(outputs[held], y[held], weights[held]) if len(held) else np.inf, 0
@@ -192,13 +202,13 @@ class BoostedNetworkClassifier(BoostedNetwork, OwnClassifier):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         emphasis = self._emphasis(codes, self.class_weight)
         weights = np.ones(len(codes)) if emphasis is None else emphasis * len(codes) / emphasis.sum()
         shares = np.bincount(codes, weights=weights) / weights.sum()
-        self._boost(matrix, codes, np.log(shares), codes, weights)
+        self._boost(matrix, codes, np.log(shares), codes, weights, groups)
         return self
 
     def _residuals(self, outputs: AnyArray, y: AnyArray) -> AnyArray:
@@ -245,10 +255,10 @@ class BoostedNetworkRegressor(BoostedNetwork, OwnRegressor):
         self.held_share = held_share
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
-        self._boost(matrix, self._standardise(values), np.zeros(1), None, np.ones(len(values)))
+        self._boost(matrix, self._standardise(values), np.zeros(1), None, np.ones(len(values)), groups)
         return self
 
     def _residuals(self, outputs: AnyArray, y: AnyArray) -> AnyArray:

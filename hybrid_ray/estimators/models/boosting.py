@@ -49,8 +49,15 @@ class Boosted(OwnEstimator):
     ) -> tuple[Any, int]:
         """A booster, and how many rounds it has: those up to the best on ``held``, else ``rounds``."""
 
-    def _grow(self, X: FloatArray, y: AnyArray, codes: AnyArray | None, weights: AnyArray | None) -> Self:
-        train, held = hold_out(len(y), codes, self.held_share, self.random_state)
+    def _grow(
+        self,
+        X: FloatArray,
+        y: AnyArray,
+        codes: AnyArray | None,
+        weights: AnyArray | None,
+        groups: AnyArray | None,
+    ) -> Self:
+        train, held = hold_out(len(y), codes, self.held_share, self.random_state, groups)
         trees = 1 if codes is None or codes.max() < 2 else int(codes.max()) + 1
         narrow = min(1.0, 2 * WIDE / X.shape[1])
         most = min(self.n_estimators, max(FEW_ROUNDS, int(MOST_TREES * narrow) // trees))
@@ -75,10 +82,10 @@ class BoostedClassifier(OwnClassifier, Boosted):
     def _outputs(self, X: FloatArray) -> AnyArray:
         """Probability of the second class (n,) for two classes, else probabilities (n, C)."""
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
-        return self._grow(matrix, codes, codes, self._emphasis(codes, self.class_weight))
+        return self._grow(matrix, codes, codes, self._emphasis(codes, self.class_weight), groups)
 
     def predict_proba(self, X: Any) -> AnyArray:
         """Class probabilities float64 (n, C)."""
@@ -98,10 +105,10 @@ class BoostedRegressor(OwnRegressor, Boosted):
     def _outputs(self, X: FloatArray) -> AnyArray:
         """Standardised values (n,)."""
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
-        return self._grow(matrix, self._standardise(values), None, None)
+        return self._grow(matrix, self._standardise(values), None, None, groups)
 
     def predict(self, X: Any) -> AnyArray:
         """Values float64 (n,)."""

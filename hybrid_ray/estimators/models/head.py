@@ -39,6 +39,7 @@ class Head(LayersKept):
         y: AnyArray,
         codes: AnyArray | None,
         n_outputs: int,
+        groups: AnyArray | None,
         label_smoothing: float = 0.0,
         class_weights: AnyArray | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class Head(LayersKept):
             patience=self.patience,
             label_smoothing=label_smoothing,
         )
-        rows = hold_out(len(y), codes, self.held_share, self.random_state)
+        rows = hold_out(len(y), codes, self.held_share, self.random_state, groups)
         with reproducible(self.random_state, self.n_jobs):
             self.layers_, self.n_iter_ = train_head(X, y, rows, n_outputs, shape, training, class_weights)
 
@@ -132,12 +133,12 @@ class HeadClassifier(Head, OwnClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         emphasis = self._emphasis(codes, self.class_weight)
         weights = None if emphasis is None else emphasis[np.unique(codes, return_index=True)[1]]
-        self._learn(matrix, codes, codes, len(self.classes_), self.label_smoothing, weights)
+        self._learn(matrix, codes, codes, len(self.classes_), groups, self.label_smoothing, weights)
         return self
 
     def predict_proba(self, X: Any) -> AnyArray:
@@ -184,10 +185,10 @@ class HeadRegressor(Head, OwnRegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
-        self._learn(matrix, self._standardise(values).astype(np.float32), None, 1)
+        self._learn(matrix, self._standardise(values).astype(np.float32), None, 1, groups)
         return self
 
     def predict(self, X: Any) -> AnyArray:

@@ -156,13 +156,13 @@ class KernelClassifier(OwnClassifier):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         n_classes = len(self.classes_)
         rows = KernelRows.make(matrix, self.kernel, self.gamma)
         emphasis = self._emphasis(codes, self.class_weight)
-        folds = inner_folds(codes, self.n_folds, self.random_state)
+        folds = inner_folds(codes, self.n_folds, self.random_state, groups)
         scores = np.zeros((len(codes), n_classes))
         for fold in range(self.n_folds):
             held = np.flatnonzero(folds == fold)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import PredefinedSplit
 
 from hybrid_ray.estimators.models.base import ClassWeight, OwnClassifier, OwnRegressor
 from hybrid_ray.estimators.models.resample import inner_folds
@@ -66,15 +67,15 @@ class LinearClassifier(OwnClassifier):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         values = matrix.astype(np.float64)
         weights = self._emphasis(codes, self.class_weight)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             scale = total_variance(values)
-            self.C_ = self._chosen(matrix, codes, weights, scale) if self.C is None else self.C
+            self.C_ = self._chosen(matrix, codes, weights, scale, groups) if self.C is None else self.C
             model = LogisticRegression(C=self.C_ / scale, max_iter=self.max_iter)
             model.fit(values, codes, sample_weight=weights)
         self.n_iter_ = int(model.n_iter_.max())
@@ -82,12 +83,14 @@ class LinearClassifier(OwnClassifier):
         self.intercept_ = np.ascontiguousarray(model.intercept_)
         return self
 
-    def _chosen(self, matrix: FloatArray, codes: AnyArray, weights: AnyArray | None, scale: float) -> float:
+    def _chosen(
+        self, matrix: FloatArray, codes: AnyArray, weights: AnyArray | None, scale: float, groups: AnyArray | None
+    ) -> float:
         """The strength of the least loss on inner folds.
 
         Each fit starts where the stronger penalty ended; two steps without a gain end the path, whose weak end is slow.
         """
-        folds = inner_folds(codes, _FOLDS, self.random_state)
+        folds = inner_folds(codes, _FOLDS, self.random_state, groups)
         judged = range(_FOLDS if matrix.size <= _CHOICE_CELLS else 1)
         iterations = min(self.max_iter, _CHOICE_ITERATIONS)
         models = [LogisticRegression(max_iter=iterations, warm_start=True) for _ in judged]
@@ -137,14 +140,17 @@ class LinearRegressor(OwnRegressor):
     def __init__(self, *, alpha: float | None = None) -> None:
         self.alpha = alpha
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, targets = self._training(X, y)
         values = matrix.astype(np.float64)
         scale = total_variance(values)
         model: Any
         if self.alpha is None:
-            model = RidgeCV(alphas=[scale / strength for strength in STRENGTHS]).fit(values, targets)
+            # One row left out at a time would be known by its copies.
+            folds = None if groups is None else inner_folds(np.zeros(len(values), np.int64), _FOLDS, 0, groups)
+            parts = None if folds is None or folds.max() < 0 else PredefinedSplit(folds)
+            model = RidgeCV(alphas=[scale / strength for strength in STRENGTHS], cv=parts).fit(values, targets)
             self.alpha_ = float(model.alpha_) / scale
         else:
             model = Ridge(alpha=self.alpha * scale).fit(values, targets)

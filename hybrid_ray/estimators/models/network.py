@@ -64,9 +64,17 @@ class Network(LayersKept):
     def _shape(self) -> tuple[int, ...]:
         return (self.hidden,) * self.depth
 
-    def _learn(self, net: Any, X: FloatArray, y: AnyArray, codes: AnyArray | None, weights: AnyArray | None) -> None:
+    def _learn(
+        self,
+        net: Any,
+        X: FloatArray,
+        y: AnyArray,
+        codes: AnyArray | None,
+        weights: AnyArray | None,
+        groups: AnyArray | None,
+    ) -> None:
         """Train epoch by epoch and keep the layers that were best on held-out rows."""
-        train, held = hold_out(len(y), codes, self.held_share, self.random_state)
+        train, held = hold_out(len(y), codes, self.held_share, self.random_state, groups)
         part, targets = X[train], y[train]
         emphasis = None if weights is None else weights[train]
         net.set_params(batch_size=min(self.batch_size, len(train)))
@@ -165,8 +173,8 @@ class NetworkClassifier(Network, OwnClassifier):
         self.held_share = held_share
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         net = MLPClassifier(
             hidden_layer_sizes=self._shape(),
@@ -174,7 +182,7 @@ class NetworkClassifier(Network, OwnClassifier):
             learning_rate_init=self.learning_rate,
             random_state=self.random_state,
         )
-        self._learn(net, matrix, codes, codes, self._emphasis(codes, self.class_weight))
+        self._learn(net, matrix, codes, codes, self._emphasis(codes, self.class_weight), groups)
         return self
 
     def _loss(self, outputs: AnyArray, y: AnyArray, weights: AnyArray | None) -> float:
@@ -215,8 +223,8 @@ class NetworkRegressor(Network, OwnRegressor):
         self.held_share = held_share
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
         net = MLPRegressor(
             hidden_layer_sizes=self._shape(),
@@ -224,7 +232,7 @@ class NetworkRegressor(Network, OwnRegressor):
             learning_rate_init=self.learning_rate,
             random_state=self.random_state,
         )
-        self._learn(net, matrix, self._standardise(values).astype(np.float32), None, None)
+        self._learn(net, matrix, self._standardise(values).astype(np.float32), None, None, groups)
         return self
 
     def _loss(self, outputs: AnyArray, y: AnyArray, weights: AnyArray | None) -> float:

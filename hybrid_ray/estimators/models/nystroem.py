@@ -111,12 +111,12 @@ class LandmarkClassifier(LandmarkMachine, OwnClassifier):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
         emphasis = self._emphasis(codes, self.class_weight)
         features = self._features(matrix)
-        folds = inner_folds(codes, self.n_folds, self.random_state)
+        folds = inner_folds(codes, self.n_folds, self.random_state, groups)
         scores = np.zeros((len(codes), len(self.classes_)))
         for fold in range(self.n_folds):
             held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)

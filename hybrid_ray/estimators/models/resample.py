@@ -1,6 +1,12 @@
-"""Inner folds and hold-outs of training rows, seeded, for calibration and early stopping."""
+"""Inner folds and hold-outs of training rows, seeded, for calibration and early stopping.
+
+Rows of one group are copies of one row, which steps that repeat rows make: a copy of a held-out row among the rows that
+are trained on would make a learner that knows it by heart look good, so a group is held out as a whole.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +16,34 @@ MIN_HELD = 16
 """Fewer held-out rows than this decide nothing."""
 
 
-def inner_folds(codes: AnyArray, n_folds: int, seed: int) -> AnyArray:
+def fit_grouped(model: Any, X: AnyArray, y: AnyArray, groups: AnyArray | None) -> None:
+    """Fit a model on rows (n, d) and y (n,), and tell it which are copies of one row, where its ``fit`` asks for it."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    if groups is not None and has_fit_parameter(model, "groups"):
+        model.fit(X, y, groups=groups)
+    else:
+        model.fit(X, y)
+
+
+def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | None = None) -> AnyArray:
     """Fold of each row, int64 (n,), every class spread evenly.
 
     A class of one row is in no fold (-1): every training part then holds every class.
+
+    Parameters
+    ----------
+    codes : ndarray of int (n,)
+        Class codes; zeros for numbers.
+    n_folds : int
+    seed : int
+    groups : ndarray of int (n,), optional
+        Rows of one group, all of one class, are in one fold and count as one row; None: every row is its own.
     """
+    if groups is not None:
+        first, own = _first_of(groups)
+        folds: AnyArray = inner_folds(codes[first], n_folds, seed)[own]
+        return folds
     rng = np.random.default_rng(seed)
     folds = np.full(len(codes), -1, np.int64)
     for code in range(int(codes.max()) + 1):
@@ -24,7 +53,9 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int) -> AnyArray:
     return folds
 
 
-def hold_out(n_rows: int, codes: AnyArray | None, share: float, seed: int) -> tuple[AnyArray, AnyArray]:
+def hold_out(
+    n_rows: int, codes: AnyArray | None, share: float, seed: int, groups: AnyArray | None = None
+) -> tuple[AnyArray, AnyArray]:
     """Rows to train on and rows held out, both sorted; every class keeps rows to train on.
 
     Parameters
@@ -35,18 +66,52 @@ def hold_out(n_rows: int, codes: AnyArray | None, share: float, seed: int) -> tu
     share : float
         Share of rows, of each class, to hold out.
     seed : int
+    groups : ndarray of int (n_rows,), optional
+        Rows of one group, all of one class, stay together and count as one row; None: every row is its own.
 
     Returns
     -------
     train, held : ndarray of int
         ``held`` is empty when fewer than ``MIN_HELD`` rows would be held out.
     """
+    if groups is not None:
+        first, own = _first_of(groups)
+        chosen = hold_out(len(first), None if codes is None else codes[first], share, seed)[1]
+        inside = np.isin(own, chosen)
+        return np.flatnonzero(~inside), np.flatnonzero(inside)
     rng = np.random.default_rng(seed)
-    groups = [np.arange(n_rows)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]
-    picked = [rng.permutation(rows)[: int(share * len(rows))] for rows in groups]
+    classes = [np.arange(n_rows)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]
+    picked = [rng.permutation(rows)[: int(share * len(rows))] for rows in classes]
     held = np.sort(np.concatenate(picked))
     if len(held) < MIN_HELD:
         return np.arange(n_rows), np.empty(0, np.int64)
     mask = np.ones(n_rows, bool)
     mask[held] = False
     return np.flatnonzero(mask), held
+
+
+def stratified_sample(codes: AnyArray, n_rows: int, seed: int) -> AnyArray:
+    """Some rows, int64 (n_rows,), sorted: of each class its share, and one at least.
+
+    Parameters
+    ----------
+    codes : ndarray of int (n,)
+        Class codes; zeros for numbers.
+    n_rows : int
+        Rows to take; more where there are more classes.
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(codes))
+    classes = np.unique(codes)
+    for code in classes:
+        rows = rng.permutation(np.flatnonzero(codes == code))
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+        place[rows[0]] = -1.0
+    return np.sort(np.argsort(place, kind="stable")[: max(n_rows, len(classes))])
+
+
+def _first_of(groups: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """The first row of each group, and the position of each row's group among these."""
+    _, first, own = np.unique(groups, return_index=True, return_inverse=True)
+    return first, own

@@ -10,7 +10,7 @@ import numpy as np
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.base import EstimatorFamily, Model
 from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
-from hybrid_ray.estimators.models.resample import inner_folds
+from hybrid_ray.estimators.models.resample import fit_grouped, inner_folds
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.plugins import load_plugins
@@ -46,7 +46,7 @@ class Ensemble(OwnEstimator):
     n_jobs: int
     random_state: int
 
-    def _weigh(self, X: FloatArray, y: AnyArray, folds: AnyArray, task: Task) -> None:
+    def _weigh(self, X: FloatArray, y: AnyArray, codes: AnyArray, task: Task, groups: AnyArray | None) -> None:
         """Fit members on all folds but one in turn, solve for their weights, and fit those that have any on all rows.
 
         Parameters
@@ -54,19 +54,24 @@ class Ensemble(OwnEstimator):
         X : ndarray float32 (n, d)
         y : ndarray (n,)
             Codes, or values.
-        folds : ndarray of int (n,)
-            Inner fold of each row; -1 for a row that is never held out.
+        codes : ndarray of int (n,)
+            Classes that are spread evenly over the folds; zeros for numbers.
         task : Task
+        groups : ndarray of int (n,) or None
+            Rows of one group are copies of one row.
         """
         load_plugins()
         names = self._feasible(len(y))
+        folds = inner_folds(codes, self.n_folds, self.random_state, groups)
         scored = np.flatnonzero(folds >= 0)
         n_outputs = 1 if task == "regression" else int(y.max()) + 1
         said = {name: np.zeros((len(y), n_outputs)) for name in names}
         for fold in np.unique(folds[scored]) if len(names) > 1 else ():
             held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            copies = None if groups is None else groups[training]
             for name in names:
-                said[name][held] = _outputs(self._fitted(name, X[training], y[training], task), X[held], task)
+                model = self._fitted(name, X[training], y[training], task, copies)
+                said[name][held] = _outputs(model, X[held], task)
         solver = self.solver if len(scored) else "uniform"
         pool = LinearPool(LinearPoolParams(solver=solver, regularisation=self.regularisation))
         weights = pool.fit(
@@ -74,7 +79,7 @@ class Ensemble(OwnEstimator):
         ).weights
         self.members_ = [name for name in names if weights[name] > 0]
         self.weights_ = np.array([weights[name] for name in self.members_])
-        self.models_ = [self._fitted(name, X, y, task) for name in self.members_]
+        self.models_ = [self._fitted(name, X, y, task, groups) for name in self.members_]
 
     def _feasible(self, n_rows: int) -> list[str]:
         """Members that take so many rows; the first where none does."""
@@ -82,11 +87,11 @@ class Ensemble(OwnEstimator):
         kept = [name for name in self.members if n_rows <= (tags[name].max_rows or n_rows)]
         return kept or list(self.members[:1])
 
-    def _fitted(self, name: str, X: FloatArray, y: AnyArray, task: Task) -> Model:
+    def _fitted(self, name: str, X: FloatArray, y: AnyArray, task: Task, groups: AnyArray | None) -> Model:
         family: type[EstimatorFamily] = ESTIMATORS.get(name)
         params = (self.member_params or {}).get(name) or dict(family.portfolio(task)[0])
         model = family.build(family.Params.model_validate(dict(params)), task, self.random_state, self.n_jobs)
-        model.fit(X, y)
+        fit_grouped(model, X, y, groups)
         return model
 
     def _mixed(self, matrix: FloatArray, task: Task) -> AnyArray:
@@ -171,10 +176,10 @@ class EnsembleClassifier(Ensemble, OwnClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
-        self._weigh(matrix, codes, inner_folds(codes, self.n_folds, self.random_state), self._task())
+        self._weigh(matrix, codes, codes, self._task(), groups)
         return self
 
     def _task(self) -> Task:
@@ -213,11 +218,10 @@ class EnsembleRegressor(Ensemble, OwnRegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
-        folds = np.random.default_rng(self.random_state).permutation(np.arange(len(values)) % self.n_folds)
-        self._weigh(matrix, values, folds, "regression")
+        self._weigh(matrix, values, np.zeros(len(values), np.int64), "regression", groups)
         return self
 
     def predict(self, X: Any) -> AnyArray:

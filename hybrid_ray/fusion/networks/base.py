@@ -122,8 +122,15 @@ class NetworkFusion(FeatureFusion):
         self.fit_combine(inputs, y, task, seed)
         return self
 
-    def fit_combine(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> FloatArray:
-        """Learn from training rows, and represent each by a network that was not trained on it.
+    def fit_combine(
+        self,
+        inputs: Mapping[str, Block],
+        y: AnyArray | None,
+        task: Task,
+        seed: int = 0,
+        groups: AnyArray | None = None,
+    ) -> FloatArray:
+        """Learn from training rows, and represent each by a network that was not trained on it, nor on a copy of it.
 
         Raises
         ------
@@ -139,20 +146,21 @@ class NetworkFusion(FeatureFusion):
         if len(y) < MIN_ROWS:
             return self._beside(shown, None)
         target = _Target.of(y, task)
-        return self._beside(shown, self._cross_fit(shown, target, seed))
+        return self._beside(shown, self._cross_fit(shown, target, seed, groups))
 
-    def _cross_fit(self, shown: FloatArray, target: _Target, seed: int) -> AnyArray:
+    def _cross_fit(self, shown: FloatArray, target: _Target, seed: int, groups: AnyArray | None) -> AnyArray:
         """Train the copies; the representation float32 (n, h) of each row by a copy that did not see it."""
         n = len(shown)
         rows = np.arange(n)
         if n > MAX_ROWS:
             rows = np.sort(np.random.default_rng(seed).choice(n, MAX_ROWS, replace=False))
-        folds = inner_folds(np.zeros(n, np.int64) if target.codes is None else target.codes, self.params.folds, seed)
-        wanted = self._hidden(self._trained(shown, target, rows, seed), shown[rows])
+        codes = np.zeros(n, np.int64) if target.codes is None else target.codes
+        folds = inner_folds(codes, self.params.folds, seed, groups)
+        wanted = self._hidden(self._trained(shown, target, rows, seed, groups), shown[rows])
         copies = []
         for fold in range(self.params.folds):
             mine = folds[rows] != fold
-            weights = self._trained(shown, target, rows[mine], seed + 1 + fold)
+            weights = self._trained(shown, target, rows[mine], seed + 1 + fold, groups)
             copies.append(Copy(weights, *_turn(self._hidden(weights, shown[rows[mine]]), wanted[mine])))
         fused = np.empty((n, wanted.shape[1]), np.float32)
         for fold, copy in enumerate(copies):
@@ -166,12 +174,15 @@ class NetworkFusion(FeatureFusion):
         self._copies = [Copy(copy.weights, copy.turn * gain, (copy.shift - mean) * gain) for copy in copies]
         return (fused - mean) * gain
 
-    def _trained(self, shown: FloatArray, target: _Target, rows: AnyArray, seed: int) -> Weights:
+    def _trained(
+        self, shown: FloatArray, target: _Target, rows: AnyArray, seed: int, groups: AnyArray | None
+    ) -> Weights:
         from hybrid_ray.estimators.models.training import Training, train_network
 
         own = self.params
         codes = None if target.codes is None else target.codes[rows]
-        train, held = hold_out(len(rows), codes, own.held_share, seed)
+        copies = None if groups is None else groups[rows]
+        train, held = hold_out(len(rows), codes, own.held_share, seed, copies)
         training = Training(
             optimizer="adamw",
             learning_rate=own.learning_rate,

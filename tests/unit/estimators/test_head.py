@@ -33,30 +33,75 @@ def test_it_learns_what_no_linear_model_does(rows):
     assert r2_score(values[450:], regressor.predict(X[450:])) > 0.7
 
 
+@pytest.fixture
+def watched(monkeypatch):
+    """The networks that are trained, each with the rate of every epoch as ``rates``."""
+    nets = []
+
+    class Watched(training.NeuralNet):
+        def on_train_begin(self, *given, **kwargs):
+            super().on_train_begin(*given, **kwargs)
+            self.rates = []
+            nets.append(self)
+
+        def on_epoch_end(self, *given, **kwargs):
+            self.rates.append(self.optimizer_.param_groups[0]["lr"])
+            super().on_epoch_end(*given, **kwargs)
+
+    monkeypatch.setattr(training, "NeuralNet", Watched)
+    return nets
+
+
+KINDS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_learns(rows, optimizer):
+def test_every_optimizer_is_what_it_is_called_and_learns(rows, optimizer, watched):
     X, y, _ = rows
     rate = {"adagrad": 5e-2, "sgd": 3e-2}.get(optimizer, 1e-2)
     head = small(optimizer=optimizer, learning_rate=rate, dropout=0.0).fit(X, y)
     assert log_loss(y, head.predict_proba(X)) < 0.6
+    used = watched[0].optimizer_
+    assert type(used) is KINDS[optimizer]
+    given = used.param_groups[0]
+    assert given["weight_decay"] == head.weight_decay
+    momentum = (given.get("momentum", 0.0), given.get("nesterov", False))
+    assert momentum == ((0.9, True) if optimizer == "sgd" else (0.0, False))
+
+
+def plateau(losses, rate, wait):
+    """Rates that are cut after more than so many epochs in a row without a gain."""
+    rates, best, waited = [], np.inf, 0
+    for loss in losses:
+        rates.append(rate)
+        gained = loss < best * (1 - 1e-4)
+        best, waited = (loss, 0) if gained else (best, waited + 1)
+        if waited > wait:
+            rate, waited = 0.3 * rate, 0
+    return rates
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_lowers_the_rate_as_it_says(rows, schedule, monkeypatch):
+def test_every_schedule_lowers_the_rate_as_it_says(rows, schedule, watched):
     X, y, _ = rows
-    rates = []
-
-    class Watched(training.NeuralNet):
-        def on_epoch_end(self, net, **kwargs):
-            super().on_epoch_end(net, **kwargs)
-            rates.append(self.optimizer_.param_groups[0]["lr"])
-
-    monkeypatch.setattr(training, "NeuralNet", Watched)
     noise = np.random.default_rng(1).integers(3, size=len(y))  # nothing to learn: the plateau is reached at once
     small(schedule=schedule, max_epochs=9, patience=9).fit(X, noise)
-    assert len(rates) == 9
-    assert rates == sorted(rates, reverse=True)
-    assert (rates[-1] == rates[0]) == (schedule == "constant")
+    epochs = np.arange(9)
+    expected = {
+        "constant": np.full(9, 1e-2),
+        "exponential": 1e-2 * 0.01 ** (epochs / 9),
+        "cosine": 1e-2 * (1 + np.cos(np.pi * epochs / 9)) / 2,
+        "step": 1e-2 * 0.3 ** (epochs // 3),
+        "plateau": plateau(watched[0].history[:, "valid_loss"], 1e-2, wait=3),
+    }
+    np.testing.assert_allclose(watched[0].rates, expected[schedule], rtol=1e-6)
+    assert (len(set(watched[0].rates)) == 1) == (schedule == "constant")
 
 
 def test_folded_layers_answer_as_the_network_does():

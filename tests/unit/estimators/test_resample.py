@@ -1,8 +1,18 @@
+import sys
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_ray.estimators.models.resample import MIN_HELD, hold_out, inner_folds
+from hybrid_ray.estimators.models import resample
+from hybrid_ray.estimators.models.linear import LinearRegressor
+from hybrid_ray.estimators.models.resample import MIN_HELD, fit_grouped, hold_out, inner_folds, stratified_sample
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS
+
+load_plugins()
+MODELS = "hybrid_ray.estimators.models."
 
 counts = st.lists(st.integers(1, 40), min_size=2, max_size=5)
 
@@ -28,6 +38,76 @@ def test_a_hold_out_leaves_rows_of_every_class_to_train_on(sizes, share, seed):
     assert set(codes[train]) == set(codes)
     assert len(held) == 0 or len(held) >= MIN_HELD
     np.testing.assert_array_equal(hold_out(len(codes), codes, share, seed)[1], held)
+
+
+@given(counts, st.integers(2, 5), st.integers(0, 9))
+def test_copies_of_a_row_are_held_out_together_and_count_as_one(sizes, times, seed):
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    groups = rng.permutation(np.concatenate([np.arange(len(codes)), np.repeat(np.arange(0, len(codes), 2), times)]))
+    folds = inner_folds(codes[groups], 3, seed, groups)
+    for fold in (-1, 0, 1, 2):
+        assert not set(groups[folds == fold]) & set(groups[folds != fold])
+    np.testing.assert_array_equal(folds, inner_folds(codes, 3, seed)[groups])
+    train, held = hold_out(len(groups), codes[groups], 0.3, seed, groups)
+    assert not set(groups[train]) & set(groups[held])
+    assert set(groups[held]) == set(hold_out(len(codes), codes, 0.3, seed)[1])
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, held])), np.arange(len(groups)))
+
+
+def test_copies_do_not_make_enough_rows_to_hold_out():
+    groups = np.repeat(np.arange(50), 20)
+    assert len(hold_out(1000, None, 0.15, 0, groups)[1]) == 0
+
+
+@given(counts, st.integers(1, 60), st.integers(0, 9))
+def test_a_stratified_sample_keeps_every_class_and_its_share(sizes, n_rows, seed):
+    codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = stratified_sample(codes, n_rows, seed)
+    assert len(rows) == len(set(rows)) == min(max(n_rows, len(sizes)), len(codes))
+    np.testing.assert_array_equal(rows, np.sort(rows))
+    taken = np.bincount(codes[rows], minlength=len(sizes))
+    assert taken.min() >= 1
+    assert np.abs(taken - np.array(sizes) * len(rows) / len(codes)).max() <= len(sizes)
+    np.testing.assert_array_equal(rows, stratified_sample(codes, n_rows, seed))
+
+
+FAMILIES = [name for name, family in ESTIMATORS.items() if family.__module__.startswith("hybrid_ray.estimators.")]
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_that_holds_rows_out_keeps_copies_together(name, task, monkeypatch):
+    family = ESTIMATORS.get(name)
+    if task not in family.tags.tasks:
+        pytest.skip("not its task")
+    told = []
+
+    def recorded(function):
+        return lambda *given: told.append(given[-1]) or function(*given)
+
+    for module in [each for path, each in sys.modules.items() if path.startswith(MODELS) and path != resample.__name__]:
+        for function in {"inner_folds", "hold_out"} & set(vars(module)):
+            monkeypatch.setattr(module, function, recorded(vars(module)[function]))
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.int64) if task == "binary" else X[:, 0].astype(np.float64)
+    groups = np.repeat(np.arange(40), 3)
+    model = family.build(next(iter(family.examples(task))), task, 0)
+    model.fit(X[groups], y[groups])
+    times = len(told)
+    fit_grouped(model, X[groups], y[groups], groups)
+    assert len(told) >= 2 * times
+    assert all(isinstance(each, np.ndarray) for each in told[times:])
+
+
+def test_a_penalty_for_numbers_is_not_chosen_by_copies():
+    rng = np.random.default_rng(0)
+    X, rows = rng.normal(size=(60, 40)), np.repeat(np.arange(60), 5)
+    noise = rng.normal(size=60)
+    copied = LinearRegressor().fit(X[rows], noise[rows]).alpha_
+    assert LinearRegressor().fit(X[rows], noise[rows], groups=rows).alpha_ > 30 * copied
+    one = np.zeros(60, np.int64)
+    assert np.isfinite(LinearRegressor().fit(X[one], noise[one], groups=one).predict(X)).all()
 
 
 def test_few_rows_are_all_trained_on():

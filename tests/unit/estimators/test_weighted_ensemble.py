@@ -28,6 +28,20 @@ def test_a_member_that_knows_its_rows_by_heart_is_weighed_by_rows_it_has_not_see
     assert sum(weights.values()) == pytest.approx(1.0)
 
 
+def test_copies_of_a_row_do_not_make_a_member_that_knows_rows_by_heart_look_good():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 40)).astype(np.float32)
+    y = (X[:, 0] + 0.7 * rng.normal(size=200) > 0).astype(np.int64)
+    rows = np.repeat(np.arange(200), 3)
+    found = []
+    for groups in (rows, None):
+        model = EnsembleClassifier(members=("knn", "logistic"), member_params=KNN, solver="convex")
+        model.fit(X[rows], y[rows], groups=groups)
+        found.append(dict(zip(model.members_, model.weights_, strict=True)).get("knn", 0.0))
+    assert found[0] < 0.1
+    assert found[1] > 0.3
+
+
 @pytest.mark.parametrize("solver", ["greedy", "convex", "uniform"])
 def test_members_that_know_different_things_are_better_together(solver):
     rng = np.random.default_rng(1)

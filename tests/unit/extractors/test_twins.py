@@ -9,6 +9,7 @@ from hybrid_ray.extractors.defaults import SENTENCE_ENCODERS
 from hybrid_ray.extractors.twins import SHARE, Work, propose_twins, seconds_of, twin_of, twin_pairs
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.spec import ExtractorSpec
+from hybrid_ray.spec.model import Resources
 from hybrid_ray.testing.encoders import tiny_encoder
 
 load_plugins()
@@ -25,6 +26,11 @@ WORK = Work("multiclass", 2000, 5, 1e6, {"title": 40.0, "body": 400.0})
 
 def names(asked="auto", choices=CHOICES, defaults=True, **changes):
     return [twin.name for twin in propose_twins(asked, choices, defaults, replace(WORK, **changes)).twins]
+
+
+def test_a_twin_has_the_resources_of_the_frozen_one():
+    costly = TEXT.model_copy(update={"resources": Resources(num_gpus=0.5, batch_size=8)})
+    assert twin_of(costly, optional=True).resources == costly.resources
 
 
 def test_a_twin_reads_what_the_frozen_one_reads():

@@ -93,6 +93,17 @@ def test_the_answer_is_calibrated_on_rows_that_no_members_calibration_saw(monkey
     assert fitted._result.temperature > 2
 
 
+def test_a_member_of_noise_gains_no_weight_by_steps_that_were_fitted_to_it():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=150)
+    p = np.where(y == 1, 0.65, 0.35)
+    p = np.where(rng.random(150) < 0.65, p, 1 - p)
+    inputs = {"good": np.column_stack([1 - p, p])}
+    inputs |= {f"noise{i}": rng.dirichlet([1, 1], size=150) for i in range(6)}
+    made = fit(inputs, y, members="isotonic", result="none", combiner_params={"solver": "convex"})
+    assert made.weights["good"] > 0.8
+
+
 def test_a_combiner_that_is_not_there_is_refused():
     with pytest.raises(
         ValidationError, match=r"unknown decision-level fusion 'linear_pol'.*Did you mean 'linear_pool'"

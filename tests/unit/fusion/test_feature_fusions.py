@@ -12,6 +12,7 @@ from hybrid_ray.fusion.canonical import Canonical, CanonicalParams
 from hybrid_ray.fusion.concat import Concat, ConcatParams
 from hybrid_ray.fusion.information import mutual_information
 from hybrid_ray.fusion.selected import Selected, SelectedParams
+from hybrid_ray.testing.estimators import stored
 from hybrid_ray.testing.feature_fusions import toy_blocks
 from hybrid_ray.types import Block, State
 
@@ -80,6 +81,26 @@ class TestBilinear:
         assert (products[~both, :8] == 0).all()
         np.testing.assert_allclose(products[both, :8].mean(axis=0), 0, atol=1e-4)
         np.testing.assert_allclose(products[both, :8].std(axis=0), 1, atol=1e-3)
+
+    def test_blocks_of_one_width_are_multiplied_as_they_are(self):
+        rng = np.random.default_rng(0)
+        a, b, c = rng.normal(size=(300, 5)), rng.normal(size=(300, 5)), rng.normal(size=(300, 3))
+        there = np.arange(300) % 4 > 0
+        inputs = {"a": block(a), "b": block(np.where(there[:, None], b, 9e18), there), "c": block(c)}
+        fusion = Bilinear(BilinearParams(how="same", pca=2)).fit(inputs, None, "regression")
+        matrix = fusion.combine(inputs)
+        blocks = Bilinear(BilinearParams(pca=2)).fit(inputs, None, "regression").combine(inputs).shape[1] - 3 * 32
+        assert matrix.shape == (300, blocks + 5)
+        products = (a * b)[there]
+        wanted = (products - products.mean(axis=0)) / products.std(axis=0)
+        np.testing.assert_allclose(matrix[there, -5:], wanted, atol=1e-4)
+        assert (matrix[~there, -5:] == 0).all()
+        loaded = Bilinear.from_state(fusion.params, stored(fusion.get_state()))
+        np.testing.assert_array_equal(loaded.combine(inputs), matrix)
+
+    def test_the_search_takes_blocks_as_they_are_only_where_two_have_one_width(self):
+        points = [Bilinear.portfolio(dims) for dims in ({"a": 8, "b": 9}, {"a": 8, "b": 8})]
+        assert [[point.get("how") for point in starts] for starts in points] == [[None], ["drawn", "same"]]
 
     def test_one_block_has_no_products(self):
         inputs = {"table": toy_blocks()["table"]}

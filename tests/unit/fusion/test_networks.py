@@ -16,9 +16,12 @@ from hybrid_ray.fusion.networks.attention import Attention, AttentionParams
 from hybrid_ray.fusion.networks.base import MIN_ROWS
 from hybrid_ray.fusion.networks.gated import Gated, GatedParams
 from hybrid_ray.fusion.networks.net import drop_blocks
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.preparation.training import prepare_training
 from hybrid_ray.testing.feature_fusions import toy_blocks
 from hybrid_ray.types import Block, State
 
+load_plugins()
 QUICK = {"hidden": 16, "max_epochs": 30, "folds": 2, "learning_rate": 1e-2, "batch_size": 64, "dropout": 0.1}
 FUSIONS = [Gated(GatedParams(**QUICK)), Attention(AttentionParams(**QUICK)), Adaptive(AdaptiveParams(**QUICK))]
 WHOLE = {"gated": {}, "attention": {}, "adaptive": {"share": 1.0}}
@@ -69,6 +72,22 @@ def test_training_rows_are_not_shown_as_the_networks_that_know_them_see_them(fus
         found.append(roc_auc_score(noise[1::2], model.decision_function(X[1::2])))
     assert found[0] < 0.7
     assert found[1] > 0.9
+
+
+def test_repeated_rows_are_not_shown_by_a_network_that_was_trained_on_their_copies():
+    rng = np.random.default_rng(2)
+    inputs = {name: block(rng.normal(size=(400, 20))) for name in "ab"}
+    noise = (rng.random(400) < 0.25).astype(np.int64)
+    rows = prepare_training([{"name": "oversample", "params": {}}], inputs, noise, "binary", 0)
+    half = rows.groups % 2 == 0
+    found = []
+    for groups in (rows.groups, None):
+        fusion = again(FUSIONS[0], keep=False, folds=4, dropout=0.0, block_dropout=0.0)
+        X = fusion.fit_combine(rows.blocks, rows.y, "binary", 0, groups)
+        model = LogisticRegression(C=0.1).fit(X[half], rows.y[half])
+        found.append(roc_auc_score(rows.y[~half], model.decision_function(X[~half])))
+    assert found[0] < 0.6
+    assert found[1] > 0.75
 
 
 @pytest.mark.slow
@@ -244,6 +263,8 @@ def test_a_loaded_network_combines_without_torch(tmp_path):
     code = f"""
 import sys, numpy as np
 from hybrid_ray.fusion.networks.attention import Attention, AttentionParams
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.preparation.training import prepare_training
 from hybrid_ray.testing.feature_fusions import toy_blocks
 from hybrid_ray.types import State
 kept = np.load({str(tmp_path / "state.npz")!r})

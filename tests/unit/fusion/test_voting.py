@@ -21,9 +21,17 @@ def test_soft_votes_are_the_mean():
 
 def test_hard_votes_are_counted():
     counted = np.array([[2, 0, 1], [1, 1, 1]]) / 3
-    np.testing.assert_allclose(
-        vote(ROWS, votes="hard", softness=0.25), 0.75 * counted + 0.25 * np.mean(list(ROWS.values()), axis=0)
-    )
+    soft = np.mean(list(ROWS.values()), axis=0)  # a quarter of a vote beside three
+    np.testing.assert_allclose(vote(ROWS, votes="hard", softness=0.25), (3 * counted + 0.25 * soft) / 3.25)
+
+
+@pytest.mark.parametrize("softness", [0.05, 0.5, 1.0])
+def test_votes_are_never_overruled_by_probabilities(softness):
+    sure, unsure = np.array([[0.001, 0.999]]), np.array([[0.501, 0.499]])
+    for m in (3, 5, 9):
+        rows = {f"m{i}": unsure if i <= m // 2 else sure for i in range(m)}
+        assert vote(rows, "binary")[0].argmax() == 1
+        assert vote(rows, "binary", votes="hard", softness=softness)[0].argmax() == 0
 
 
 def test_the_probabilities_decide_a_tie():

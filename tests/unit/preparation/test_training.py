@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import ArtifactError, BadInputError
+from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.graph import fit_chain
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.preparation.balance import raised, repeated
 from hybrid_ray.preparation.base import Preparation, Rows
 from hybrid_ray.preparation.training import emphasise, prepare_training, with_prior
-from hybrid_ray.registry import ESTIMATORS, PREPARATIONS
+from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.store.chain import read_chain, write_chain
 from hybrid_ray.store.records import from_json, to_json
 from hybrid_ray.store.root import StoreRoot
@@ -93,11 +95,15 @@ def test_weights_reach_an_estimator_that_takes_them_and_repeat_rows_for_others()
     for name in ("logistic", "knn"):
         family = ESTIMATORS.get(name)
         model = family.build(family.Params(), "binary", 0)
-        rows, codes = emphasise(model, X, y, weights, seed=0)
+        rows, codes, groups = emphasise(model, X, y, weights, seed=0)
         if name == "logistic":
             assert model.get_params()["class_weight"] == weights
             assert rows is X
+            assert groups is None
         else:
+            np.testing.assert_array_equal(rows, X[groups])
+            again = emphasise(model, X, y, weights, seed=0, groups=np.arange(len(y)) // 2)[2]
+            np.testing.assert_array_equal(again, groups // 2)
             seen, counts = np.bincount(codes), np.bincount(y)
             assert len(codes) == pytest.approx(2 * len(y), abs=2)
             assert seen[1] / seen[0] == pytest.approx(9 * counts[1] / counts[0], rel=0.02)
@@ -130,6 +136,25 @@ def test_a_chain_with_every_step_answers_as_it_did_when_it_is_read_back():
     assert [one.name for one in loaded.steps] == list(EVERY)
     assert [one.params for one in loaded.steps] == [one.params for one in chain.steps]
     assert loaded.prior == chain.prior != ()
+
+
+FEATURE_FUSIONS = [
+    name for name, f in FUSIONS.items() if f.level == "feature" and f.__module__.startswith("hybrid_ray.fusion")
+]
+
+
+@pytest.mark.parametrize("fusion", FEATURE_FUSIONS)
+def test_a_chain_of_every_fusion_answers_as_it_did_when_it_is_read_back(fusion):
+    params = next(iter(FUSIONS.get(fusion).examples())).model_dump(exclude_unset=True)
+    candidate = Candidate(("image", "table", "text"), fusion, "naive_bayes", fusion_params=params)
+    made = {"task": "binary", "n_outputs": 2, "seed": 0}
+    chain = fit_chain(candidate, toy_blocks(), np.arange(60) % 3 // 2, **made)
+    root = StoreRoot("memory://fused-chains")
+    write_chain(root, fusion, chain)
+    loaded, fresh = read_chain(root, fusion), toy_blocks(n=30, seed=5)
+    np.testing.assert_array_equal(loaded.predict(fresh), chain.predict(fresh))
+    assert type(loaded.fusion) is type(chain.fusion) is FUSIONS.get(fusion)
+    assert loaded.fusion.params == chain.fusion.params
 
 
 def test_a_chain_without_steps_is_written_as_before():
@@ -188,6 +213,81 @@ def test_a_step_that_loses_a_class_is_refused(monkeypatch):
     blocks, y = rare(60)
     with pytest.raises(ValueError, match=r"lossy: every class must keep a row; got none of \[1\]"):
         chain_of([step("lossy")], blocks, y)
+
+
+def test_copies_are_known_through_all_steps():
+    blocks, y = rare(300)
+    names = ["oversample", "undersample", "clip", "smote", "drop_outliers"]
+    steps = [step(name, **({"ratio": 0.5} if name == "oversample" else {})) for name in names]
+    rows = prepare_training(steps, blocks, y, "binary", 0)
+    firsts = {}
+    for row, group in zip(rows.blocks["table"].values, rows.groups, strict=True):
+        assert firsts.setdefault(row.tobytes(), group) == group
+    assert len(firsts) == len(set(firsts.values())) < len(rows.y)
+
+
+@pytest.mark.parametrize("name", ["undersample", "smote", "clip", "weigh_classes"])
+def test_without_copies_there_are_no_groups(name):
+    assert prepare_training([step(name)], *rare(300), "binary", 0).groups is None
+
+
+def test_a_step_that_does_not_say_where_its_rows_are_from_is_refused(monkeypatch):
+    class Silent(Preparation):
+        Params = PREPARATIONS.get("oversample").Params
+        name = "silent"
+
+        def resample(self, blocks, y, task, seed=0):
+            return Rows({n: b.take(slice(0, 50)) for n, b in blocks.items()}, y[:50])
+
+        space = portfolio = classmethod(lambda cls, *_: {})
+
+    monkeypatch.setitem(PREPARATIONS._classes, "silent", Silent)
+    with pytest.raises(ValueError, match=r"silent: resample must give the origin .* got 50 of 60 rows and no origin"):
+        chain_of([step("silent")], *rare(60))
+
+
+class Recorded(FeatureFusion):
+    """Shows training rows as twice what they are, and other rows as they are."""
+
+    Params = PREPARATIONS.get("oversample").Params
+    name = "recorded"
+    seen = []
+
+    def fit_combine(self, inputs, y, task, seed=0, groups=None):
+        self.seen.append((y, groups))
+        return 2 * self.combine(inputs)
+
+    def fit(self, inputs, y, task, seed=0):
+        raise AssertionError("a chain must ask for what may be learned from")
+
+    def combine(self, inputs):
+        return inputs["table"].values
+
+    get_state = from_state = None
+    space = portfolio = classmethod(lambda cls, *_: {})
+
+
+@pytest.mark.parametrize("estimator", ["logistic", "knn"])
+def test_a_chain_fits_on_what_its_fusion_shows_of_training_rows_and_names_the_copies(estimator, monkeypatch):
+    monkeypatch.setattr(Recorded, "__abstractmethods__", frozenset())
+    monkeypatch.setattr(Recorded, "seen", [])
+    monkeypatch.setitem(FUSIONS._classes, "recorded", Recorded)
+    given = []
+
+    class Learner(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y, groups=None):
+            given.append((X, y, groups))
+
+    monkeypatch.setattr(ESTIMATORS.get(estimator), "build", lambda *_: Learner())
+    blocks, y = rare(200)
+    candidate = Candidate(("table",), "recorded", estimator, steps=(step("oversample"),))
+    fit_chain(candidate, blocks, y, task="binary", n_outputs=2, seed=0)
+    rows = prepare_training(candidate.steps, blocks, y, "binary", 0)
+    ((X, codes, groups),) = given
+    np.testing.assert_array_equal(X, 2 * rows.blocks["table"].values)
+    np.testing.assert_array_equal(codes, rows.y)
+    for found in (groups, Recorded.seen[0][1]):
+        np.testing.assert_array_equal(found, rows.groups)
 
 
 def test_numbers_can_be_prepared_too():

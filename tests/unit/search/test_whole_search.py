@@ -87,7 +87,8 @@ def plan(make_plan):
     """A small search with more than one batch in each layer."""
     families = (Choice("naive_bayes", "naive_bayes"), Choice("knn", "knn"))
     pools = (Choice("linear_pool", "linear_pool"), Choice("log_pool", "log_pool"))
-    return make_plan(estimators=families, combiners=pools, trials=12, batch=4, ensemble_trials=8)
+    fusions = (Choice("concat", "concat"), Choice("canonical", "canonical"))
+    return make_plan(estimators=families, fusions=fusions, combiners=pools, trials=12, batch=4, ensemble_trials=8)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", *SLOW])
@@ -101,6 +102,7 @@ def test_a_seed_gives_the_same_trials_and_the_same_winner_on_any_number_of_worke
     ]
     assert found[0] == found[1]
     assert [number for number, *_ in found[0].trials] == list(range(12))
+    assert {candidate.fusion for _, candidate, *_ in found[0].trials} == {"concat", "canonical"}
     other = whole_search(replace(plan, seed=1), rows, Ledger(StoreRoot(str(tmp_path / "other")), "run1"), 1, 0)
     assert other.trials != found[0].trials
 
