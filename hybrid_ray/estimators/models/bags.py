@@ -10,6 +10,7 @@ import numpy as np
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.base import EstimatorFamily
 from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
+from hybrid_ray.estimators.models.resample import fit_grouped
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
@@ -38,28 +39,42 @@ class Bag(OwnEstimator):
     n_jobs: int
     random_state: int
 
-    def _fill(self, X: FloatArray, y: AnyArray, groups: AnyArray, task: Task) -> None:
-        """Fit the copies; samples are drawn within each of the groups (n,), so that none is lost to a copy."""
+    def _fill(self, X: FloatArray, y: AnyArray, codes: AnyArray, task: Task, groups: AnyArray | None) -> None:
+        """Fit the copies.
+
+        Parameters
+        ----------
+        X : ndarray float32 (n, d)
+        y : ndarray (n,)
+            Codes, or values.
+        codes : ndarray of int (n,)
+            Classes that samples are drawn within, so that none is lost to a copy; zeros for numbers.
+        task : Task
+        groups : ndarray of int (n,) or None
+            Rows of one group are copies of one row.
+        """
         load_plugins()
         family: type[EstimatorFamily] = ESTIMATORS.get(self.learner)
         params = family.Params.model_validate(dict(self.learner_params or family.portfolio(task)[0]))
         self.models_: list[Any] = []
-        for number, rows in enumerate(self._drawn(groups)):
+        own = np.arange(len(y)) if groups is None else groups
+        for number, rows in enumerate(self._drawn(codes)):
             model = family.build(params, task, self.random_state + number, self.n_jobs)
-            model.fit(X[rows], y[rows])
+            # A bootstrap sample repeats rows, which the learner must not take for others where it holds some out.
+            fit_grouped(model, X[rows], y[rows], own[rows])
             self.models_.append(model)
 
-    def _drawn(self, groups: AnyArray) -> Iterator[AnyArray]:
+    def _drawn(self, codes: AnyArray) -> Iterator[AnyArray]:
         """Rows of each sample, sorted."""
         rng = np.random.default_rng(self.random_state)
-        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
         if self.samples == "bootstrap":
             for _ in range(self.n_bags):
                 yield np.sort(np.concatenate([rng.choice(rows, len(rows)) for rows in members]))
             return
-        fold = np.full(len(groups), -1)
+        fold = np.full(len(codes), -1)
         for rows in members:
-            # The only row of a group is in every sample.
+            # The only row of a class is in every sample.
             if len(rows) > 1:
                 fold[rng.permutation(rows)] = (np.arange(len(rows)) + rng.integers(self.n_bags)) % self.n_bags
         for number in range(self.n_bags):
@@ -124,10 +139,10 @@ class BagClassifier(Bag, OwnClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and labels (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
         matrix, codes = self._training(X, y)
-        self._fill(matrix, codes, codes, "binary" if len(self.classes_) == 2 else "multiclass")
+        self._fill(matrix, codes, codes, "binary" if len(self.classes_) == 2 else "multiclass", groups)
         return self
 
     def predict_proba(self, X: Any) -> AnyArray:
@@ -159,10 +174,10 @@ class BagRegressor(Bag, OwnRegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit on rows (n, d) and values (n,)."""
+    def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
+        """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
         matrix, values = self._training(X, y)
-        self._fill(matrix, values, np.zeros(len(values), np.int64), "regression")
+        self._fill(matrix, values, np.zeros(len(values), np.int64), "regression", groups)
         return self
 
     def predict(self, X: Any) -> AnyArray:

@@ -50,6 +50,19 @@ def test_every_copy_sees_every_class_and_no_copy_all_rows(samples):
         assert np.bincount(np.concatenate(drawn), minlength=24).tolist() == [4] * 23 + [5]
 
 
+def test_rows_that_a_sample_repeats_are_told_to_be_copies(waves, monkeypatch):
+    X, y = waves
+    told = []
+    monkeypatch.setattr(
+        "hybrid_ray.estimators.models.bags.fit_grouped",
+        lambda model, X, y, groups: (told.append((X, groups)), model.fit(X, y)),
+    )
+    BagRegressor(n_bags=2).fit(X, y)
+    assert all((X[groups] == rows).all() and len(set(groups)) < len(groups) for rows, groups in told)
+    BagRegressor(n_bags=2).fit(X, y, groups=np.zeros(len(y), np.int64))
+    assert (told[-1][1] == 0).all()
+
+
 def test_what_is_no_learner_is_refused():
     with pytest.raises(ValidationError, match=r"unknown estimator 'decision_tre'.*Did you mean 'decision_tree'"):
         BaggedParams(learner="decision_tre")
