@@ -24,6 +24,8 @@ from hybrid_ray.types import Direction
 MAX_THRIFTY = 4
 """Costs up to which an ensemble of cheap candidates is tried."""
 BEST_SCORE = Wish()
+MOST_SURE = 8.0
+"""Effort of a fit, in solves of weights, up to which one ensemble is tried even when the time is up."""
 ALONE = Recipe("best", 1, POOL)
 """The best candidate alone: an answer that takes no time."""
 
@@ -281,9 +283,9 @@ class EnsembleBook:
         return self._efforts[number]
 
     def sure(self, number: int) -> bool:
-        """Whether a trial is done whole in any case: the first of those that take least and train no learner."""
-        least = min((effort, n) for n, effort in self._efforts.items())
-        return least[1] == number and math.isfinite(least[0])
+        """Whether a trial is done whole in any case: the first of those that take least, where that is little."""
+        effort, first = min((effort, n) for n, effort in self._efforts.items())
+        return first == number and effort <= MOST_SURE
 
     def closing_s(self, most_s: float) -> float:
         """Seconds that the answer will take, bootstrap included: whichever of the trials so far it is.

@@ -382,12 +382,17 @@ def test_an_ensemble_takes_what_those_of_its_combiner_took():
     assert [book.step(n) for n in range(4)] == [50.0, pytest.approx(0.5), pytest.approx(0.5), 0.0]
 
 
-def test_no_ensemble_is_sure_where_all_train_learners():
+def test_no_ensemble_is_sure_where_all_train_learners_or_draw_many_bags():
     book = EnsembleBook("minimize")
-    calibrated = {"combiner": "layered_stacking", "result": "none"}
-    for number, recipe in enumerate((Recipe("best", 2, "meta_stacking"), Recipe("best", 2, "calibrated", calibrated))):
+    recipes = (
+        Recipe("best", 2, "meta_stacking"),
+        Recipe("best", 2, "calibrated", {"combiner": "layered_stacking", "result": "none"}),
+        Recipe("best", 2, "linear_pool", {"bags": 100}),
+    )
+    for number, recipe in enumerate(recipes):
         book.begin(number, {"recipe": recipe.to_json()})
-    assert not any(book.sure(number) for number in range(2))
+    assert [book.effort(number) for number in range(3)] == [math.inf, math.inf, 100.0]
+    assert not any(book.sure(number) for number in range(3))
 
 
 def test_the_answers_fit_and_part_of_its_bootstrap_are_kept_free():
