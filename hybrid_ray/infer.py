@@ -25,6 +25,7 @@ from hybrid_ray.spec import (
     EstimatorSpec,
     ExtractorSpec,
     FusionSpec,
+    GraphSpec,
     SearchSpec,
     Spec,
     SplitSpec,
@@ -169,10 +170,7 @@ class _Look:
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
-        graph = spec.graph
-        if graph.members == "auto":
-            members, reasons["graph.members"] = _members(deep, split, self.source.n_rows)
-            graph = graph.model_copy(update={"members": members})
+        graph = _graph(spec.graph, deep, split, self.source.n_rows, reasons)
         changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
 
@@ -338,6 +336,16 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
     if not entry.columns:
         faults.append(f"{where}.columns: must name a column; got none")
     return entry.columns, faults
+
+
+def _graph(graph: GraphSpec, deep: bool, split: SplitSpec, n_rows: int, reasons: dict[str, str]) -> GraphSpec:
+    """What the winner is made of, also where the search will see a sample only: that is not known yet."""
+    members, sampled = graph.members, graph.sampled
+    if sampled == "auto":
+        sampled = "refit" if members == "auto" else members
+    if members == "auto":
+        members, reasons["graph.members"] = _members(deep, split, n_rows)
+    return graph.model_copy(update={"members": members, "sampled": sampled})
 
 
 def _members(deep: bool, split: SplitSpec, n_rows: int) -> tuple[Literal["bag", "refit"], str]:

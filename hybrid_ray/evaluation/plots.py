@@ -17,6 +17,7 @@ from hybrid_ray.evaluation.formatting import compact
 from hybrid_ray.evaluation.schema import (
     Calibration,
     FoldTests,
+    OfferRow,
     PrecisionRecallCurve,
     ResidualCard,
     RocCurve,
@@ -37,6 +38,9 @@ _STAND_INS: dict[str, str] = {
     "accent-2": "#040404",
 } | {f"series-{i}": f"#0505{i:02x}" for i in range(SERIES)}
 """Colours that matplotlib is given, and that become ``var(--<name>)`` in the SVG."""
+
+_COST_LABELS = {"latency": "milliseconds a row", "size": "megabytes"}
+"""Costs that a front is drawn against, with what their axes say."""
 
 _RC: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -229,21 +233,32 @@ def residual_chart(card: ResidualCard) -> str:
 
 
 def tradeoff_chart(card: TradeoffCard) -> str:
-    """Score against the time of a row, with the front; what was taken is filled."""
+    """Score against each cost that was asked for, a panel each; what was taken is large.
+
+    A line joins the front where there is one cost: with two, what lies on the front need not in either panel.
+    """
+    costs = [name for name in card.objectives if name in _COST_LABELS]
 
     def draw(figure: Any) -> None:
-        axes: Axes = figure.subplots()
-        points = np.array([(row.latency_ms, row.oof) for row in card.rows], float)
+        panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
         front = np.array([row.front for row in card.rows])
-        taken = points[[row.chosen for row in card.rows]]
-        axes.scatter(points[~front, 0], points[~front, 1], s=14, color=_STAND_INS["faint"], linewidths=0)
-        x, y = points[front].T
-        axes.plot(x, y, color=_STAND_INS["accent"], marker="o", markersize=4, linewidth=1.4)
-        axes.scatter(taken[:, 0], taken[:, 1], s=80, color=_STAND_INS["accent-2"], zorder=3, linewidths=0)
-        axes.set(xlabel="milliseconds a row", ylabel="out-of-fold score", xscale="log")
-        _short_ticks(axes.yaxis)
+        taken = np.array([row.chosen for row in card.rows])
+        for axes, cost in zip(panels, costs, strict=True):
+            points = np.array([(_cost_of(row, cost), row.oof) for row in card.rows], float)
+            ahead = points[front][np.argsort(points[front, 0], kind="stable")]
+            line = {"linewidth": 1.4} if len(costs) == 1 else {"linestyle": "none"}
+            axes.scatter(*points[~front].T, s=14, color=_STAND_INS["faint"], linewidths=0)
+            axes.plot(*ahead.T, color=_STAND_INS["accent"], marker="o", markersize=4, **line)
+            axes.scatter(*points[taken].T, s=80, color=_STAND_INS["accent-2"], zorder=3, linewidths=0)
+            axes.set(xlabel=_COST_LABELS[cost], xscale="log")
+            _short_ticks(axes.yaxis)
+        panels[0].set(ylabel="out-of-fold score")
 
-    return _svg(draw, 4.6, 3.6)
+    return _svg(draw, 4.6 if len(costs) == 1 else 7.2, 3.6)
+
+
+def _cost_of(row: OfferRow, cost: str) -> float:
+    return row.size_mb if cost == "size" else row.latency_ms
 
 
 def _short_ticks(*axes: Axis) -> None:

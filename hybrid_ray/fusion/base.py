@@ -185,6 +185,15 @@ class DecisionFusion(Fusion):
         """Tasks that it can be fitted for with these parameters: those of what they name are among them."""
         return cls.tasks
 
+    @classmethod
+    def effort(cls, params: PluginParams) -> float:
+        """About how many solves of weights one fit takes; infinite where it trains learners.
+
+        Under a time limit the ensembles that take little are tried first, and what trains learners is given the time
+        that there is.
+        """
+        return 1.0
+
     @abstractmethod
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

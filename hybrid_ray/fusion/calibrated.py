@@ -12,7 +12,7 @@ from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
-from hybrid_ray.fusion.inner import check_combiner, combiner_tasks, make_combiner
+from hybrid_ray.fusion.inner import check_combiner, combiner_effort, combiner_tasks, make_combiner
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
@@ -74,6 +74,13 @@ class Calibrated(DecisionFusion):
         """Classes, where the combiner inside does them."""
         own: Any = params
         return cls.tasks & combiner_tasks(own.combiner, own.combiner_params)
+
+    @classmethod
+    def effort(cls, params: PluginParams) -> float:
+        """That of the combiner inside, once more for each inner fold where the answer is calibrated."""
+        own: Any = params
+        fits = 1 if own.result == "none" else 1 + INNER_FOLDS
+        return fits * combiner_effort(own.combiner, own.combiner_params)
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

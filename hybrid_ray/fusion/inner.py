@@ -30,6 +30,12 @@ def combiner_tasks(name: str, params: Mapping[str, Any]) -> frozenset[Task]:
     return fusion.tasks_of(fusion.Params.model_validate(dict(params)))
 
 
+def combiner_effort(name: str, params: Mapping[str, Any]) -> float:
+    """What a fit of a decision-level fusion takes with these parameters, see ``DecisionFusion.effort``."""
+    fusion: type[DecisionFusion] = FUSIONS.get(name)
+    return fusion.effort(fusion.Params.model_validate(dict(params)))
+
+
 def make_combiner(name: str, params: Mapping[str, Any]) -> DecisionFusion:
     """An unfitted decision-level fusion."""
     fusion: type[DecisionFusion] = FUSIONS.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -126,6 +127,11 @@ class LayeredStacking(DecisionFusion):
         own: Any = params
         served = [learner_tasks(name) for name in own.learners or ()]
         return cls.tasks.intersection(combiner_tasks(own.combiner, own.combiner_params), *served)
+
+    @classmethod
+    def effort(cls, params: PluginParams) -> float:
+        """It trains learners."""
+        return math.inf
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

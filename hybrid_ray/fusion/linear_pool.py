@@ -78,6 +78,12 @@ class LinearPool(WeightedFusion):
         yield LinearPoolParams(solver="tpe", evaluations=20)
         yield LinearPoolParams(solver="cmaes", evaluations=40)
 
+    @classmethod
+    def effort(cls, params: PluginParams) -> float:
+        """A solve for each bag."""
+        own: Any = params
+        return float(own.bags)
+
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
     ) -> Self:

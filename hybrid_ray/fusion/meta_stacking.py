@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -86,6 +87,11 @@ class MetaStacking(DecisionFusion):
         """Tasks that the learner does."""
         own: Any = params
         return cls.tasks & learner_tasks(own.learner) if own.learner else cls.tasks
+
+    @classmethod
+    def effort(cls, params: PluginParams) -> float:
+        """It trains learners."""
+        return math.inf
 
     def fit(
         self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None

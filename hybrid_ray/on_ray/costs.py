@@ -10,19 +10,21 @@ import ray
 
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.on_ray.train import Entry
-from hybrid_ray.search.costs import BATCH_ROWS, Cost, measured
+from hybrid_ray.search.costs import BATCH_ROWS, Cost, extractor_cost
 from hybrid_ray.types import State
 
 
 def extractor_costs(
-    entries: Mapping[str, tuple[Entry, Any]], sample: pa.Table, base: str, cpus: float
+    entries: Mapping[str, tuple[Entry, Any]], copies: Mapping[str, int], sample: pa.Table, base: str, cpus: float
 ) -> dict[str, Cost]:
-    """Cost of each extractor on one CPU, decoding included, by its id.
+    """Cost of each extractor in the graph on one CPU, decoding included, by its id.
 
     Parameters
     ----------
     entries : mapping of str to (Entry, ObjectRef of State or None)
         The state of one fitted copy for an extractor that is trained.
+    copies : mapping of str to int
+        Fitted copies that the graph holds; one of an extractor that is not there.
     sample : pyarrow.Table
         Raw rows; the first 64 count.
     base : str
@@ -32,19 +34,14 @@ def extractor_costs(
     """
     rows = sample.slice(0, BATCH_ROWS)
     measure = _cost.options(num_cpus=cpus)
-    refs = {name: measure.remote(entry, state, rows, base) for name, (entry, state) in entries.items()}
+    refs = {
+        name: measure.remote(entry, state, rows, base, copies.get(name, 1)) for name, (entry, state) in entries.items()
+    }
     return dict(zip(refs, ray.get(list(refs.values())), strict=True))
 
 
 @ray.remote
-def _cost(entry: Entry, state: State | None, sample: pa.Table, base: str) -> Cost:
+def _cost(entry: Entry, state: State | None, sample: pa.Table, base: str, copies: int) -> Cost:
     extractor = entry.build() if state is None else entry.restore(state)
     extractor.setup("cpu")
-    kept = extractor.get_state()
-    n_bytes = sum(array.nbytes for array in kept.tensors.values()) + sum(len(data) for data in kept.blobs.values())
-    batch = coerce(sample, entry.columns, base).batch
-
-    def extract(part: slice) -> None:
-        extractor.transform({name: values[part] for name, values in batch.items()})
-
-    return measured(extract, len(sample), n_bytes)
+    return extractor_cost(extractor, coerce(sample, entry.columns, base).batch, len(sample), copies)

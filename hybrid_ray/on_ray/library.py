@@ -35,8 +35,8 @@ def make_library(
 
 @ray.remote(num_cpus=0)
 def finish(
-    plan: SearchPlan, tried: Sequence[EnsembleTrial], library: OofLibrary, prices: Prices | None
+    plan: SearchPlan, tried: Sequence[EnsembleTrial], library: OofLibrary, prices: Prices | None, until: float | None
 ) -> EnsembleSearch:
-    """Fit the best ensemble of those that were tried, or the one that is wished for."""
+    """Fit the best ensemble of those that were tried, or the one that is wished for, by ``until`` if it can be."""
     load_plugins()
-    return finish_ensemble(tried, Ensembler(library, plan.seed, prices), wish=plan.wish)
+    return finish_ensemble(tried, Ensembler(library, plan.seed, prices), wish=plan.wish, until=until)

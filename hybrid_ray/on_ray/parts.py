@@ -117,7 +117,7 @@ def _from_sample(
     """Fit candidates, by their keys, where the search saw a sample; also what the report says of it."""
     if job.spec.graph.members == "bag":
         fitted = bag_members(candidates, found.chains, job.root, material, fitting)
-        return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.members: refit fits it on all rows."
+        return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.sampled: refit fits it on all rows."
     n_rows, used = job.rows.n_training, used_extractors(candidates.values())
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:

@@ -42,6 +42,7 @@ from hybrid_ray.on_ray.parts import MEMBER, Parts
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
+from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.frozen_or_tuned import twin_notes
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.search.outcomes import combiner_rows
@@ -102,9 +103,7 @@ def write_report(
         run_id=job.run_id,
         version=composed.version.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notes=[
-            note for note in (job.rows.split.note, *resolved.warnings, *_twins(found), *_reserve_notes(found)) if note
-        ],
+        notes=[note for note in _notes(job, found, composed, resolved) if note],
         evaluation=evaluation,
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
@@ -134,6 +133,23 @@ def write_report(
     job.root.write(f"{prefix}/report.html", render(report).encode())
     local = job.root.local_path(f"{prefix}/report.html")
     return report, outputs, y_test, str(local) if local else f"{job.root.uri}/{prefix}/report.html"
+
+
+def _notes(job: Job, found: Found, composed: Composed, resolved: Resolved) -> list[str]:
+    """What a reader must know first; some are empty."""
+    told = [job.rows.split.note, *resolved.warnings, found.ensemble.note, _size_note(found, composed), *_twins(found)]
+    return [*told, *_reserve_notes(found), found.note]
+
+
+def _size_note(found: Found, composed: Composed) -> str:
+    """Where the saved graph is larger than it may be; empty where it is not."""
+    most, size = found.plan.wish.max_size_mb, composed.n_bytes / 1e6
+    if most is None or size <= most:
+        return ""
+    return (
+        f"The saved graph has {size:.3g} MB, search.max_size_mb is {most:g}: the search takes every chain to be as "
+        "large as the last fold's, and counts neither the manifest nor golden rows."
+    )
 
 
 def _reserve_notes(found: Found) -> list[str]:
@@ -309,8 +325,13 @@ def _tradeoff(found: Found) -> TradeoffCard | None:
 
 def _search(job: Job, found: Found) -> SearchCard:
     trials = found.candidates.trials
-    n_cut = sum(trial.cut for trial in trials)
-    cut = f"; the time limit cut {n_cut} candidates" if n_cut else ""
+    n_cut, n_left = sum(trial.cut for trial in trials), sum(t.error == TIME_UP for t in found.ensemble.tried)
+    told = [f"{n_left} of these"] if n_left else []
+    told += [f"{n_cut} candidates"] if n_cut else []
+    if found.ensemble.samples is not None:
+        asked = type(found.ensemble.fusion).resamples
+        told.append(f"the bootstrap of the weights to {found.ensemble.samples} of {asked} samples")
+    cut = f"; the time limit cut {', '.join(told)}" if told else ""
     return SearchCard(
         trials=len(trials),
         fits=sum(trial.folds_done for trial in trials),

@@ -10,13 +10,15 @@ import ray
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.on_ray.matrices import Folded
+from hybrid_ray.on_ray.search import prices_of
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Progress
+from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import EnsembleSearch
 from hybrid_ray.search.fits import Evaluator, Outcome
 from hybrid_ray.search.plan import SearchPlan
-from hybrid_ray.search.reserves import SELDOM, Gap, find_gaps, make_reserve, stand_in_trial, stand_ins
+from hybrid_ray.search.reserves import SELDOM, Gap, affordable, find_gaps, make_reserve, stand_in_trial, stand_ins
 from hybrid_ray.search.trials import CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -48,7 +50,8 @@ def search_reserves(
     run_id: str,
     progress: Progress,
     cpus: float,
-) -> list[Reserved]:
+    extractors: Mapping[str, Cost] | None = None,
+) -> tuple[list[Reserved], str]:
     """An ensemble for each modality that rows may lack.
 
     Stand-ins are fitted on the folds like candidates, each fit once: it is in the run's ledger when the run goes on.
@@ -66,11 +69,15 @@ def search_reserves(
     progress : Progress
     cpus : float
         Of one task.
+    extractors : mapping of str to Cost, optional
+        Of each extractor in the graph, by id; for a plan that limits the graph's size.
 
     Returns
     -------
-    list of Reserved
+    reserves : list of Reserved
         Empty where the ensemble reads one modality, or where training rows lacked what rows may lack.
+    note : str
+        Which were left out because the graph has no room for them; empty when none was.
     """
     load_plugins()
     ledger = Ledger(root, run_id)
@@ -93,7 +100,16 @@ def search_reserves(
         found = ray.get(_make_reserves.remote(gaps, known, plan, folded.ref, ledger))
         stage.note("; ".join(f"{gap.name} {plan.metric} {each.score:.4g}" for gap, each in found))
     chains = {key: trial.chains for key, trial in trials.items()}
-    return [Reserved(gap, each, chains) for gap, each in found]
+    reserves = [Reserved(gap, each, chains) for gap, each in found]
+    most_mb = plan.wish.max_size_mb
+    if most_mb is None:
+        return reserves, ""
+    prices = prices_of(plan, folded, known, extractors or {})
+    candidates_of = [list(reserve.ensemble.members.values()) for reserve in reserves]
+    room = affordable(candidates_of, list(ensemble.members.values()), prices, most_mb)
+    kept = [reserve for reserve, fits in zip(reserves, room, strict=True) if fits]
+    left_out = [reserve.gap.rows for reserve, fits in zip(reserves, room, strict=True) if not fits]
+    return kept, f"{'; '.join(left_out)}: no reserve, it would not fit search.max_size_mb." if left_out else ""
 
 
 @ray.remote(num_cpus=0)

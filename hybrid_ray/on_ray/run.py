@@ -171,7 +171,7 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
         return {"run_id": job.run_id, "extraction": counts, "rows": job.rows.n_rows, "seconds": _seconds(job)}
     order, sampled = search_order(job, features)
     if sampled:
-        resolved = _warned(resolved, sampled)
+        job, resolved = job.on_sample(), _on_sample(_warned(resolved, sampled))
     trained = train_stage(job, features, order)
     if trained.given_up:
         runs.give_up(job.run_id, runs.given_up(job.run_id) | trained.given_up)
@@ -180,7 +180,7 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
         resolved = _warned(resolved, *trained.given_up.values())
     runs.use(job.run_id, trained=trained.keys())
     folded = fold_stage(job, features, trained, order)
-    found = search_stage(job, features, trained, folded, aftermath=stop_after == "report")
+    found = search_stage(job, features, trained, order, folded, aftermath=stop_after == "report")
     write_trials(job.root, job.run_id, found.plan.metric, found.candidates, found.ensemble)
     if stop_after == "search":
         return _search_answer(job, found)
@@ -199,6 +199,14 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
 def _warned(resolved: Resolved, *warnings: str) -> Resolved:
     """The same with more that the user should know."""
     return resolved._replace(warnings=(*resolved.warnings, *warnings))
+
+
+def _on_sample(resolved: Resolved) -> Resolved:
+    """The same with the reason for what the graph is made of where the search sees a sample."""
+    reasons = dict(resolved.reasons)
+    if reasons.pop("graph.members", None):
+        reasons["graph.members"] = "the search sees a sample of the training rows: one chain is fitted on all of them"
+    return resolved._replace(reasons=reasons)
 
 
 def _seconds(job: Job) -> float:

@@ -19,22 +19,22 @@ from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.search.budget import Budget, ensembles_s
-from hybrid_ray.search.clock import TimeUpError, call_until
+from hybrid_ray.search.budget import BOOTSTRAP_SHARE, Budget, ensembles_s
 from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.data import FoldedData
-from hybrid_ray.search.ensemble import TIME_UP, EnsembleBook, EnsembleSearch
+from hybrid_ray.search.ensemble import EnsembleBook, EnsembleSearch
 from hybrid_ray.search.ensembler import Ensembler
 from hybrid_ray.search.fits import Evaluator, Outcome
 from hybrid_ray.search.grid import starts
 from hybrid_ray.search.oof import MAX_CANDIDATES, admitted
 from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
-from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble
+from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble, quick_start
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
 
 __all__ = ["CandidateSearch", "EnsembleSearch", "TrialRecord", "search_candidates", "search_ensembles"]
 
@@ -120,12 +120,8 @@ class EnsembleWork:
         ensembler = Ensembler(ray.get(self.library), self.seed, self.prices)
 
         def attempt(item: dict[str, Any]) -> dict[str, Any]:
-            number, recipe = item["number"], Recipe(**item["recipe"])
-            try:
-                trial = call_until(lambda: ensembler.try_recipe(number, recipe), item.get("until"))
-            except TimeUpError:
-                trial = ensembler.failed(number, recipe, TIME_UP)
-            answer = ("score", "seconds", "error", "scores", "cost")
+            trial = ensembler.try_until(item["number"], Recipe(**item["recipe"]), item.get("until"))
+            answer = ("score", "seconds", "error", "scores", "cost", "fit_s")
             return {name: getattr(trial, name) for name in answer}
 
         return lambda items: [attempt(item) for item in items]
@@ -150,7 +146,7 @@ def candidate_trials(
         first=n_comparisons(plan),
         deterministic=plan.deterministic,
         until=until,
-        sure=1,
+        sure=lambda number: number == 0,
         lanes=lanes,
         on_done=on_done,
     )
@@ -166,7 +162,9 @@ def ensemble_trials(
     on_done: Callable[[int], None] = lambda n: None,
 ) -> BatchSearch:
     """The trials of an ensemble search over ``n_candidates``, as Tune asks for them; see ``BatchSearch``."""
+    limited = until() is not None
     good = ensemble_portfolio(plan, n_candidates)
+    good = quick_start(plan, good) if limited else good
     points, most = starts(plan.sampler, lambda trial: propose_ensemble(trial, plan, n_candidates), good, plan.seed)
     return BatchSearch(
         make_optuna(EnsembleSpace(plan, n_candidates), points, plan.sampler, plan.seed),
@@ -176,9 +174,11 @@ def ensemble_trials(
         first=plan.batch,
         deterministic=plan.deterministic,
         until=until,
-        sure=plan.batch,  # they take little, and an ensemble is what the candidates were fitted for
+        sure=book.sure,
         lanes=lanes,
         on_done=on_done,
+        # Numbers, and with them the order of trust, stay as they are without a limit.
+        effort=book.effort if limited else lambda number: 0.0,
     )
 
 
@@ -235,9 +235,8 @@ def search_candidates(
             copies=copies_of(plan.preparations, max(tag.copies for tag in tags)),
             model_bytes=MODEL_BYTES + 8 * added,
         )
-        after_s = ensembles_s(
-            plan.ensemble_trials, resources.concurrent, plan.max_members, n_scored * plan.n_outputs, len(setting.folds)
-        )
+        numbers, folds = n_scored * plan.n_outputs, len(setting.folds)
+        after_s = ensembles_s(plan.ensemble_trials, resources.concurrent, plan.max_members, numbers, folds, plan.effort)
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
         began = time.time()
 
@@ -310,32 +309,48 @@ def search_ensembles(
     started = time.monotonic()
     load_plugins()
     trials = candidates.ranked_trials()
-    until = (budget or Budget()).until(trials)
-    prices = _prices(plan, folded, trials, extractors or {}) if plan.wish.costs else None
+    end = (budget or Budget()).until(trials)
+    bootstrap_s = 0.0 if end is None else BOOTSTRAP_SHARE * max(end - time.time(), 0.0)
+    prices = prices_of(plan, folded, trials, extractors or {}) if plan.wish.costs else None
     with progress.stage("ensemble", plan.ensemble_trials) as stage:
         _, _, n_scored = ray.get(facts.remote(plan, folded.ref))
         n_bytes = n_scored * plan.n_outputs * 8
-        limit = max(1, min(MAX_CANDIDATES, int(cluster.view().smallest_store * LIBRARY_SHARE) // max(n_bytes, 1)))
-        trials = admitted(trials, limit)
+        room = int(cluster.view().smallest_store * LIBRARY_SHARE) // max(n_bytes, 1)
+        # A run that goes on has the library that it began with, whatever the stores that it finds.
+        limit = RunStore(root).settle(run_id, "library", max(1, min(MAX_CANDIDATES, room)))
+        n_found, trials = len(trials), admitted(trials, limit)
         library = make_library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
         resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
-        book = EnsembleBook(plan.scorer.direction)
+        book = EnsembleBook(plan.scorer.direction, margins=plan.task == "regression")
         search = ensemble_trials(
             plan,
             len(trials),
             book,
-            until=lambda: until,
+            until=lambda: None if end is None else end - book.closing_s(bootstrap_s),
             lanes=resources.concurrent,
             on_done=lambda n: stage.advance(n, book.note()),
         )
         run_trials(EnsembleWork(library, plan.seed, prices), search, resources)
         tried = [book.trials[number] for number in sorted(book.trials)]
-        answer: EnsembleSearch = ray.get(finish.remote(plan, tried, library, prices))
-    return replace(answer, seconds=time.monotonic() - started)
+        answer: EnsembleSearch = ray.get(finish.remote(plan, tried, library, prices, end))
+    note = _library_note(len(trials), n_found) if limit < MAX_CANDIDATES else ""
+    return replace(answer, seconds=time.monotonic() - started, note=note)
 
 
-def _prices(plan: SearchPlan, folded: Folded, trials: Sequence[TrialRecord], extractors: Mapping[str, Cost]) -> Prices:
+def _library_note(n_held: int, n_found: int) -> str:
+    """What a reader must know of candidates that an ensemble could not be made of; empty when all are there."""
+    if n_held == n_found:
+        return ""
+    return (
+        f"Ensembles are made of {n_held} of {n_found} candidates, the best of each kind first: out-of-fold predictions "
+        f"of no more fit {LIBRARY_SHARE:g} of the smallest object store."
+    )
+
+
+def prices_of(
+    plan: SearchPlan, folded: Folded, trials: Sequence[TrialRecord], extractors: Mapping[str, Cost]
+) -> Prices:
     """Costs of the candidates, by what was measured of their last fold; a graph that bags holds the chains of all."""
     setting, _, _ = ray.get(facts.remote(plan, folded.ref))
     chains = {trial.candidate.key: Cost(**trial.cost) for trial in trials}

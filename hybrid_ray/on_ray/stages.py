@@ -29,6 +29,7 @@ from hybrid_ray.search.costs import BATCH_ROWS, Cost
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
 from hybrid_ray.types import Kind, modalities_in, modality_of
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Job:
     def task_cpus(self) -> float:
         """CPUs of a plain task: one, or less on a machine that has less to give."""
         return self.cluster.task_cpus
+
+    def on_sample(self) -> Job:
+        """The same where the search sees a sample of the training rows: ``graph.sampled`` says what the graph is."""
+        graph = self.spec.graph.model_copy(update={"members": self.spec.graph.sampled})
+        return replace(self, spec=self.spec.model_copy(update={"graph": graph}))
 
     def modality_of(self) -> dict[str, str]:
         """Modality of each extractor id; of one behind a data-level fusion those of its columns, named together."""
@@ -210,7 +216,8 @@ UNTOLD_FEATURES = 32
 def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
     """The training rows sorted by fold: all of them, or a stratified sample where they do not fit.
 
-    What all matrices of the search take together may be ``search.max_matrix`` of the smallest node's object store.
+    What all matrices of the search take together may be ``search.max_matrix`` of the smallest node's object store, by
+    what it was when the run began.
 
     Returns
     -------
@@ -233,7 +240,8 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
     # Whether a node has a CPU free at this moment says nothing of its store.
     stores = [node.object_store for node in job.cluster.view().nodes]
     room = int(job.spec.search.max_matrix * min(stores))
-    most = room // (4 * width)
+    # A run that goes on sees the rows that it began with, whatever the stores that it finds.
+    most = RunStore(job.root).settle(job.run_id, "rows", room // (4 * width))
     if most >= len(order.rows):
         return order, ""
     if most < 20 * n_folds:
@@ -260,12 +268,15 @@ class Found:
     ensemble : EnsembleSearch
     reserves : tuple of Reserved
         What answers rows that lack a modality, where the spec asks for it.
+    note : str
+        What a reader of the report must know of reserves that are not there.
     """
 
     plan: SearchPlan
     candidates: CandidateSearch
     ensemble: EnsembleSearch
     reserves: tuple[Reserved, ...] = ()
+    note: str = ""
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:
@@ -294,24 +305,26 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
         )
 
 
-def search_stage(job: Job, features: Features, trained: Trained, folded: Folded, aftermath: bool = True) -> Found:
+def search_stage(
+    job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, aftermath: bool = True
+) -> Found:
     """Search the candidates, then the ensembles over their out-of-fold predictions, then reserves.
 
     With ``aftermath`` the run goes on after the search: reserves are of use then, and under a time limit, time is left.
     """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
-    budget = _budget(job, plan, trained, aftermath)
+    budget = _budget(job, plan, trained, job.rows.n_training / len(order.rows), aftermath)
     costs = _extractor_costs(job, features, trained) if plan.wish.costs else {}
     candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress, budget)
     ensemble = search_ensembles(
         job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress, budget, costs
     )
-    reserves: list[Reserved] = []
+    reserves, note = list[Reserved](), ""
     if aftermath and job.spec.graph.reserves:
-        reserves = search_reserves(
-            plan, folded, candidates, ensemble, job.root, job.run_id, job.progress, job.task_cpus
+        reserves, note = search_reserves(
+            plan, folded, candidates, ensemble, job.root, job.run_id, job.progress, job.task_cpus, costs
         )
-    return Found(plan, candidates, ensemble, tuple(reserves))
+    return Found(plan, candidates, ensemble, tuple(reserves), note)
 
 
 def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str, Cost]:
@@ -321,15 +334,14 @@ def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str
     }
     for name, fits in trained.folds.items():
         entries[name] = (features.raw[name].entry, next(iter(fits.values())).state)
+    copies = {name: len(fits) for name, fits in trained.folds.items()} if job.spec.graph.members == "bag" else {}
     with job.progress.stage("costs"):
         sample = next(read_piece(job.source, job.source.pieces[0], list(job.kinds), BATCH_ROWS))
-        costs = extractor_costs(entries, sample, job.source.base, job.task_cpus)
-    copies = {name: len(fits) for name, fits in trained.folds.items()} if job.spec.graph.members == "bag" else {}
-    return {name: cost.times(copies.get(name, 1)) for name, cost in costs.items()}
+        return extractor_costs(entries, copies, sample, job.source.base, job.task_cpus)
 
 
-def _budget(job: Job, plan: SearchPlan, trained: Trained, aftermath: bool) -> Budget:
-    """The search's own time, and what the run has left for it."""
+def _budget(job: Job, plan: SearchPlan, trained: Trained, grown: float, aftermath: bool) -> Budget:
+    """The search's own time, and what the run has left for it; ``grown``: training rows for each that it sees."""
     now, limit_s, folds = time.time(), job.spec.search.time_limit_s, job.spec.search.folds
     slots = max(int(job.cluster.view().cpus / job.task_cpus), 1)
     refit = job.spec.graph.members != "bag"
@@ -343,6 +355,7 @@ def _budget(job: Job, plan: SearchPlan, trained: Trained, aftermath: bool) -> Bu
             slots=slots,
             folds=folds,
             refit=refit,
+            grown=grown,
             members=plan.max_members,
             gaps=len({m for name in plan.modalities.values() for m in modalities_in(name)})
             if job.spec.graph.reserves

@@ -105,8 +105,11 @@ class BatchSearch(Searcher):
     until : callable
         Gives the end of the search as ``time.time()``, by what is known now, or None. What would not end by then is
         not handed out, and a worker is told of it.
-    sure : int
-        The first trials, which are done whole in any case.
+    sure : callable
+        Whether a trial, by its number, is done whole in any case.
+    effort : callable, optional
+        Of a trial, by its number: within a half, those of less effort are handed out before those of more. Default:
+        all are alike.
     lanes : int
         Trials at the same time.
     on_done : callable
@@ -123,9 +126,10 @@ class BatchSearch(Searcher):
         first: int,
         deterministic: bool,
         until: Callable[[], float | None],
-        sure: int,
+        sure: Callable[[int], bool],
         lanes: int,
         on_done: Callable[[int], None],
+        effort: Callable[[int], float] = lambda number: 0.0,
     ) -> None:
         super().__init__(metric=GAIN, mode="max")
         self._inner = optuna_search
@@ -137,6 +141,7 @@ class BatchSearch(Searcher):
         self._deterministic = deterministic
         self._until = until
         self._sure = sure
+        self._effort = effort
         self._lanes = lanes
         self._on_done = on_done
         self._proposed = 0
@@ -227,7 +232,7 @@ class BatchSearch(Searcher):
     def _cut(self, until: float | None) -> bool:
         """Whether there is no time for the next trial, which is then noted and not handed out."""
         number = self._waiting[0]
-        if until is None or number < self._sure or time.time() + self._book.step(number) < until:
+        if until is None or self._sure(number) or time.time() + self._book.step(number) < until:
             return False
         self._waiting.pop(0)
         self._n_cut += 1
@@ -249,7 +254,7 @@ class BatchSearch(Searcher):
         return numbers
 
     def _item(self, number: int, until: float | None) -> dict[str, Any]:
-        limited = until is not None and number >= self._sure
+        limited = until is not None and not self._sure(number)
         return self._items[number] | ({"until": until, "fold_s": self._book.step(number)} if limited else {})
 
     def _propose(self) -> None:
@@ -272,12 +277,12 @@ class BatchSearch(Searcher):
             self._queue(number)
 
     def _queue(self, number: int) -> None:
-        """Put a trial in line: behind the half before its own, and behind longer ones of its own."""
+        """Put a trial in line: behind the half before its own, and in that by effort, behind longer ones."""
         self._waiting.append(number)
         start = self._open[-1][0]
         own = [n for n in self._waiting if n >= start]
         self._waiting = [n for n in self._waiting if n < start]
-        self._waiting += sorted(own, key=lambda n: (-self._book.cost(n), n))
+        self._waiting += sorted(own, key=lambda n: (self._effort(n), -self._book.cost(n), n))
 
     def _settle(self) -> None:
         """Tell what may be told."""

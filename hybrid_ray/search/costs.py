@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.graph import Chain
 from hybrid_ray.store.chain import pack_chain
-from hybrid_ray.types import Block
+from hybrid_ray.types import Batch, Block, State
 
 SINGLE_ROWS = 9
 """Rows that are predicted one by one, after one that warms up; the median counts."""
@@ -75,6 +78,28 @@ def chain_cost(chain: Chain, blocks: Mapping[str, Block]) -> Cost:
     return measured(lambda part: chain.predict({k: b.take(part) for k, b in blocks.items()}), rows, n_bytes)
 
 
+def extractor_cost(extractor: Extractor, batch: Batch, rows: int, copies: int = 1) -> Cost:
+    """The cost of an extractor that is set up, decoding included; of copies what they have in common counts once.
+
+    Parameters
+    ----------
+    extractor : Extractor
+    batch : mapping of str to array (rows,)
+    rows : int
+        At least one.
+    copies : int, default 1
+        Fitted copies that the graph holds.
+    """
+    n_bytes = _n_bytes(extractor.get_state())
+    if copies == 1:
+        return measured(lambda part: extractor.block(extractor.prepare(_cut(batch, part))), rows, n_bytes)
+    learned = _n_bytes(extractor.learned())
+    once = measured(lambda part: extractor.shared(extractor.prepare(_cut(batch, part))), rows, n_bytes - learned)
+    shared = extractor.shared(extractor.prepare(batch))
+    own = measured(lambda part: extractor.block(shared.take(np.arange(part.start, part.stop))), rows, learned)
+    return once + own.times(copies)
+
+
 @dataclass(frozen=True)
 class Prices:
     """Costs from which those of an ensemble are summed.
@@ -102,6 +127,14 @@ class Prices:
         for block in blocks:
             total += self.extractors.get(block, Cost())
         return total
+
+
+def _cut(batch: Batch, part: slice) -> Batch:
+    return {name: values[part] for name, values in batch.items()}
+
+
+def _n_bytes(state: State) -> int:
+    return sum(array.nbytes for array in state.tensors.values()) + sum(len(data) for data in state.blobs.values())
 
 
 def _seconds(predict: Callable[[slice], Any], part: slice) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.costs import Cost
-from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
+from hybrid_ray.search.ensembler import TIME_UP, Ensembler, EnsembleTrial
 from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe
@@ -22,7 +24,10 @@ from hybrid_ray.types import Direction
 MAX_THRIFTY = 4
 """Costs up to which an ensemble of cheap candidates is tried."""
 BEST_SCORE = Wish()
-TIME_UP = "there was no time for it"
+MOST_SURE = 8.0
+"""Effort of a fit, in solves of weights, up to which one ensemble is tried even when the time is up."""
+ALONE = Recipe("best", 1, POOL)
+"""The best candidate alone: an answer that takes no time."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class EnsembleSearch:
         Numbers only: how far from the truth the ensemble stays with each probability, on parts that it had not seen.
     tradeoff : tuple of Offer
         Where costs count: what may be had for what, cheapest first.
+    samples : int or None
+        Bootstrap samples that there was time for; None: for all.
+    note : str
+        What a reader must know of the candidates that it could choose from.
     """
 
     recipe: Recipe
@@ -90,6 +99,8 @@ class EnsembleSearch:
     seconds: float
     margins: dict[float, float] = field(default_factory=dict)
     tradeoff: tuple[Offer, ...] = ()
+    samples: int | None = None
+    note: str = ""
 
     @property
     def trials(self) -> int:
@@ -97,10 +108,13 @@ class EnsembleSearch:
         return len(self.tried)
 
 
-def thrifty_trials(tried: Sequence[EnsembleTrial], ensembler: Ensembler) -> list[EnsembleTrial]:
+def thrifty_trials(
+    tried: Sequence[EnsembleTrial], ensembler: Ensembler, until: float | None = None
+) -> list[EnsembleTrial]:
     """Ensembles that save: of candidates up to the cost of one on the front of candidates, and that one alone.
 
-    They are tried after the search, so that what was measured has no say in what a sampler proposes.
+    They are tried after the search, so that what was measured has no say in what a sampler proposes; once it is
+    ``until``, candidates alone only.
     """
     library, prices = ensembler.library, ensembler.prices
     if prices is None:
@@ -114,6 +128,8 @@ def thrifty_trials(tried: Sequence[EnsembleTrial], ensembler: Ensembler) -> list
     for option in front(alone, ("latency", "size"))[:MAX_THRIFTY]:
         cheap = [name for name in library.names if costs[name].latency_ms <= costs[option.choice].latency_ms]
         for names in ([option.choice], cheap):
+            if len(names) > 1 and until is not None and time.time() >= until:
+                continue
             recipe = Recipe("pool" if len(names) > 1 else "best", min(most, len(names)), POOL)
             trial = ensembler.only(names).try_recipe(len(tried) + len(trials), recipe)
             trials.append(replace(trial, within=tuple(names)))
@@ -121,9 +137,16 @@ def thrifty_trials(tried: Sequence[EnsembleTrial], ensembler: Ensembler) -> list
 
 
 def finish_ensemble(
-    tried: Sequence[EnsembleTrial], ensembler: Ensembler, seconds: float = 0.0, wish: Wish = BEST_SCORE
+    tried: Sequence[EnsembleTrial],
+    ensembler: Ensembler,
+    seconds: float = 0.0,
+    wish: Wish = BEST_SCORE,
+    until: float | None = None,
 ) -> EnsembleSearch:
     """Fit the best recipe on all parts; where costs count, the one that the wish takes.
+
+    With ``until``, as ``time.time()``, the bootstrap of its weights ends by then; and where there was no time for any
+    recipe, the best candidate alone is the answer.
 
     Raises
     ------
@@ -133,7 +156,9 @@ def finish_ensemble(
         No ensemble keeps to the limits of the wish.
     """
     library = ensembler.library
-    tried = [*tried, *(thrifty_trials(tried, ensembler) if wish.costs else ())]
+    if all(trial.error for trial in tried) and any(trial.error == TIME_UP for trial in tried):
+        tried = [*tried, ensembler.try_recipe(len(tried), ALONE)]
+    tried = [*tried, *(thrifty_trials(tried, ensembler, until) if wish.costs else ())]
     whole = [trial for trial in tried if not trial.error]
     if not whole:
         raise RunFailedError(
@@ -153,7 +178,8 @@ def finish_ensemble(
         if weights:  # a combiner may end with an answer that is the same for every row
             break
     ordered = sorted(weights, key=lambda name: (-abs(weights[name]), library.names.index(name)))
-    intervals = ensembler.weight_intervals(best.recipe, list(fusion.weights))
+    margins = chooser.margins(best.recipe) if library.task == "regression" else {}
+    intervals, samples = ensembler.weight_intervals(best.recipe, list(fusion.weights), until, best.fit_s)
     means = dict(zip(library.names, library.scores[:, list(library.scored)].mean(axis=1).tolist(), strict=True))
     return EnsembleSearch(
         recipe=best.recipe,
@@ -165,8 +191,9 @@ def finish_ensemble(
         oof={name: means[name] for name in ordered},
         tried=tuple(tried),
         seconds=seconds,
-        margins=chooser.margins(best.recipe) if library.task == "regression" else {},
+        margins=margins,
         tradeoff=_offers(options, best, wish) if wish.costs else (),
+        samples=samples,
     )
 
 
@@ -195,18 +222,23 @@ class EnsembleBook:
     Parameters
     ----------
     direction : {"maximize", "minimize"}
+    margins : bool, default False
+        Whether the answer's errors on unseen parts are measured: that takes as long as its trial did.
     """
 
     direction: Direction
+    margins: bool = False
     trials: dict[int, EnsembleTrial] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._recipes: dict[int, Recipe] = {}
+        self._efforts: dict[int, float] = {}
         self._proposals: dict[int, Proposal] = {}
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None for a recipe that was tried already."""
         self._recipes[number] = Recipe(**values["recipe"])
+        self._efforts[number] = self._recipes[number].effort
         self._proposals[number] = Proposal(**values.get("proposal", {}))
         if self._first(number) != number:
             return None
@@ -237,14 +269,47 @@ class EnsembleBook:
         """A batch is over: nothing changes for the next."""
 
     def cost(self, number: int) -> float:
-        """Seconds that a trial will take, like those before it; infinite when there were none."""
-        spent = [trial.seconds for trial in self.trials.values() if trial.seconds > 0]
+        """Seconds that a trial will take, like those of its combiner before it; infinite when there were none."""
+        spent = [trial.seconds for trial in self._like(number)]
         return sum(spent) / len(spent) if spent else math.inf
 
     def step(self, number: int) -> float:
-        """Seconds until a trial can be stopped: all that it takes, as far as is known."""
-        cost = self.cost(number)
-        return cost if math.isfinite(cost) else 0.0
+        """Seconds until a trial can be stopped and could be the answer, as far as is known; 0 when nothing is."""
+        spent = [trial.seconds + self._answer_s(trial) for trial in self._like(number)]
+        return sum(spent) / len(spent) if spent else 0.0
+
+    def effort(self, number: int) -> float:
+        """What a fit of a trial's recipe takes, see ``DecisionFusion.effort``."""
+        return self._efforts[number]
+
+    def sure(self, number: int) -> bool:
+        """Whether a trial is done whole in any case: the first of those that take least, where that is little."""
+        effort, first = min((effort, n) for n, effort in self._efforts.items())
+        return first == number and effort <= MOST_SURE
+
+    def closing_s(self, most_s: float) -> float:
+        """Seconds that the answer will take, bootstrap included: whichever of the trials so far it is.
+
+        Parameters
+        ----------
+        most_s : float
+            What the bootstrap may take; it is kept for as many samples as the best so far asks for.
+        """
+        whole = [trial for trial in self.trials.values() if not trial.error]
+        if not whole:
+            return 0.0
+        best = max(whole, key=lambda t: (gain(t.score, self.direction), -t.number))
+        samples_s = FUSIONS.get(best.recipe.combiner).resamples * best.fit_s
+        return max(self._answer_s(trial) for trial in whole) + min(samples_s, most_s)
+
+    def _like(self, number: int) -> list[EnsembleTrial]:
+        """Trials of the same combiner that took time."""
+        combiner = self._recipes[number].combiner
+        return [trial for trial in self.trials.values() if trial.seconds > 0 and trial.recipe.combiner == combiner]
+
+    def _answer_s(self, trial: EnsembleTrial) -> float:
+        """Seconds from a trial to its recipe as the answer."""
+        return trial.fit_s + (trial.seconds if self.margins else 0.0)
 
     def note(self) -> str:
         """The best so far, for people."""

@@ -18,6 +18,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.evaluation.uncertainty import LEVELS
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
+from hybrid_ray.search.clock import TimeUpError, call_until
 from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.fits import reason
 from hybrid_ray.search.halving import PENALTY, gain
@@ -25,6 +26,10 @@ from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe, Strategy
 from hybrid_ray.types import AnyArray
+
+TIME_UP = "there was no time for it"
+MIN_SAMPLES = 5
+"""Bootstrap samples below which nothing is said of weights."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class EnsembleTrial:
         Of a prediction by its members, where costs are known; fields of ``Cost``.
     within : tuple of str
         Names of the candidates that it chose from, where that were not all of the library.
+    fit_s : float
+        Seconds that a fit on all rows will take, about.
     """
 
     number: int
@@ -59,6 +66,7 @@ class EnsembleTrial:
     scores: tuple[float, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     within: tuple[str, ...] = ()
+    fit_s: float = 0.0
 
 
 class Ensembler:
@@ -77,6 +85,8 @@ class Ensembler:
         self.prices = prices
         self._seed = seed
         self._pooled: dict[tuple[int, ...], list[str]] = {}
+        learned = sum(len(library.rows(library.learned_from(part))) for part in library.scored)
+        self._whole = len(library.rows(library.parts)) / max(learned, 1)
 
     def choose(self, recipe: Recipe, parts: Sequence[int]) -> list[str]:
         """Names of the members that a recipe takes, looking at some parts only."""
@@ -94,20 +104,47 @@ class Ensembler:
         """Choose members and fit the combiner on some parts of the library."""
         return self._fitted(_combiner(recipe), self.choose(recipe, parts), self.library.rows(parts))
 
-    def weight_intervals(self, recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Middle 95 % of the weights of members, over combiners fitted on bootstrap samples of all rows."""
+    def weight_intervals(
+        self, recipe: Recipe, names: Sequence[str], until: float | None = None, fit_s: float = 0.0
+    ) -> tuple[dict[str, tuple[float, float]], int | None]:
+        """Middle 95 % of the weights of members, over combiners fitted on bootstrap samples of all rows.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        names : sequence of str
+        until : float, optional
+            As ``time.time()``: no sample is drawn that would not be fitted by then.
+        fit_s : float, default 0
+            What a fit takes, as far as is known.
+
+        Returns
+        -------
+        intervals : dict of str to (float, float)
+            Empty where a sample could not be fitted, or where there was time for too few.
+        samples : int or None
+            How many there was time for; None: for all.
+        """
         rows = self.library.rows(self.library.parts)
         rng = np.random.default_rng(self._seed)
-        drawn = []
+        drawn: list[list[float]] = []
+        cut = None
         try:
             for _ in range(FUSIONS.get(recipe.combiner).resamples):
+                began = time.time()
+                if until is not None and began + fit_s >= until:
+                    cut = len(drawn)
+                    break
                 sample = rows[rng.integers(len(rows), size=len(rows))]
                 weights = self._fitted(_combiner(recipe), names, sample).weights
                 drawn.append([weights.get(name, 0.0) for name in names])
+                fit_s = time.time() - began
         except Exception:  # a plugin may raise anything on an odd sample: then nothing is said of its weights
-            return {}
+            return {}, None
+        if cut is not None and cut < MIN_SAMPLES:
+            return {}, cut
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-        return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+        return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}, cut
 
     def score(self, recipe: Recipe) -> tuple[float, ...]:
         """Score of a recipe on each part, fitted on the other parts (for time: on the earlier ones)."""
@@ -132,6 +169,19 @@ class Ensembler:
             rows = slice(library.bounds[part], library.bounds[part + 1])
             yield library.y[rows], combiner.combine(library.members(library.names, rows))
 
+    def try_until(self, number: int, recipe: Recipe, until: float | None) -> EnsembleTrial:
+        """One trial that ends early enough for its recipe to be fitted on all rows by ``until``, or one that was cut.
+
+        A long trial that ends at the last moment could not be the answer in time.
+        """
+        if until is not None:
+            now = time.time()
+            until = now + (until - now) / (1.0 + self._whole + (self.library.task == "regression"))
+        try:
+            return call_until(lambda: self.try_recipe(number, recipe), until)
+        except TimeUpError:
+            return self.failed(number, recipe, TIME_UP)
+
     def try_recipe(self, number: int, recipe: Recipe) -> EnsembleTrial:
         """One trial; a combiner that fails is a failed trial, not the end of the search."""
         started = time.perf_counter()
@@ -139,6 +189,7 @@ class Ensembler:
         cost: Mapping[str, float] = {}
         try:
             scores = self.score(recipe)
+            fit_s = self._whole * (time.perf_counter() - started)
             score = math.fsum(scores) / len(scores)
             error = "" if math.isfinite(score) else f"{metric.name} must be a finite number; got {score}"
             if self.prices is not None:
@@ -147,7 +198,8 @@ class Ensembler:
             error = reason(failure)
         if error:
             return replace(self.failed(number, recipe, error), seconds=time.perf_counter() - started)
-        return EnsembleTrial(number, recipe, score, time.perf_counter() - started, scores=scores, cost=cost)
+        seconds = time.perf_counter() - started
+        return EnsembleTrial(number, recipe, score, seconds, scores=scores, cost=cost, fit_s=fit_s)
 
     def only(self, names: Sequence[str]) -> Ensembler:
         """The same over some candidates of the library."""

@@ -10,6 +10,7 @@ from hybrid_ray.errors import SpecError
 from hybrid_ray.evaluation.metrics import Metric, get_metric
 from hybrid_ray.extractors.twins import twin_pairs
 from hybrid_ray.fusion.defaults import default_combiners
+from hybrid_ray.fusion.inner import combiner_effort
 from hybrid_ray.graph import TargetTransform
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
@@ -213,6 +214,11 @@ class SearchPlan:
     def whole(self) -> tuple[str, ...]:
         """Ids of the extractors of a candidate that reads all there is: the first of every slot."""
         return tuple(slot[0] for slot in self.slots)
+
+    @property
+    def effort(self) -> float:
+        """What fitting an ensemble takes in the mean of the combiners, see ``DecisionFusion.effort``."""
+        return sum(combiner_effort(choice.name, choice.fixed) for choice in self.combiners) / len(self.combiners)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able form; ``SearchPlan.from_json`` gives the plan back."""

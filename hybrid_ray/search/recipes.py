@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.inner import combiner_effort
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.search.space import Point
@@ -48,6 +52,15 @@ class Recipe:
         """A JSON-able form; ``Recipe(**form)`` gives it back."""
         return asdict(self)
 
+    @property
+    def effort(self) -> float:
+        """What a fit takes, see ``DecisionFusion.effort``; infinite where parameters are not valid: it will fail."""
+        fusion: type[DecisionFusion] = FUSIONS.get(self.combiner)
+        try:
+            return fusion.effort(fusion.Params.model_validate(dict(self.params)))
+        except ValidationError:
+            return math.inf
+
 
 def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recipe:
     """The ensemble that a trial stands for, from a library of ``n_candidates``."""
@@ -82,6 +95,18 @@ def ensemble_portfolio(plan: SearchPlan, n_candidates: int) -> list[Point]:
             for rank in range(1, len(_starts(plan, combiner, most)))
         ]
     return points
+
+
+def quick_start(plan: SearchPlan, points: list[Point]) -> list[Point]:
+    """The portfolio for a search that may end soon: as it is, unless what is handed out first all trains learners.
+
+    Then points whose combiners take less come first, each among its like in the order of trust.
+    """
+    efforts = {choice.key: combiner_effort(choice.name, choice.fixed) for choice in plan.combiners}
+    taken = [efforts[point.get("combiner", plan.combiners[0].key)] for point in points]
+    if not all(math.isinf(effort) for effort in taken[: plan.batch if plan.deterministic else 1]):
+        return points
+    return [points[i] for i in sorted(range(len(points)), key=lambda i: taken[i])]
 
 
 def _starts(plan: SearchPlan, combiner: Choice, n_members: int) -> list[Point]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.search.costs import Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import EnsembleSearch, finish_ensemble
 from hybrid_ray.search.ensembler import Ensembler
@@ -130,7 +131,32 @@ def stand_in_trial(number: int, candidate: Candidate, outcome: Outcome) -> Trial
         scores=outcome.scores,
         keys=outcome.keys,
         chains=outcome.chains,
+        cost=outcome.cost,
     )
+
+
+def affordable(
+    reserves: Sequence[Collection[Candidate]], members: Collection[Candidate], prices: Prices, most_mb: float
+) -> list[bool]:
+    """Which reserves a graph has room for, in their order; chains that it holds already take none.
+
+    Parameters
+    ----------
+    reserves : sequence of collection of Candidate
+        Members of each; they read no extractor that the ensemble does not.
+    members : collection of Candidate
+        Of the ensemble.
+    prices : Prices
+    most_mb : float
+        Megabytes that the graph may have.
+    """
+    held = {candidate.key: candidate for candidate in members}
+    kept = []
+    for reserve in reserves:
+        more = held | {candidate.key: candidate for candidate in reserve}
+        kept.append(prices.of(list(more.values())).size_mb <= most_mb)
+        held = more if kept[-1] else held
+    return kept
 
 
 def make_reserve(
@@ -169,7 +195,9 @@ def make_reserve(
     ensembler = Ensembler(build_library(distinct, folded, plan.scorer, ledger, LIBRARY), plan.seed)
     tried = [ensembler.try_recipe(n, recipe) for n, recipe in enumerate(_recipes(len(distinct)))]
     # Four recipes have no order of trust, in which a later one would have to be told apart from the best alone.
-    return finish_ensemble([max(tried, key=lambda trial: (gain(trial.score, direction), -trial.number))], ensembler)
+    best = max(tried, key=lambda trial: (gain(trial.score, direction), -trial.number))
+    # Nobody asks how sure its weights are: there is no time for a bootstrap.
+    return finish_ensemble([best], ensembler, until=0.0)
 
 
 def _recipes(n_candidates: int) -> list[Recipe]:

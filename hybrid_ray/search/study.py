@@ -11,6 +11,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import BadInputError, StoreError
 from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.search.ensemble import EnsembleSearch
+from hybrid_ray.search.ensembler import TIME_UP, EnsembleTrial
 from hybrid_ray.search.halving import running_means
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.trials import CandidateSearch, TrialRecord
@@ -48,6 +49,7 @@ def write_trials(
                 "seconds": trial.seconds,
                 "error": trial.error,
                 "repeats": trial.repeats,
+                "cost": dict(trial.cost),
                 **trial.proposal.to_json(),
             }
             for trial in candidates.trials
@@ -55,11 +57,13 @@ def write_trials(
         "ensembles": [
             {
                 "number": trial.number,
-                "state": "failed" if trial.error else "complete",
+                "state": _ensemble_state(trial),
                 "recipe": trial.recipe.to_json(),
                 "score": trial.score,
+                "scores": list(trial.scores),
                 "seconds": trial.seconds,
                 "error": trial.error,
+                "cost": dict(trial.cost),
                 **trial.proposal.to_json(),
             }
             for trial in ensembles.tried
@@ -145,6 +149,12 @@ def _state(trial: TrialRecord) -> str:
     return next((name for name, holds in states.items() if holds), "complete")
 
 
+def _ensemble_state(trial: EnsembleTrial) -> str:
+    if trial.error:
+        return "cut" if trial.error == TIME_UP else "failed"
+    return "complete"
+
+
 def _candidate_trials(
     entries: Sequence[Mapping[str, Any]], known: Mapping[str, FitRecord], run_id: str
 ) -> Iterator[tuple[FrozenTrial, float]]:
@@ -153,12 +163,15 @@ def _candidate_trials(
         if lost:
             raise StoreError(f"run {run_id}: the ledger must hold every fit of trial {entry['number']}; lost {lost[0]}")
         candidate = Candidate(**entry["candidate"])
-        means = running_means([known[key].score for key in entry["keys"]])
+        scores = [known[key].score for key in entry["keys"]]
+        means = running_means(scores)
         attributes = {
             "label": candidate.label,
             "blocks": list(candidate.blocks),
             "seconds": entry["seconds"],
             "cut": entry["state"] == "cut",
+            "fold_scores": scores,
+            **entry["cost"],
         }
         if entry["repeats"] is not None:
             attributes["repeats"] = entry["repeats"]
@@ -170,7 +183,13 @@ def _candidate_trials(
 def _ensemble_trials(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[FrozenTrial, float]]:
     for entry in entries:
         recipe = entry["recipe"]
-        attributes = {"label": f"{recipe['combiner']} of {recipe['n_members']}", "seconds": entry["seconds"]}
+        attributes = {
+            "label": f"{recipe['combiner']} of {recipe['n_members']}",
+            "seconds": entry["seconds"],
+            "cut": entry["state"] == "cut",
+            "part_scores": entry["scores"],
+            **entry["cost"],
+        }
         value = entry["score"] if entry["state"] == "complete" else None
         yield _trial(entry, value, {}, attributes), entry["seconds"]
 

@@ -345,6 +345,9 @@ class GraphSpec(Section):
     members: Literal["auto", "bag", "refit"] = "auto"
     """bag: the chains of all folds, averaged; refit: one chain on all training rows; auto: bag when an extractor is
     trained on the folds and for few rows, else refit."""
+    sampled: Literal["auto", "bag", "refit"] = "auto"
+    """The same where the search sees a sample of the training rows only; auto: what ``members`` says where it was set,
+    else refit, as the chains of the folds know no row outside the sample."""
     refit_workers: int | None = Field(None, ge=1)
     """Workers that fit one member together where the search saw a sample only; left out, one a node."""
     reserves: bool = False

@@ -109,6 +109,20 @@ class RunStore:
         """What ``give_up`` was told last: reasons by extractor id."""
         return {name: str(why) for name, why in self._part(run_id, _GIVEN_UP).items()}
 
+    def settle(self, run_id: str, what: str, n: int) -> int:
+        """Note how much of something a run has room for, once: gives what was noted first, when it is taken up again.
+
+        Parameters
+        ----------
+        run_id : str
+        what : str
+            A file name without its ending.
+        n : int
+        """
+        path = f"room/{what}.json"
+        self.root.create(f"{run_prefix(run_id)}/{path}", to_json({"n": n}))
+        return int(self._part(run_id, path)["n"])
+
     def uses(self, run_id: str) -> dict[str, set[str]] | None:
         """What a run uses, as ``use`` was told; None when it was never told anything."""
         found = self.root.read_many(self.root.list(f"{run_prefix(run_id)}/uses"))

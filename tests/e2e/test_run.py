@@ -160,7 +160,7 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_pa
 def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster):
     asked = spec(rows, estimators=["logistic"], trials=2)
     asked["extractors"] = [{"name": "pixels", "params": {"size": 4}}, {"name": "tabular"}]
-    asked["graph"] = {"reserves": True, "members": "refit"}  # so few rows would be bagged
+    asked["graph"] = {"reserves": True}  # so few rows would be bagged, if the search saw them all
     width = 4 * 4 + 3 * 32
     asked["search"]["max_matrix"] = 75 * 4 * width / cluster.view().smallest_store
     answer = run(asked, tmp_path / "store")
@@ -169,6 +169,10 @@ def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster
     seen = int(note.split(" search sees ")[1].split()[0])
     assert 60 <= seen <= 75
     assert f"{seen} of 96 training rows" in note
+    assert report["graph"]["members"] == "refit"
+    assert "members: refit" in report["spec"]
+    resumable = spec_of_run(str(tmp_path / "store"), answer["run_id"]).graph
+    assert (resumable.members, resumable.sampled) == ("bag", "refit")
     assert any("on all 96 training rows in the memory of one task: logistic(" in note for note in report["notes"])
     read = {
         name for member in ModelStore(StoreRoot(str(tmp_path / "store"))).load("toy").members for name in member.keys
@@ -215,6 +219,18 @@ def test_above_max_matrix_boosters_are_fitted_on_all_rows(run, tmp_path, cluster
     assert root_cover > 0.24 * 2000, "a row of the first tree counts p(1 - p): the sample alone has 600 of them"
 
 
+def check_costs(answer):
+    """What the search measured is on the card, and is about what the graph came to."""
+    report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
+    card = report["tradeoff"]
+    assert (card["objectives"], card["prefer"]) == (["metric", "latency", "size"], "balanced")
+    [taken] = [row for row in card["rows"] if row["chosen"]]
+    assert taken["front"]
+    assert all(row[cost] > 0 for row in card["rows"] for cost in ("latency_ms", "batch_ms", "size_mb"))
+    assert 0.5 < taken["size_mb"] * 1e6 / report["graph"]["bytes"] < 1.1
+    assert "Score against cost" in Path(answer["report"]).read_text()
+
+
 def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=120)
@@ -226,9 +242,19 @@ def test_labels_that_are_no_number_and_lines_that_are_no_row_are_listed(run, tmp
         "name": "lines",
         "task": "regression",
         "data": {"path": str(tmp_path / "rows.csv"), "label": "y", "columns": {"x": "numeric"}},
-        "search": {"trials": 2, "folds": 2, "estimators": ["ridge"], "ensemble": {"trials": 2}, "max_concurrent": 1},
+        "search": {
+            "trials": 2,
+            "folds": 2,
+            "estimators": [{"name": "random_forest", "params": {"n_estimators": 50}}],
+            "ensemble": {"trials": 2},
+            "max_concurrent": 1,
+            # Costs are measured in this run too, see below: a run of its own would do the same again.
+            "objectives": ["metric", "latency", "size"],
+            "prefer": "balanced",
+        },
     }
     answer = run(asked, tmp_path / "store")
+    check_costs(answer)
     assert (answer["rows"]["total"], answer["rows"]["bad"]) == (119, 1)
     rejects = (tmp_path / "store" / "runs" / answer["run_id"] / "rejects.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in rejects] == [

@@ -20,6 +20,7 @@ from hybrid_ray.progress import SilentProgress
 from hybrid_ray.search.budget import Budget
 from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.plan import MOST_TRIALS, Choice, SearchPlan
 from hybrid_ray.search.space import cover
 from hybrid_ray.search.tradeoff import Option, first_of_equals
@@ -220,6 +221,25 @@ def test_a_fit_that_does_not_end_in_time_holds_neither_the_search_nor_a_cpu(clus
     assert "random_forest" in cut
     assert {trial.candidate.estimator for trial in found.ranked_trials()} == {"naive_bayes"}
     assert all_free()
+
+
+@pytest.mark.slow
+def test_ensembles_that_train_learners_are_cut_and_the_answer_is_whole(cluster, root):
+    layered = Choice("layered_stacking", "layered_stacking", {"folds": 20})
+    plan = make_plan(combiners=(layered, Choice("linear_pool", "linear_pool")), trials=4, batch=32, ensemble_trials=32)
+    folded = put(make_rows(n=3000))
+    found = search_candidates(cluster, plan, folded, root, "cut", SilentProgress())
+    now = time.time()
+    budget = Budget(search_until=now + 10.0, began=now)
+    ensemble = search_ensembles(cluster, plan, folded, found, root, "cut", SilentProgress(), budget)
+    cut = [trial for trial in ensemble.tried if trial.error == TIME_UP]
+    done = [trial for trial in ensemble.tried if not trial.error]
+    assert "layered_stacking" in {trial.recipe.combiner for trial in cut}
+    assert "linear_pool" in {trial.recipe.combiner for trial in done}
+    assert ensemble.recipe in [trial.recipe for trial in done]
+    assert set(ensemble.weights) == set(ensemble.members)
+    outputs = {name: np.full((4, 3), 1 / 3) for name in ensemble.members}
+    np.testing.assert_allclose(ensemble.fusion.combine(outputs).sum(axis=1), 1.0)
 
 
 def test_nothing_of_a_search_stays_in_the_object_store(cluster, root):

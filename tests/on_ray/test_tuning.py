@@ -101,6 +101,7 @@ def make_search(
     done=lambda n: None,
     sampler="tpe",
     batch=16,
+    **more,
 ):
     return BatchSearch(
         make_optuna(space, [{"kind": "tree", "tree.rate": -0.5}], sampler, seed=3),
@@ -110,7 +111,7 @@ def make_search(
         first=first,
         deterministic=deterministic,
         until=until,
-        sure=1,
+        **{"sure": lambda number: number == 0, **more},
         lanes=lanes,
         on_done=done,
     )
@@ -263,6 +264,17 @@ def test_the_first_half_is_always_proposed_and_its_first_trial_always_done():
     handed = drive(make_search(book, until=lambda: time.time() - 1.0), 2, 0)
     assert handed == [book.values[0]["x"]]
     assert (len(book.answers), book.n_cut) == (8, 7)
+
+
+def test_what_takes_least_is_handed_out_first_and_the_first_of_it_is_done_in_any_case():
+    book = Notebook()
+    heavy = {number: 1.0 if number in (0, 1, 4) else 0.0 for number in range(8)}
+    order = drive(make_search(book, trials=8, effort=heavy.get), 1, 0)
+    assert order == [book.values[number]["x"] for number in (2, 6, 3, 5, 7, 0, 4, 1)]
+    late = Notebook()
+    search = make_search(late, effort=heavy.get, sure=lambda number: number == 2, until=lambda: time.time() - 1.0)
+    assert json.loads(search.suggest("t0")["items"]) == [{"x": late.values[2]["x"]}]
+    assert (search.suggest("t1"), late.n_cut) == (None, 7)
 
 
 def test_what_would_not_end_in_time_is_not_handed_out_and_workers_know_the_end():

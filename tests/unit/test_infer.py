@@ -226,6 +226,17 @@ class TestResolve:
         monkeypatch.setattr(hybrid_ray.infer, "FEW_ROWS", 10)
         assert resolved(table(), asked).spec.graph.members == "refit"
 
+    def test_of_a_sample_the_folds_are_not_bagged_unless_that_was_asked_for(self, table):
+        graph = resolved(table()).spec.graph
+        assert (graph.members, graph.sampled) == ("bag", "refit")
+        for asked, sampled in (
+            ({"graph.members": "bag"}, "bag"),
+            ({"graph.members": "refit"}, "refit"),
+            ({"graph.sampled": "bag"}, "bag"),
+            ({"graph.members": "bag", "graph.sampled": "refit"}, "refit"),
+        ):
+            assert resolved(table(), asked).spec.graph.sampled == sampled
+
     def test_a_time_limit_decides_what_the_search_begins_with(self, table):
         assert resolved(table()).spec.search.begin_with == "subsets"
         assert resolved(table(), {"time_limit_s": 60}).spec.search.begin_with == "families"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.metrics import METRICS
-from hybrid_ray.evaluation.plots import joined
+from hybrid_ray.evaluation.plots import joined, tradeoff_chart
 from hybrid_ray.evaluation.report import MAX_CANDIDATES, render
 from hybrid_ray.evaluation.schema import DataCard, EnsembleCard, MemberRow, Report, SplitCard
 
@@ -116,6 +116,25 @@ def test_charts_follow_the_pages_colours(report):
     assert html.count("<svg") == (4 if report.task == "regression" else 5)
     assert "var(--accent)" in html
     assert not re.search(r"#0[1-5]0[0-9a-f]0", html.partition("</style>")[2])
+
+
+@pytest.mark.parametrize(
+    ("costs", "labels", "line"),
+    [
+        (["latency"], ["milliseconds a row"], True),
+        (["size"], ["megabytes"], True),
+        (["latency", "size"], ["milliseconds a row", "megabytes"], False),
+    ],
+)
+def test_the_front_is_drawn_against_the_costs_that_were_asked_for(make_report, costs, labels, line):
+    report = make_report()
+    card = report.tradeoff.model_copy(update={"objectives": ["metric", *costs]})
+    chart = tradeoff_chart(card)
+    assert re.findall("milliseconds a row|megabytes", chart) == labels
+    assert len(re.findall(r"stroke: var\(--accent\); stroke-width: 1\.4", chart)) == line
+    html = render(report.model_copy(update={"tradeoff": card}))
+    said = {"latency": "the time of a row that comes alone", "size": "size"}
+    assert f"out of fold against {' and against '.join(said[cost] for cost in costs)}; coloured" in html
 
 
 def test_strings_from_data_never_become_html(make_report):

@@ -16,9 +16,11 @@ from hybrid_ray.on_ray import reserves, saving
 from hybrid_ray.on_ray.saving import HeldBack
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
+from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.search.reserves import find_gaps
+from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -73,7 +75,7 @@ def plan_of(**changes: Any) -> SearchPlan:
     return SearchPlan("binary", 2, "log_loss", ("img", "txt"), READ, families, concat, pool, **changes)
 
 
-def search(plan: SearchPlan, rows: FoldedData, root: StoreRoot) -> list[reserves.Reserved]:
+def search(plan: SearchPlan, rows: FoldedData, root: StoreRoot) -> tuple[list[reserves.Reserved], str]:
     candidates: Any = SimpleNamespace(ranked_trials=list)
     ensemble: Any = SimpleNamespace(members={"m": BOTH})
     where: Any = SimpleNamespace(ref=rows)
@@ -83,7 +85,8 @@ def search(plan: SearchPlan, rows: FoldedData, root: StoreRoot) -> list[reserves
 @pytest.mark.usefixtures("here")
 def test_each_modality_that_may_lack_has_a_reserve_whose_fits_are_done_once(tmp_path: Path) -> None:
     root, plan = StoreRoot(str(tmp_path)), plan_of(keep_chains=0.0)
-    found = search(plan, folded(), root)
+    found, note = search(plan, folded(), root)
+    assert note == ""
     assert [(r.gap.name, [c.blocks for c in r.ensemble.members.values()]) for r in found] == [
         ("without:image", [("txt",)]),
         ("without:text", [("img",)]),
@@ -93,14 +96,30 @@ def test_each_modality_that_may_lack_has_a_reserve_whose_fits_are_done_once(tmp_
     assert [chain.inputs for chain in chains] == [{"txt": "txt@0"}, {"txt": "txt@1"}]
     records = Ledger(root, "run1").records()
     assert len(records) == 4
-    again = search(plan, folded(), root)
+    again, _ = search(plan, folded(), root)
     assert Ledger(root, "run1").records() == records
     assert [r.ensemble.score for r in again] == [r.ensemble.score for r in found]
 
 
 @pytest.mark.usefixtures("here")
+def test_one_that_the_graph_has_no_room_for_is_left_out_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def priced(plan: SearchPlan, where: Any, trials: Any, extractors: Any) -> Prices:
+        sizes = {BOTH.key: Cost(size_mb=1.0)} | {trial.candidate.key: Cost(size_mb=1.0) for trial in trials}
+        assert all(trial.cost["size_mb"] > 0 for trial in trials)
+        return Prices(sizes, extractors, 2)
+
+    monkeypatch.setattr(reserves, "prices_of", priced)
+    plan = plan_of(wish=Wish(("metric", "size"), max_size_mb=4.0))
+    found, note = search(plan, folded(), StoreRoot(str(tmp_path)))
+    assert [r.gap.name for r in found] == ["without:image"]
+    assert note == "Rows that lack text: no reserve, it would not fit search.max_size_mb."
+
+
+@pytest.mark.usefixtures("here")
 def test_what_training_rows_lacked_too_has_none(tmp_path: Path) -> None:
-    found = search(plan_of(), folded(np.arange(60) % 5 > 0), StoreRoot(str(tmp_path)))
+    found, _ = search(plan_of(), folded(np.arange(60) % 5 > 0), StoreRoot(str(tmp_path)))
     assert [(r.gap.name, r.gap.lacks, r.gap.needs) for r in found] == [("without:text", ("txt",), ())]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 
 from hybrid_ray.on_ray.record import extraction_rows
 from hybrid_ray.on_ray.resources import ClusterView
-from hybrid_ray.on_ray.stages import Features, Job
+from hybrid_ray.on_ray.stages import Features, Job, search_order
 from hybrid_ray.on_ray.train import FoldFit, Place
 from hybrid_ray.on_ray.train_stage import Trained, _fit_place, _slots
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import load_spec
-from hybrid_ray.spec.schema import ExtractorSpec
+from hybrid_ray.spec.schema import EstimatorSpec, ExtractorSpec
+from hybrid_ray.store.root import StoreRoot
 
 
 def job(view: ClusterView) -> Any:
@@ -90,6 +93,48 @@ def test_a_job_goes_on_without_what_was_given_up() -> None:
     assert less.spec == whole.spec, "the record says what was asked for"
     features = Features({"words": nothing, "net": nothing}, {}, {"words": nothing, "net": nothing}, (), 0)
     assert set(features.without({"net"}).raw) == set(features.without({"net"}).decided) == {"words"}
+
+
+def test_where_the_search_sees_a_sample_the_graph_is_what_the_spec_says_of_it() -> None:
+    load_plugins()
+    graph = {"members": "bag", "sampled": "refit"}
+    document = {"name": "toy", "data": {"path": "a.csv", "label": "y", "columns": {"t": "text"}}, "graph": graph}
+    nothing: Any = None
+    whole = Job(load_spec(document), nothing, "run", nothing, nothing, nothing, nothing)
+    assert (whole.spec.graph.members, whole.on_sample().spec.graph.members) == ("bag", "refit")
+    plan = SearchPlan.of(resolved_of(whole.on_sample().spec), {"t": "text"}, "binary", 2)
+    assert plan.keep_chains is None
+
+
+def resolved_of(spec: Any) -> Any:
+    search = spec.search.model_copy(update={"estimators": (EstimatorSpec(name="knn"),)})
+    return spec.model_copy(update={"search": search})
+
+
+def test_a_run_that_goes_on_sees_the_rows_that_it_began_with(tmp_path: Path) -> None:
+    root, y = StoreRoot(str(tmp_path)), np.arange(400) % 2
+
+    def order(run_id: str, store: int) -> tuple[int, str]:
+        one: Any = SimpleNamespace(
+            root=root,
+            run_id=run_id,
+            cluster=SimpleNamespace(view=lambda: ClusterView.single(2, object_store=store)),
+            rows=SimpleNamespace(
+                split=SimpleNamespace(fold=np.arange(400) // 100, forward=False),
+                target=SimpleNamespace(y=y, task="binary"),
+            ),
+            spec=SimpleNamespace(search=SimpleNamespace(max_matrix=0.5), seed=0),
+        )
+        frozen: Any = {"a": SimpleNamespace(n_features=10)}
+        seen, note = search_order(one, Features({}, frozen, {}, (), 0))
+        return len(seen.rows), note
+
+    row = 2 * 4 * 10
+    assert order("whole", 500 * row) == (400, "")
+    assert order("whole", 200 * row) == (400, "")
+    assert order("sample", 200 * row)[0] == 200
+    assert order("sample", 500 * row)[0] == 200
+    assert "200 of 400 training rows" in order("sample", 50 * row)[1]
 
 
 def test_slots_are_what_the_cluster_holds_of_a_place() -> None:

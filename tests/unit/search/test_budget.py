@@ -1,9 +1,12 @@
 """How much of a run's time a search leaves to what follows it."""
 
+import math
+
 import pytest
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.budget import END_S, ENSEMBLE_SHARE, PARTS_START_S, Aftermath, Budget, ensembles_s
+from hybrid_ray.search.plan import Choice
 from hybrid_ray.search.trials import TrialRecord
 
 FIXED = END_S + PARTS_START_S
@@ -22,6 +25,12 @@ def test_a_refit_costs_what_the_folds_did_for_those_that_are_fitted_once_more():
     assert after.seconds([trial(0, 40.0)]) == pytest.approx(FIXED + 40 / 5 * 5 / 4)
     busy = PARTS_START_S + 20.0
     assert after.seconds([], start_s=busy) == pytest.approx(END_S + busy)
+
+
+def test_where_the_search_saw_a_sample_a_refit_takes_as_much_longer_as_there_are_more_rows():
+    sample = Aftermath(slots=1, folds=5, refit=True, members=1, grown=12.0)
+    assert sample.seconds([trial(0, 4.0)]) == pytest.approx(FIXED + 12 * 4 / 4)
+    assert Aftermath(1, 5, False, 1, grown=12.0).seconds([trial(0, 4.0)]) == FIXED
 
 
 def test_a_costly_family_may_be_a_member_though_its_score_is_not_among_the_best():
@@ -63,3 +72,13 @@ def test_more_rows_take_longer_and_more_lanes_shorter():
     few, many = (ensembles_s(24, 2, 8, numbers, 5) for numbers in (1_000, 100_000))
     assert few < many
     assert ensembles_s(24, 4, 8, 100_000, 5) < many
+
+
+def test_ensembles_that_train_learners_get_their_whole_share(make_plan):
+    pools = make_plan(combiners=(Choice("linear_pool", "linear_pool"), Choice("stacking", "stacking")))
+    trained = make_plan(combiners=(*pools.combiners, Choice("layered_stacking", "layered_stacking")))
+    around = make_plan(combiners=(Choice("c", "calibrated", {"combiner": "meta_stacking"}),))
+    assert [pools.effort, trained.effort, around.effort] == [1.0, math.inf, math.inf]
+    budget = Budget(search_until=200.0, began=100.0)
+    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, pools.effort)) > 195.0
+    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, trained.effort)) == 190.0

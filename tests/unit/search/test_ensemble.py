@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,11 @@ from hybrid_ray.errors import RunFailedError
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.ensemble import EnsembleBook, finish_ensemble
-from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
+from hybrid_ray.search.ensembler import TIME_UP, Ensembler, EnsembleTrial
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.oof import OofLibrary, build_library, member_names
 from hybrid_ray.search.plan import Choice
-from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble
+from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble, quick_start
 from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.search.trials import CandidateBook
 
@@ -168,18 +169,18 @@ def test_weights_come_with_bootstrap_intervals(make_plan):
     assert np.mean(inside) > 0.6
     recipe = Recipe("best", 3, "linear_pool", {"solver": "convex"})
     few, many = (
-        Ensembler(make_library([1.5, 0.9, 0.8], n=n), 0).weight_intervals(recipe, ["m0", "m1", "m2"])
+        Ensembler(make_library([1.5, 0.9, 0.8], n=n), 0).weight_intervals(recipe, ["m0", "m1", "m2"])[0]
         for n in (150, 6000)
     )
     assert few.keys() == many.keys() == {"m0", "m1", "m2"}
     assert many["m0"][1] - many["m0"][0] < 0.5 * (few["m0"][1] - few["m0"][0])
-    again = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0).weight_intervals(recipe, ["m0", "m1", "m2"])
+    again = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0).weight_intervals(recipe, ["m0", "m1", "m2"])[0]
     assert again == few
 
 
 def test_a_sample_that_cannot_be_fitted_leaves_no_intervals():
     ensembler = Ensembler(make_library([1.0, 0.5]), 0)
-    assert ensembler.weight_intervals(Recipe("best", 2, "linear_pool", {"no_such": 1}), ["m0", "m1"]) == {}
+    assert ensembler.weight_intervals(Recipe("best", 2, "linear_pool", {"no_such": 1}), ["m0", "m1"]) == ({}, None)
 
 
 def test_strategies_rank_as_they_say():
@@ -279,6 +280,132 @@ def test_a_recipe_that_comes_again_is_not_tried_again():
     book.finish(0, {"score": 0.4, "seconds": 1.0, "error": ""})
     assert book.told(1) == book.told(0)
     assert (book.trials[1].score, book.trials[1].seconds) == (0.4, 0.0)
+
+
+class Clock:
+    """A clock that moves with every fit of a combiner."""
+
+    def __init__(self, monkeypatch, fit_s):
+        self.now = 1000.0
+        fitted = Ensembler._fitted
+
+        def slow(*args):
+            self.now += fit_s
+            return fitted(*args)
+
+        monkeypatch.setattr(Ensembler, "_fitted", slow)
+        for module in ("ensembler", "ensemble", "clock"):
+            monkeypatch.setattr(f"hybrid_ray.search.{module}.time", self)
+
+    def time(self):
+        return self.now
+
+    perf_counter = time
+
+
+@pytest.mark.parametrize(("left_s", "samples", "shown"), [(1e6, None, True), (23.0, 11, True), (9.0, 4, False)])
+def test_the_bootstrap_ends_when_its_time_is_up(monkeypatch, left_s, samples, shown):
+    ensembler = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0)
+    clock = Clock(monkeypatch, fit_s=2.0)
+    recipe = Recipe("best", 3, "linear_pool")
+    intervals, cut = ensembler.weight_intervals(recipe, ["m0", "m1", "m2"], clock.now + left_s, fit_s=2.0)
+    assert (cut, bool(intervals)) == (samples, shown)
+    assert clock.now - 1000.0 <= min(left_s, 2.0 * 50)
+
+
+def test_an_answer_that_is_due_is_fitted_once_and_told_apart_by_its_samples(monkeypatch):
+    ensembler = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0)
+    clock = Clock(monkeypatch, fit_s=2.0)
+    tried = [ensembler.try_recipe(0, Recipe("best", 3, "linear_pool"))]
+    assert (tried[0].seconds, tried[0].fit_s) == (10.0, pytest.approx(2.5))
+    before = clock.now
+    found = finish_ensemble(tried, ensembler, until=before)
+    assert (clock.now - before, found.samples, found.intervals) == (2.0, 0, {})
+    assert found.weights
+    unhurried = finish_ensemble(tried, ensembler)
+    assert (unhurried.samples, unhurried.weights) == (None, found.weights)
+    assert set(unhurried.intervals) == set(unhurried.members)
+
+
+def test_where_there_was_time_for_no_ensemble_the_best_candidate_alone_is_the_answer():
+    ensembler = Ensembler(make_library([0.9, 1.5, 0.8]), 0)
+    tried = [ensembler.try_until(0, Recipe("best", 3, "layered_stacking"), 1.0)]
+    assert (tried[0].score, tried[0].error) == (1e30, TIME_UP)
+    found = finish_ensemble(tried, ensembler, until=1.0)
+    assert (found.weights, found.trials) == ({"m1": 1.0}, 2)
+    assert found.score < 1.0
+
+
+def test_a_trial_leaves_the_time_to_fit_its_recipe_on_all_rows(monkeypatch):
+    given = []
+    monkeypatch.setattr("hybrid_ray.search.ensembler.call_until", lambda call, until: given.append(until) or call())
+    ensembler = Ensembler(make_library([1.0, 0.5], n=100), 0)
+    clock = Clock(monkeypatch, fit_s=1.0)
+    ensembler.try_until(0, Recipe("best", 2, "linear_pool"), clock.now + 50.0)
+    ensembler.try_until(1, Recipe("best", 2, "linear_pool"), None)
+    # Five fits on four parts of five, then one on all: a fifth of the whole for it.
+    assert given == [1040.0, None]
+
+
+@pytest.mark.parametrize(("batch", "deterministic", "moved"), [(8, True, False), (2, True, True), (8, False, True)])
+def test_the_portfolio_of_a_search_that_may_end_soon_begins_with_what_solves_weights(
+    make_plan, batch, deterministic, moved
+):
+    names = ("layered_stacking", "meta_stacking", "linear_pool", "stacking")
+    combiners = tuple(Choice(name, name) for name in names)
+    plan = make_plan(combiners=combiners, batch=batch, deterministic=deterministic)
+    points = ensemble_portfolio(plan, 6)
+    found = quick_start(plan, points)
+    assert (found != points) == moved
+    if moved:
+        solved = [point for point in points if point["combiner"] in names[2:]]
+        assert found == solved + [point for point in points if point not in solved]
+    alone = make_plan(combiners=combiners[:1], batch=batch, deterministic=deterministic)
+    assert quick_start(alone, ensemble_portfolio(alone, 6)) == ensemble_portfolio(alone, 6)
+
+
+def trial_of(book, number, combiner, seconds, score=0.5, **fields):
+    book.begin(number, {"recipe": Recipe("best", number + 1, combiner, fields.pop("params", {})).to_json()})
+    book.finish(number, {"score": score, "seconds": seconds, "error": "", "fit_s": seconds / 4, **fields})
+
+
+def test_an_ensemble_takes_what_those_of_its_combiner_took():
+    book = EnsembleBook("minimize")
+    for number, combiner in enumerate(("layered_stacking", "linear_pool", "linear_pool", "stacking")):
+        book.begin(number, {"recipe": Recipe("best", number + 1, combiner).to_json()})
+    assert [book.cost(0), book.step(0)] == [math.inf, 0.0]
+    assert [book.sure(number) for number in range(4)] == [False, True, False, False]
+    trial_of(book, 4, "layered_stacking", 40.0)
+    trial_of(book, 5, "linear_pool", 0.2)
+    trial_of(book, 6, "linear_pool", 0.6)
+    assert [book.cost(n) for n in range(4)] == [40.0, pytest.approx(0.4), pytest.approx(0.4), math.inf]
+    assert [book.step(n) for n in range(4)] == [50.0, pytest.approx(0.5), pytest.approx(0.5), 0.0]
+
+
+def test_no_ensemble_is_sure_where_all_train_learners_or_draw_many_bags():
+    book = EnsembleBook("minimize")
+    recipes = (
+        Recipe("best", 2, "meta_stacking"),
+        Recipe("best", 2, "calibrated", {"combiner": "layered_stacking", "result": "none"}),
+        Recipe("best", 2, "linear_pool", {"bags": 100}),
+    )
+    for number, recipe in enumerate(recipes):
+        book.begin(number, {"recipe": recipe.to_json()})
+    assert [book.effort(number) for number in range(3)] == [math.inf, math.inf, 100.0]
+    assert not any(book.sure(number) for number in range(3))
+
+
+def test_the_answers_fit_and_part_of_its_bootstrap_are_kept_free():
+    book = EnsembleBook("minimize")
+    assert book.closing_s(5.0) == 0.0
+    trial_of(book, 0, "linear_pool", 0.4, score=0.3)
+    assert book.closing_s(20.0) == pytest.approx(0.1 + 50 * 0.1)
+    assert book.closing_s(3.0) == pytest.approx(0.1 + 3.0)
+    trial_of(book, 1, "layered_stacking", 40.0, score=0.4)
+    assert book.closing_s(3.0) == pytest.approx(10.0 + 3.0)
+    numbers = EnsembleBook("minimize", margins=True)
+    trial_of(numbers, 0, "linear_pool", 0.4)
+    assert numbers.closing_s(0.0) == pytest.approx(0.1 + 0.4)
 
 
 def test_regression_ensembles_are_solved_too(make_plan):

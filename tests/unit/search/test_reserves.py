@@ -3,8 +3,9 @@
 import pytest
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.fits import Evaluator, Outcome
-from hybrid_ray.search.reserves import Gap, find_gaps, make_reserve, stand_in_trial, stand_ins
+from hybrid_ray.search.reserves import Gap, affordable, find_gaps, make_reserve, stand_in_trial, stand_ins
 
 READ = {"img": "image", "txt": "text", "words": "text", "tab": "tabular", "row": "tabular+text"}
 NO_IMAGE = Gap("without:image", ("text",), ("image",), ("text",))
@@ -64,6 +65,15 @@ def test_what_could_not_be_fitted_stands_in_for_nothing():
     assert stand_in_trial(0, candidate, Outcome(scores=(0.5,), keys=("k",), error="fold 1: it failed")) is None
     assert stand_in_trial(0, candidate, Outcome()) is None
     assert stand_in_trial(0, candidate, Outcome(scores=(0.5, 0.7), keys=("k", "l"))).score == pytest.approx(0.6)
+
+
+def test_reserves_are_made_in_their_order_as_long_as_the_graph_has_room():
+    whole, text, image, both = (Candidate((name,), "concat", "knn") for name in ("img", "txt", "tab", "words"))
+    prices = Prices({c.key: Cost(size_mb=10.0) for c in (whole, text, image, both)}, {"img": Cost(size_mb=50.0)}, 2)
+    reserves = [[text], [text, whole], [image, both], [image]]
+    assert affordable(reserves, [whole], prices, 90.0) == [True, True, False, False]
+    assert affordable(reserves, [whole], prices, 110.0) == [True, True, False, True]
+    assert affordable(reserves, [whole], prices, 75.0) == [False] * 4
 
 
 @pytest.fixture

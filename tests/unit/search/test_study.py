@@ -7,11 +7,13 @@ from optuna.trial import TrialState
 from hybrid_ray.cli import main
 from hybrid_ray.errors import BadInputError, StoreError
 from hybrid_ray.search.ensemble import EnsembleBook, EnsembleSearch
+from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import propose_ensemble
 from hybrid_ray.search.space import portfolio, propose
 from hybrid_ray.search.study import export_study, write_trials
+from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.search.trials import CandidateBook
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -20,11 +22,11 @@ from hybrid_ray.store.runs import RunStore
 
 @pytest.fixture
 def searched(make_plan, make_folded, tmp_path):
-    """A run with a complete, a pruned, a failed, a cut and a repeated trial, and two ensembles."""
+    """A run with a complete, a pruned, a failed, a cut and a repeated trial; a whole, a failed and a cut ensemble."""
     store = str(tmp_path / "store")
     root, rows = StoreRoot(store), make_folded()
     RunStore(root).begin("run1", {"name": "toy"})
-    plan = make_plan(cut=(3,))
+    plan = make_plan(cut=(3,), wish=Wish(("metric", "latency")))
     evaluate = Evaluator(plan, rows, Ledger(root, "run1"))
     book = CandidateBook(plan, evaluate.setting, {})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -43,11 +45,16 @@ def searched(make_plan, make_folded, tmp_path):
     for number in range(5):
         book.told(number)
     tried = EnsembleBook("minimize")
-    for number in range(2):
+    for number in range(3):
         trial = study.ask()
         recipe = propose_ensemble(trial, plan, 3)
         tried.begin(number, {"recipe": recipe.to_json(), "proposal": Proposal.of(trial).to_json()})
-        tried.finish(number, {"score": 0.5, "seconds": 0.1, "error": "no" if number else ""})
+        error = ("", "no", TIME_UP)[number]
+        cost = {"latency_ms": 2.0, "batch_ms": 0.5, "size_mb": 0.25}
+        tried.finish(
+            number,
+            {"score": 0.5, "seconds": 0.1, "error": error} | ({} if error else {"scores": (0.4, 0.6), "cost": cost}),
+        )
     ensembles = EnsembleSearch(recipe, None, {}, {}, {}, 0.5, {}, tuple(tried.trials.values()), 0.2)
     write_trials(root, "run1", "log_loss", book.answer(1.0), ensembles)
     return store, book.answer(1.0).trials
@@ -76,7 +83,13 @@ def test_optuna_loads_what_was_exported(searched, tmp_path, name):
     assert set(first.params) == set(first.distributions) >= {"estimator", "use.image", "use.text"}
     assert len(study.trials_dataframe()) == 5
     ensembles = optuna.load_study(study_name="toy-run1-ensembles", storage=storage)
-    assert [t.state for t in ensembles.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert [t.state for t in ensembles.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
+    assert [t.user_attrs["cut"] for t in ensembles.trials] == [False, False, True]
+    whole = ensembles.trials[0].user_attrs
+    assert (whole["part_scores"], whole["latency_ms"], whole["size_mb"]) == ([0.4, 0.6], 2.0, 0.25)
+    assert first.user_attrs["fold_scores"] == list(trials[0].scores)
+    assert first.user_attrs["latency_ms"] == trials[0].cost["latency_ms"] > 0
+    assert "latency_ms" not in study.trials[2].user_attrs
 
 
 def test_a_study_is_not_written_twice(searched, tmp_path):

@@ -1,12 +1,15 @@
 """The front of score against cost, and what each preference takes of it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.search.costs import Cost, Prices, measured
+from hybrid_ray.search.costs import Cost, Prices, extractor_cost, measured
 from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
+from hybrid_ray.types import Block, Prepared, State
 
 
 def option(name, gain, ms, mb=1.0, spread=0.1):
@@ -75,6 +78,43 @@ def test_an_ensemble_costs_its_chains_and_each_extractor_once():
     assert prices.of([first, second]) == Cost(10 + 20 + 2 * 4, 5 + 9 + 2 * 1.5, 50 + 80 + 2 * 6)
     assert prices.of([second]) == Cost(20 + 6, 9 + 2, 80 + 8)
     assert prices.of([]) == Cost()
+
+
+class Tuned:
+    """An extractor whose copies share a pass of 10 ms and 100 bytes; each adds 1 ms and 20 bytes of its own."""
+
+    def __init__(self, clock):
+        self.clock = clock
+
+    def prepare(self, batch):
+        return Prepared({"x": batch["x"]}, np.ones(len(batch["x"]), bool))
+
+    def shared(self, prepared):
+        self.clock.now += 0.010
+        return Prepared({"done": prepared.arrays["x"]}, prepared.present)
+
+    def block(self, prepared):
+        if "done" not in prepared.arrays:
+            prepared = self.shared(prepared)
+        self.clock.now += 0.001
+        return Block(np.zeros((len(prepared.present), 2), np.float32), prepared.present)
+
+    def learned(self):
+        return State(tensors={"low": np.zeros(5, np.float32)})
+
+    def get_state(self):
+        return State(tensors={"low": np.zeros(5, np.float32)}, blobs={"weights": bytes(100)})
+
+
+def test_copies_of_an_extractor_cost_what_they_share_once(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("hybrid_ray.search.costs.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    batch = {"x": np.arange(64)}
+    one = extractor_cost(Tuned(clock), batch, 64)
+    five = extractor_cost(Tuned(clock), batch, 64, copies=5)
+    assert (one.latency_ms, one.size_mb) == (pytest.approx(11.0), pytest.approx(120e-6))
+    assert (five.latency_ms, five.size_mb) == (pytest.approx(10.0 + 5 * 1.0), pytest.approx(100e-6 + 5 * 20e-6))
+    assert five.batch_ms == pytest.approx(five.latency_ms / 64)
 
 
 def test_rows_are_measured_alone_and_together():
