@@ -72,7 +72,7 @@ def _right_line(row: RightRow, axis: Axis) -> RightLine:
 
 
 def folds(tests: FoldTests, decimals: int) -> Folds:
-    """The gains over the best candidate on a common axis that holds zero."""
+    """The gains over the best candidate on a common axis that holds zero, where that candidate itself stands."""
     gains = {row.label: Estimate(value=row.gain, low=row.low, high=row.high) for row in tests.rows}
     axis = Axis([Estimate(value=0.0), *gains.values()])
     times = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
@@ -91,7 +91,7 @@ def _fold_line(row: FoldRow, gain: Estimate, axis: Axis, decimals: int) -> FoldL
         rank=number(row.rank, 2),
         gain=DASH if best else signed(row.gain, decimals),
         interval="" if best else interval_text(gain, decimals, sign=True),
-        strip=None if best else axis.strip(gain),
+        strip=axis.strip(gain),
         p=DASH if best else p_value(row.p_value),
         cuts=row.cuts,
         same=row.same,
