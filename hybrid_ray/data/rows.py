@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,8 +67,10 @@ def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_53
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, folds: int, seed: int) -> Rows:
-    """Read the label, the split column and the columns of groups, and divide the rows.
+def read_rows(
+    data: DataSpec, target: TargetSpec, source: Source, task: Task, folds: int, seed: int, repeats: int = 1
+) -> Rows:
+    """Read the label, the split column and the columns of groups, and divide the rows; see ``make_split``.
 
     Raises
     ------
@@ -94,12 +96,12 @@ def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, fo
         seed=data.split.seed if data.split.seed is not None else seed,
         column=table[split_column].take(pa.array(labelled)) if split_column is not None else None,
         hidden=split_column in data.redact,
+        repeats=repeats,
     )
     test = np.zeros(len(table), bool)
-    fold = np.full(len(table), -1, np.int16)
     test[labelled] = inner.test
-    fold[labelled] = inner.fold
-    split = Split(kind=inner.kind, test=test, fold=fold, forward=inner.forward, note=inner.note)
+    fold, *others = (_spread(each, labelled, len(table)) for each in (inner.fold, *inner.others))
+    split = replace(inner, test=test, fold=fold, others=tuple(others))
     return Rows(
         n_rows=len(table),
         target=encoded,
@@ -108,6 +110,13 @@ def read_rows(data: DataSpec, target: TargetSpec, source: Source, task: Task, fo
         transform=choose_transform(target, encoded, fold >= 0),
         groups=group_rows(data, table, fold >= 0, test, source.base),
     )
+
+
+def _spread(fold: AnyArray, labelled: AnyArray, n_rows: int) -> AnyArray:
+    """Folds of labelled rows as folds of all rows: -1 for the others."""
+    spread = np.full(n_rows, -1, np.int16)
+    spread[labelled] = fold
+    return spread
 
 
 def choose_transform(spec: TargetSpec, target: Target, training: AnyArray) -> Literal["none", "log"]:

@@ -46,6 +46,8 @@ class Split:
         True when folds are consecutive in time: a fold then trains on earlier folds only.
     note : str
         What a reader of the report must know; may be empty.
+    others : tuple of ndarray of int16 (n,)
+        Other divisions of the same training rows into as many folds, each like ``fold``; no two are alike.
     """
 
     kind: str
@@ -53,6 +55,7 @@ class Split:
     fold: AnyArray
     forward: bool
     note: str
+    others: tuple[AnyArray, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What a run keeps: kind, sizes, and a digest that tells two splits apart. JSON-able."""
@@ -64,7 +67,7 @@ class Split:
             "folds": np.bincount(folds).tolist() if len(folds) else [],
             "forward": self.forward,
             "note": self.note,
-            "digest": digest_arrays([self.test, self.fold]),
+            "digest": digest_arrays([self.test, self.fold, *self.others]),
         }
 
 
@@ -77,6 +80,7 @@ def make_split(
     seed: int,
     column: pa.ChunkedArray | None,
     hidden: bool = False,
+    repeats: int = 1,
 ) -> Split:
     """Divide rows into training rows, in folds, and test rows.
 
@@ -93,6 +97,9 @@ def make_split(
         The split's column, (n,): groups, times, or train / dev / test.
     hidden : bool, default False
         True: no message may show what the column holds.
+    repeats : int, default 1
+        Divisions into folds wanted: more than one are redrawn from ``seed`` + 1, ``seed`` + 2, ..., with the same test
+        rows. There is one only over time.
 
     Raises
     ------
@@ -103,7 +110,7 @@ def make_split(
     values = None if column is None else one_array(column)
     rng = np.random.default_rng(seed)
     strata = strata_of(y, task)
-    note = ""
+    note, groups = "", None
     if kind == "random":
         test, fold = _shuffled(np.zeros(len(y), np.int64), split.test, folds, rng)
     elif kind == "stratified":
@@ -111,14 +118,22 @@ def make_split(
     elif values is None:
         raise DataError(f"data.split: a {kind} split must have its column; got none")
     elif kind == "grouped":
-        test, fold, note = _grouped(_group_codes(values), strata, split.test, folds, rng)
+        groups = _group_codes(values)
+        test, fold, note = _grouped(groups, strata, split.test, folds, rng)
     elif kind == "temporal":
         test, fold, note = _temporal(_times(values), split.test, folds)
     else:
         test, fold, note = _by_column(values, strata, folds, rng, hidden)
     forward = kind == "temporal"
-    notes = [note, *_check(test, fold, y if task != "regression" else None, forward, folds)]
-    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n))
+    codes = y.astype(np.int64) if task != "regression" else None
+    notes = [note, *_check(test, fold, codes, forward, folds)]
+    others: tuple[AnyArray, ...] = ()
+    if repeats > 1 and not forward:
+        alike = np.zeros_like(strata) if kind == "random" else strata
+        others = _redrawn(fold, alike, groups, codes, [seed + r for r in range(1, repeats)])
+        if len(others) < repeats - 1:
+            notes.append(f"The training rows allow {1 + len(others)} cuts into folds instead of {repeats}.")
+    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n), others)
 
 
 def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
@@ -191,6 +206,7 @@ def _grouped(
     if n_groups > MANY_GROUPS:
         part_of = _groups_by_size(groups, order, shares)
     else:
+        order = order[np.argsort(-np.bincount(groups)[order], kind="stable")]
         part_of = _groups_by_class(groups, strata, order, shares)
     held = part_of[groups] - 1
     note = f"{n_groups} groups allow {parts} folds instead of {folds}." if parts < folds else ""
@@ -207,13 +223,12 @@ def _groups_by_size(groups: AnyArray, order: AnyArray, shares: AnyArray) -> AnyA
 
 
 def _groups_by_class(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:
-    """Part of each group: large ones first, each to the part that misses its classes most."""
+    """Part of each group: in this order, each to the part that misses its classes most."""
     n_groups, n_parts = len(order), len(shares)
     counts = np.zeros((n_groups, int(strata.max()) + 1))
     np.add.at(counts, (groups, strata), 1)
     missing = shares[:, None] * counts.sum(axis=0)
     scale = 1 / np.maximum(missing, 1)
-    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
     part_of = np.empty(n_groups, np.int64)
     held = np.zeros(n_parts, np.int64)
     for left, group in zip(range(n_groups, 0, -1), order, strict=True):
@@ -227,6 +242,48 @@ def _groups_by_class(groups: AnyArray, strata: AnyArray, order: AnyArray, shares
         held[part] += 1
         missing[part] -= size
     return part_of
+
+
+def _redrawn(
+    fold: AnyArray, strata: AnyArray, groups: AnyArray | None, codes: AnyArray | None, seeds: list[int]
+) -> tuple[AnyArray, ...]:
+    """Other divisions of the training rows into folds; one that is there already, or teaches one class, is left out."""
+    rows = np.flatnonzero(fold >= 0)
+    folds = int(fold.max()) + 1
+    found: list[AnyArray] = []
+    seen = {_partition(fold[rows])}
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        if groups is None:
+            drawn = _shuffled(strata[rows], 0.0, folds, rng)[1]
+        else:
+            drawn = _regrouped(groups[rows], strata[rows], folds, rng)
+        poor = codes is not None and len(_poor(_class_counts(drawn, codes[rows]), forward=False))
+        if poor or np.bincount(drawn, minlength=folds).min() == 0 or _partition(drawn) in seen:
+            continue
+        seen.add(_partition(drawn))
+        other = np.full(len(fold), -1, np.int16)
+        other[rows] = drawn
+        found.append(other)
+    return tuple(found)
+
+
+def _regrouped(groups: AnyArray, strata: AnyArray, folds: int, rng: np.random.Generator) -> AnyArray:
+    """Whole groups to folds once more: of groups that differ little in size, any may come first."""
+    _, codes = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(codes)
+    shares = np.full(folds, 1 / folds)
+    if len(sizes) > MANY_GROUPS:
+        return _groups_by_size(codes, rng.permutation(len(sizes)), shares)[codes]
+    # Strictly by size, groups of different sizes would always be dealt alike.
+    order = np.argsort(-sizes * rng.uniform(0.5, 1.5, len(sizes)), kind="stable")
+    return _groups_by_class(codes, strata, order, shares)[codes]
+
+
+def _partition(fold: AnyArray) -> str:
+    """What two divisions have in common that only number their folds differently."""
+    _, first, codes = np.unique(fold, return_index=True, return_inverse=True)
+    return digest_arrays([first[codes]])
 
 
 def _times(values: pa.Array) -> AnyArray:
@@ -303,7 +360,20 @@ def _by_column(
     return test, fold, "" if has["test"] else "There are no test rows: the dev rows are the test."
 
 
-def _check(test: BoolArray, fold: AnyArray, y: AnyArray | None, forward: bool, folds: int) -> list[str]:
+def _class_counts(fold: AnyArray, codes: AnyArray) -> AnyArray:
+    """Rows of each class in each fold (folds, classes); those in no fold are left out."""
+    counts = np.zeros((int(fold.max()) + 1, int(codes.max()) + 1), np.int64)
+    np.add.at(counts, (fold[fold >= 0], codes[fold >= 0]), 1)
+    return counts
+
+
+def _poor(counts: AnyArray, forward: bool) -> AnyArray:
+    """Positions of the folds that would be trained on fewer than two classes."""
+    trained = np.cumsum(counts, axis=0)[:-1] if forward else counts.sum(axis=0) - counts
+    return np.flatnonzero((trained > 0).sum(axis=1) < 2)
+
+
+def _check(test: BoolArray, fold: AnyArray, codes: AnyArray | None, forward: bool, folds: int) -> list[str]:
     """Notes on a split, after refusing one that cannot be learned from."""
     sizes = np.bincount(fold[fold >= 0], minlength=1)
     if not test.any() or len(sizes) < 2 or sizes.min() == 0:
@@ -311,13 +381,10 @@ def _check(test: BoolArray, fold: AnyArray, y: AnyArray | None, forward: bool, f
             f"data.split: test rows and {folds} folds must each hold a row; got {int(test.sum())} test rows and folds "
             f"of {sizes.tolist()}. Lower search.folds or give more rows"
         )
-    if y is None:
+    if codes is None:
         return []
-    codes = y.astype(np.int64)
-    counts = np.zeros((len(sizes), int(codes.max()) + 1), np.int64)
-    np.add.at(counts, (fold[fold >= 0], codes[fold >= 0]), 1)
-    trained = np.cumsum(counts, axis=0)[:-1] if forward else counts.sum(axis=0) - counts
-    poor = np.flatnonzero((trained > 0).sum(axis=1) < 2)
+    counts = _class_counts(fold, codes)
+    poor = _poor(counts, forward)
     if len(poor):
         raise DataError(
             f"data.split: every fold must be trained on two classes or more; got one class in {len(poor)} of "

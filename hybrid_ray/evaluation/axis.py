@@ -13,6 +13,10 @@ REACH = 6
 """Widths of the rows that matter within which the axis still grows for another row."""
 
 
+UNIT = Estimate(value=0.5, low=-0.04, high=1.04)
+"""What an axis from 0 to 1 is made of, with room for the ticks at both ends."""
+
+
 @dataclass(frozen=True)
 class Strip:
     """An interval on a common axis, in per cent of its width; ``off`` says that the score lies beyond an end."""

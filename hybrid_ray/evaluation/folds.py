@@ -15,17 +15,29 @@ MOST = 10
 
 
 def compare_folds(
-    scores: Mapping[str, Sequence[float]], metric: Metric, n_train: float, n_test: float
+    scores: Mapping[str, Sequence[float]],
+    metric: Metric,
+    n_train: float,
+    n_test: float,
+    folds: int | None = None,
+    note: str = "",
 ) -> FoldTests | None:
-    """Tests over the folds.
+    """Tests over the folds, of one cut of the rows or of several.
+
+    Ranks and the analysis of variance are of the folds that all candidates share, a t test of those that the two share.
 
     Parameters
     ----------
     scores : mapping of str to sequence of float
-        Score on each fold, by the candidate's label, best mean first; the first ``MOST`` are compared.
+        Score on each fold, one cut after another, by the candidate's label, best first; the first ``MOST`` are
+        compared. A candidate may have fewer cuts than others.
     metric : Metric
     n_train, n_test : float
         Mean numbers of training rows and held-out rows of a fold.
+    folds : int, optional
+        Scores of one cut; default: what all candidates have is one cut.
+    note : str, optional
+        What a reader must know of the cuts.
 
     Returns
     -------
@@ -33,26 +45,37 @@ def compare_folds(
         None where fewer than three candidates have at least two folds, or a score is not defined.
     """
     table = {label: np.asarray(values, np.float64) for label, values in list(scores.items())[:MOST]}
-    folds = min((len(values) for values in table.values()), default=0)
-    if len(table) < 3 or folds < 2 or not all(np.isfinite(values).all() for values in table.values()):
+    shared = min((len(values) for values in table.values()), default=0)
+    if len(table) < 3 or shared < 2 or not all(np.isfinite(values).all() for values in table.values()):
         return None
-    ranks = friedman(table, metric.direction)
+    folds = folds or shared
+    common = {label: values[:shared] for label, values in table.items()}
+    ranks = friedman(common, metric.direction)
     best = next(iter(table))
     sign = 1.0 if metric.direction == "maximize" else -1.0
-    gains = {label: sign * (values - table[best]) for label, values in table.items()}
-    others = [label for label in table if label != best]
-    p_values = holm([corrected_resampled_t(gains[label], n_train, n_test).p_value for label in others])
-    p_of = dict(zip(others, p_values, strict=True))
+    both = {label: min(len(values), len(table[best])) for label, values in table.items()}
+    gains = {label: sign * (table[label][:n] - table[best][:n]) for label, n in both.items()}
+    tests = {label: corrected_resampled_t(gains[label], n_train, n_test) for label in table if label != best}
+    p_of = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
     same = set(ranks.same_as_best())
     return FoldTests(
         folds=folds,
+        cuts=shared // folds,
+        note=note,
         rows=[
             FoldRow(
-                label=label, rank=rank, gain=float(gains[label].mean()), p_value=p_of.get(label), same=label in same
+                label=label,
+                rank=rank,
+                gain=float(gains[label].mean()),
+                low=tests[label].low if label in tests else None,
+                high=tests[label].high if label in tests else None,
+                p_value=p_of.get(label),
+                cuts=both[label] // folds,
+                same=label in same,
             )
             for label, rank in ranks.ranks.items()
         ],
         friedman_p=ranks.p_value,
         critical_difference=ranks.critical_difference,
-        anova_p=repeated_anova(table).p_value,
+        anova_p=repeated_anova(common).p_value,
     )

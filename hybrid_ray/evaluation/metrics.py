@@ -268,7 +268,7 @@ _ALL = (
     _tallied("matthews_corrcoef", _matthews_corrcoef),
     _metric("roc_auc", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
     _metric("roc_auc_ovr", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
-    _metric("average_precision", "probabilities", _average_precision, per_class=True),
+    _metric("average_precision", "probabilities", _average_precision, per_class=True, block=blocks.precision_block),
     _metric("log_loss", "probabilities", _log_loss, block=blocks.log_loss_block),
     _metric("brier_score_loss", "probabilities", _brier),
     _metric("expected_calibration_error", "probabilities", calibration_scorer, biased=True),

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from hybrid_ray.evaluation import axis, choice_view, formatting, group_view, plots, view
+from hybrid_ray.evaluation import axis, choice_view, formatting, group_view, metric_view, pair_view, plots, view
 from hybrid_ray.evaluation.schema import Report
 from hybrid_ray.progress import duration
 
@@ -57,6 +57,9 @@ def render(report: Mapping[str, Any] | Report) -> str:
         verdict=view.verdict(found),
         levels=view.levels(found),
         ablation=view.ablation(found) if found.ablation else None,
+        metrics=metric_view.metrics(found),
+        right=pair_view.right(found.right) if found.right else None,
+        folds=pair_view.folds(parsed.fold_tests, view.score_decimals(found)) if parsed.fold_tests else None,
         matrix=view.matrix(found.confusion) if found.confusion else None,
         groups=[group_view.groups(card, found) for card in found.groups],
         sensitivity=[choice_view.sensitivity(card) for card in parsed.sensitivity],

@@ -36,6 +36,25 @@ class PairedTest(NamedTuple):
     p_value: float
 
 
+class ResampledT(NamedTuple):
+    """Nadeau and Bengio's t test of one difference.
+
+    Attributes
+    ----------
+    statistic : float
+        NaN where nothing differs.
+    p_value : float
+        Two-sided.
+    low, high : float
+        Ends of the 95 % interval of the mean difference, by the same variance.
+    """
+
+    statistic: float
+    p_value: float
+    low: float
+    high: float
+
+
 class McNemar(NamedTuple):
     """Two classifiers on the same rows.
 
@@ -96,7 +115,7 @@ def mcnemar(y: AnyArray, first: AnyArray, second: AnyArray) -> McNemar:
     return McNemar(first_only, second_only, float(found.pvalue))
 
 
-def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) -> PairedTest:
+def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) -> ResampledT:
     """Nadeau and Bengio's t test of differences over folds, repeated or not.
 
     Folds share training rows, so that their differences are not independent; the variance is widened by
@@ -105,7 +124,8 @@ def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) 
     Parameters
     ----------
     differences : ndarray (k,)
-        Score of one less score of the other, by fold (of every repetition); k at least 2.
+        Score of one less score of the other, by fold of every cut (r cuts of the rows into folds give r times as many);
+        k at least 2.
     n_train, n_test : float
         Mean numbers of training rows and held-out rows of a fold.
 
@@ -120,12 +140,11 @@ def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) 
     k = len(values)
     if k < 2 or n_train <= 0:
         raise ValueError(f"corrected t test: must have 2 folds and training rows; got {k} folds, {n_train} rows")
-    variance = float(values.var(ddof=1)) * (1.0 / k + n_test / n_train)
+    mean, variance = float(values.mean()), float(values.var(ddof=1)) * (1.0 / k + n_test / n_train)
     if variance == 0:
-        same = float(values.mean()) == 0
-        return PairedTest(float("nan") if same else float("inf"), 1.0 if same else 0.0)
-    statistic = float(values.mean()) / variance**0.5
-    return PairedTest(statistic, float(2 * t.sf(abs(statistic), k - 1)))
+        return ResampledT(float("inf") if mean else float("nan"), 0.0 if mean else 1.0, mean, mean)
+    statistic, reach = mean / variance**0.5, float(t.ppf(0.975, k - 1)) * variance**0.5
+    return ResampledT(statistic, float(2 * t.sf(abs(statistic), k - 1)), mean - reach, mean + reach)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

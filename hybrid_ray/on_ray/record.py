@@ -46,6 +46,7 @@ from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.frozen_or_tuned import twin_notes
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.search.outcomes import combiner_rows
+from hybrid_ray.search.repeats import Repeats
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import AnyArray
@@ -70,6 +71,7 @@ def write_report(
     found: Found,
     parts: Parts,
     composed: Composed,
+    repeats: Repeats,
     resolved: Resolved,
 ) -> tuple[Report, dict[str, AnyArray], AnyArray, str]:
     """Measure the test rows, and put report.json and report.html.
@@ -109,7 +111,7 @@ def write_report(
         ensemble=_ensemble(found, oof, evaluation),
         uncertainty=_uncertainty(job, found, parts, composed, y_test),
         candidates=_candidates(found),
-        fold_tests=_fold_tests(job, found),
+        fold_tests=_fold_tests(job, found, repeats),
         tradeoff=_tradeoff(found),
         search=_search(job, found),
         sensitivity=[
@@ -287,15 +289,18 @@ def _params(candidate: Candidate) -> dict[str, Any]:
     return {**candidate.params, **{f"fusion.{k}": v for k, v in candidate.fusion_params.items()}, **steps}
 
 
-def _fold_tests(job: Job, found: Found) -> FoldTests | None:
+def _fold_tests(job: Job, found: Found, repeats: Repeats) -> FoldTests | None:
     trials = found.candidates.ranked_trials()
     names = member_names([trial.candidate for trial in trials])
     sizes = np.bincount(job.rows.split.fold[job.rows.split.fold >= 0])
     # Over time a fold learns from those before it; else from all others.
     held = sizes[1:] if job.rows.split.forward else sizes
     training = np.cumsum(sizes)[:-1] if job.rows.split.forward else sizes.sum() - sizes
-    scores = {name: trial.scores for name, trial in zip(names, trials, strict=True)}
-    return compare_folds(scores, found.plan.scorer, float(training.mean()), float(held.mean()))
+    scores = {
+        name: (*trial.scores, *repeats.scores.get(trial.candidate.key, ()))
+        for name, trial in zip(names, trials, strict=True)
+    }
+    return compare_folds(scores, found.plan.scorer, float(training.mean()), float(held.mean()), len(held), repeats.note)
 
 
 def _tradeoff(found: Found) -> TradeoffCard | None:

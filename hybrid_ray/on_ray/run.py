@@ -23,6 +23,7 @@ from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.parts import parts_stage
 from hybrid_ray.on_ray.record import extraction_rows, write_report
+from hybrid_ray.on_ray.repeats_stage import repeats_stage
 from hybrid_ray.on_ray.scaling import gpu_node, wanted_gpus
 from hybrid_ray.on_ray.stages import (
     Found,
@@ -156,7 +157,8 @@ def _failed(runs: RunStore, run_id: str, store: str, error: Exception) -> RunFai
 
 def _read(spec: Spec, source: Source) -> Rows:
     assert spec.task != "auto"
-    return read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
+    search = spec.search
+    return read_rows(spec.data, spec.target, source, spec.task, search.folds, spec.seed, search.repeats)
 
 
 def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAfter) -> dict[str, Any]:
@@ -188,8 +190,9 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     if parts.note:
         resolved = _warned(resolved, parts.note)
     composed = assemble(job, features, found, parts)
+    repeats = repeats_stage(job, trained, order, folded, found)
     with job.progress.stage("report"):
-        report, outputs, y_test, path = write_report(job, features, trained, found, parts, composed, resolved)
+        report, outputs, y_test, path = write_report(job, features, trained, found, parts, composed, repeats, resolved)
     answer = run_answer(report, y_test, outputs, report_path=path, artifact=composed.artifact)
     runs.finish(job.run_id, answer)
     clear_chains(job.root, job.run_id)

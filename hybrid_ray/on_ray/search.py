@@ -182,6 +182,26 @@ def ensemble_trials(
     )
 
 
+def candidate_resources(cluster: Cluster, plan: SearchPlan, folded: Folded, n_rows: int, fits: int) -> SearchResources:
+    """What a fit of any candidate asks of Ray, and how many of at most ``fits`` run at the same time.
+
+    Raises
+    ------
+    ResourceError
+        The cluster does not hold one.
+    """
+    tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
+    added = max(2 * min(n_rows, tag.pairs) ** 2 + n_rows * tag.columns for tag in tags)
+    return plan_search(
+        cluster.view(),
+        matrix_bytes=n_rows * sum(folded.dims.values()) * 4,
+        copies=copies_of(plan.preparations, max(tag.copies for tag in tags)),
+        model_bytes=MODEL_BYTES + 8 * added,
+        max_concurrent=plan.max_concurrent,
+        batch=fits,
+    )
+
+
 def search_candidates(
     cluster: Cluster,
     plan: SearchPlan,
@@ -225,16 +245,8 @@ def search_candidates(
     load_plugins()
     with progress.stage("search", None if plan.trials == MOST_TRIALS else plan.trials) as stage:
         setting, n_rows, n_scored = ray.get(facts.remote(plan, folded.ref))
-        tags = [ESTIMATORS.get(choice.name).tags for choice in plan.estimators]
-        added = max(2 * min(n_rows, tag.pairs) ** 2 + n_rows * tag.columns for tag in tags)
-        resources = _resources(
-            cluster,
-            plan,
-            plan.trials,
-            matrix_bytes=n_rows * sum(folded.dims.values()) * 4,
-            copies=copies_of(plan.preparations, max(tag.copies for tag in tags)),
-            model_bytes=MODEL_BYTES + 8 * added,
-        )
+        open_at_once = min(plan.batch, plan.trials) if plan.deterministic else plan.trials
+        resources = candidate_resources(cluster, plan, folded, n_rows, open_at_once)
         numbers, folds = n_scored * plan.n_outputs, len(setting.folds)
         after_s = ensembles_s(plan.ensemble_trials, resources.concurrent, plan.max_members, numbers, folds, plan.effort)
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
@@ -321,7 +333,13 @@ def search_ensembles(
         n_found, trials = len(trials), admitted(trials, limit)
         library = make_library.remote(plan, folded.ref, trials, Ledger(root, run_id), limit)
         lanes = min(plan.ensemble_trials, 1 + n_bytes * len(trials) // LANE_BYTES)
-        resources = _resources(cluster, plan, lanes, matrix_bytes=n_bytes * len(trials), copies=FUSION_COPIES)
+        resources = plan_search(
+            cluster.view(),
+            matrix_bytes=n_bytes * len(trials),
+            copies=FUSION_COPIES,
+            max_concurrent=plan.max_concurrent,
+            batch=min(plan.batch, lanes) if plan.deterministic else lanes,
+        )
         book = EnsembleBook(plan.scorer.direction, margins=plan.task == "regression")
         search = ensemble_trials(
             plan,
@@ -355,16 +373,3 @@ def prices_of(
     setting, _, _ = ray.get(facts.remote(plan, folded.ref))
     chains = {trial.candidate.key: Cost(**trial.cost) for trial in trials}
     return Prices(chains, extractors, len(setting.folds) if plan.keep_chains is not None else 1)
-
-
-def _resources(
-    cluster: Cluster, plan: SearchPlan, trials: int, *, matrix_bytes: int, copies: float, model_bytes: int = MODEL_BYTES
-) -> SearchResources:
-    return plan_search(
-        cluster.view(),
-        matrix_bytes=matrix_bytes,
-        copies=copies,
-        model_bytes=model_bytes,
-        max_concurrent=plan.max_concurrent,
-        batch=min(plan.batch, trials) if plan.deterministic else trials,
-    )

@@ -313,8 +313,8 @@ class FoldTrainer:
             "context": [context.task, context.n_outputs, context.seed],
         }
 
-    def fit(self, fold: int, training: Sequence[slice], allowed_s: float | None = None) -> FoldFit:
-        """Fit the copy of a fold on the rows (positions in ``order``) of its training slices; returns at once.
+    def fit(self, fold: int, training: Sequence[slice | AnyArray], allowed_s: float | None = None) -> FoldFit:
+        """Fit the copy of a fold on its training rows (positions in ``order``, or slices of them); returns at once.
 
         A training of one worker whose passes show that it would take more than ``allowed_s`` seconds ends with
         ``TooSlowError``.
@@ -342,8 +342,8 @@ class FoldTrainer:
         """True when the store has the fit of a fold."""
         return self._has(self._rows_and_key(fold, training)[1])
 
-    def _rows_and_key(self, fold: int, training: Sequence[slice]) -> tuple[AnyArray, str]:
-        rows = np.concatenate([np.arange(s.start, s.stop) for s in training])
+    def _rows_and_key(self, fold: int, training: Sequence[slice | AnyArray]) -> tuple[AnyArray, str]:
+        rows = np.concatenate([np.arange(len(self.order))[part] for part in training])
         return rows, digest_json(self._base | {"fold": fold, "training": digest_arrays([rows])})
 
     def _has(self, key: str) -> bool:

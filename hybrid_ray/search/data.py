@@ -1,9 +1,9 @@
-"""The training rows of a search, sorted by fold."""
+"""The training rows of a search, sorted by fold, and the same rows cut into other folds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class FoldedData:
         Features of extractors that each fold trained for itself: entry i, (n, d_i), belongs to chain i alone.
     digests : mapping of str to str
         What identifies each block's content, part of a fit's key.
+    order : ndarray of int (n,) or None
+        Positions in ``y`` and the blocks, sorted by fold, where those are not: fold i then holds the rows
+        ``order[bounds[i]:bounds[i + 1]]``. See ``recut``.
     """
 
     task: Task
@@ -41,6 +44,40 @@ class FoldedData:
     frozen: Mapping[str, Block]
     trained: Mapping[str, tuple[Block, ...]]
     digests: Mapping[str, str]
+    order: AnyArray | None = None
+
+    def recut(self, fold: AnyArray, trained: Mapping[str, tuple[Block, ...]], digests: Mapping[str, str]) -> FoldedData:
+        """The same rows in other folds, with the same arrays: a fit copies what it trains on, as it always does.
+
+        Features that each fold trained are left behind: they were learned from rows that another cut holds out.
+
+        Parameters
+        ----------
+        fold : ndarray of int (n,)
+            Fold of each row, in the order of ``y``, from 0; no fold is empty.
+        trained : mapping of str to tuple of Block
+            Features that these folds trained, as the attribute.
+        digests : mapping of str to str
+            Of those.
+
+        Raises
+        ------
+        ValueError
+            Folds are consecutive in time, or one is empty.
+        """
+        counts = np.bincount(fold)
+        if self.forward or len(fold) != len(self.y) or counts.min() == 0:
+            raise ValueError(
+                f"recut: {len(self.y)} rows must be in folds with a row each, not over time; got {len(fold)} rows in "
+                f"folds of {counts.tolist()}, over time: {self.forward}"
+            )
+        return replace(
+            self,
+            bounds=np.concatenate([[0], np.cumsum(counts)]),
+            trained=trained,
+            digests={name: self.digests[name] for name in self.frozen} | dict(digests),
+            order=np.argsort(fold, kind="stable"),
+        )
 
     @property
     def folds(self) -> range:
@@ -58,13 +95,16 @@ class FoldedData:
         first = self.folds.start
         return widths | {name: blocks[first].values.shape[1] for name, blocks in self.trained.items()}
 
-    def held_out(self, fold: int) -> slice:
+    def held_out(self, fold: int) -> slice | AnyArray:
         """Rows of a fold."""
-        return slice(int(self.bounds[fold]), int(self.bounds[fold + 1]))
+        rows = slice(int(self.bounds[fold]), int(self.bounds[fold + 1]))
+        return rows if self.order is None else self.order[rows]
 
-    def training(self, fold: int) -> list[slice]:
-        """Rows that a fold trains on, as contiguous slices."""
+    def training(self, fold: int) -> Sequence[slice | AnyArray]:
+        """Rows that a fold trains on: contiguous slices, or positions in their order."""
         before, after = slice(0, int(self.bounds[fold])), slice(int(self.bounds[fold + 1]), len(self.y))
+        if self.order is not None:
+            return [np.sort(np.concatenate([self.order[before], self.order[after]]))]
         return [s for s in ([before] if self.forward else [before, after]) if s.stop > s.start]
 
     def block(self, name: str, fold: int) -> Block:
@@ -74,7 +114,7 @@ class FoldedData:
     def fold(
         self, names: Iterator[str] | tuple[str, ...], fold: int
     ) -> tuple[dict[str, Block], AnyArray, dict[str, Block], AnyArray]:
-        """Training blocks and y (copies), held-out blocks and y (views)."""
+        """Training blocks and y (copies), held-out blocks and y (views, of another cut copies)."""
         parts, held = self.training(fold), self.held_out(fold)
         train: dict[str, Block] = {}
         test: dict[str, Block] = {}

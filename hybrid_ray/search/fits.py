@@ -58,7 +58,7 @@ class Setting:
     digests : mapping of str to str
         Content of each block.
     rows : str
-        Digest of labels and fold bounds.
+        Digest of labels and of which rows are in which fold.
     """
 
     task: Task
@@ -73,6 +73,7 @@ class Setting:
     @classmethod
     def of(cls, plan: SearchPlan, folded: FoldedData) -> Self:
         """The setting of a search over some rows."""
+        cut = [] if folded.order is None else [folded.order]
         return cls(
             task=folded.task,
             n_outputs=folded.n_outputs,
@@ -81,7 +82,7 @@ class Setting:
             transform=plan.transform,
             folds=tuple(folded.folds),
             digests=dict(folded.digests),
-            rows=digest_arrays([folded.y, np.asarray(folded.bounds), np.asarray(folded.forward)]),
+            rows=digest_arrays([folded.y, np.asarray(folded.bounds), np.asarray(folded.forward), *cut]),
         )
 
     def key(self, candidate: Candidate, fold: int) -> str:

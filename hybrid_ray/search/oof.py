@@ -150,10 +150,9 @@ def build_library(
     names = member_names([trial.candidate for trial in kept])
     scored = folded.scored
     outputs = np.empty((len(kept), scored.stop - scored.start, folded.n_outputs), np.float64)
-    for member, trial in zip(outputs, kept, strict=True):
-        for fold, key in zip(folded.folds, trial.keys, strict=True):
-            held = folded.held_out(fold)
-            member[held.start - scored.start : held.stop - scored.start] = ledger.oof(key)
     bounds = [int(folded.bounds[fold]) - scored.start for fold in (*folded.folds, folded.folds.stop)]
+    for member, trial in zip(outputs, kept, strict=True):
+        for (start, stop), key in zip(pairwise(bounds), trial.keys, strict=True):
+            member[start:stop] = ledger.oof(key)
     candidates = {name: trial.candidate for name, trial in zip(names, kept, strict=True)}
     return OofLibrary.of(folded.task, metric, candidates, outputs, np.asarray(folded.y)[scored], bounds, folded.forward)

@@ -33,6 +33,7 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
     found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
     found += [f"spec: {fault}" for fault in optional_faults(document.get("extractors"))]
     found += [f"search: {fault}" for fault in preference_faults(search)]
+    found += repeats_faults(search.get("repeats"), _mapping(data, "split").get("kind"))
     return found + metric_faults(search.get("metric"), document.get("task"))
 
 
@@ -81,6 +82,16 @@ def preference_faults(search: Mapping[str, Any]) -> list[str]:
             "Add `objectives: [metric, latency]`"
         ]
     return []
+
+
+def repeats_faults(repeats: Any, kind: Any) -> list[str]:
+    """Folds that are to be cut again over time, where there is one way to cut them; with its path."""
+    if kind != "temporal" or not isinstance(repeats, int) or repeats <= 1:
+        return []
+    return [
+        f"search.repeats: must be 1 for a temporal split, which can be cut into folds in one way only; got {repeats}. "
+        "Leave it out"
+    ]
 
 
 def id_faults(extractors: Any) -> list[str]:

@@ -24,6 +24,7 @@ from hybrid_ray.spec.consistency import (
     optional_faults,
     preference_faults,
     refuse,
+    repeats_faults,
     split_faults,
 )
 from hybrid_ray.types import BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
@@ -295,6 +296,9 @@ class SearchSpec(Section):
     its record in the store lists them."""
     folds: int = Field(5, ge=2, le=20)
     """Folds of the training rows."""
+    repeats: int = Field(1, ge=1, le=20)
+    """Cuts of the training rows into folds that the best candidates are compared over: those after the first are fitted
+    for them alone, after the search, see docs/evaluation.md."""
     batch: int = Field(8, ge=1)
     """Candidates that are open at a time, in two halves that take turns; part of what is searched, not of how many
     workers there are."""
@@ -435,4 +439,5 @@ class Spec(Section):
     def _parts_fit(self) -> Self:
         entries = [dict(entry) for entry in self.extractors]
         refuse([*id_faults(entries), *optional_faults(entries), *metric_faults(self.search.metric, self.task)])
+        refuse(repeats_faults(self.search.repeats, self.data.split.kind))
         return self

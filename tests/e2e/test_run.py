@@ -76,7 +76,7 @@ class Finished(NamedTuple):
 
 
 def asked(rows):
-    return spec(rows) | {"graph": {"reserves": True}}
+    return spec(rows, repeats=2) | {"graph": {"reserves": True}}
 
 
 def blurred():
@@ -124,6 +124,38 @@ def test_a_run_again_is_the_same_and_grown_rows_cost_what_is_new(finished, run, 
     assert (again["extraction"]["rows"], again["extraction"]["computed"]) == (132, new)
 
 
+def test_the_report_says_what_the_search_was_worth(finished):
+    report = json.loads(Path(finished.answer["report"]).with_suffix(".json").read_text())
+    tests = report["fold_tests"]
+    assert (tests["folds"], tests["cuts"], tests["note"]) == (3, 2, "")
+    assert 3 <= len(tests["rows"]) <= 10
+    assert [row["cuts"] for row in tests["rows"]] == [2] * len(tests["rows"])
+    assert [row["rank"] for row in tests["rows"]] == sorted(row["rank"] for row in tests["rows"])
+    [best] = [row for row in tests["rows"] if row["p_value"] is None]
+    assert best["label"] == report["candidates"][0]["label"]
+    assert all(
+        row["low"] <= row["gain"] <= row["high"] and 0 <= row["p_value"] <= 1 for row in tests["rows"] if row != best
+    )
+    assert all(0 <= tests[p] <= 1 for p in ("friedman_p", "anova_p"))
+    assert tests["critical_difference"] > 0
+
+    candidates, ensembles = report["sensitivity"]
+    assert (candidates["of"], ensembles["of"]) == ("candidates", "ensembles")
+    assert (candidates["trials"], ensembles["trials"]) == (8, 4)
+
+    members = report["ensemble"]["members"]
+    assert [member["weight"] for member in members] == [m["weight"] for m in finished.answer["members"]]
+    assert all(0 <= member["low"] <= member["high"] <= 1 for member in members)
+    assert all(member["low"] <= member["weight"] <= member["high"] for member in members)
+
+    tried = report["ensemble"]["tried"]
+    assert sum(row["trials"] for row in tried) == 4
+    assert {row["combiner"] for row in tried} == {"linear_pool", "stacking"}
+    reached = [row["oof"] for row in tried]
+    assert reached == sorted(reached), "log loss, best first"
+    assert all(row["seconds"] >= 0 for row in tried)
+
+
 def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_path):
     rows, store, first = finished
     stopped = run(asked(rows), store, fresh=True, stop_after="search")
@@ -141,10 +173,20 @@ def test_a_fresh_run_that_stopped_goes_on_under_its_own_id(finished, run, tmp_pa
     record = RunStore(StoreRoot(str(store))).get(stopped["run_id"])["record"]
     assert (record["split"]["kind"], record["split"]["test"]) == ("stratified", answer["rows"]["test"])
 
-    # Stopped once more, after the model was registered and before the run was finished.
-    (store / "runs" / stopped["run_id"] / "result.json").unlink()
+    # Stopped once more, after the model was registered and before all fits on other cuts were done.
+    folder = store / "runs" / stopped["run_id"]
+    tested = json.loads((folder / "report.json").read_text())["fold_tests"]
+    fits = {path: path.read_bytes() for path in sorted((folder / "fits").iterdir())}
+    later = [path for path in fits if path.stem not in {key for trial in tried for key in trial["keys"]}]
+    assert len(later) >= 3 * len(tested["rows"])
+    for path in (folder / "result.json", *later[::2]):
+        path.unlink()
     once_more = run(spec_of_run(str(store), stopped["run_id"]), store, resume=stopped["run_id"])
     assert (once_more["version"], once_more["artifact"]) == (answer["version"], answer["artifact"])
+    assert sorted(fits) == sorted((folder / "fits").iterdir())
+    left = [path for path in fits if path not in later[::2]]
+    assert all(path.read_bytes() == fits[path] for path in left), "a finished fit is not done again"
+    assert json.loads((folder / "report.json").read_text())["fold_tests"] == tested
     versions = ModelStore(StoreRoot(str(store))).list("toy")
     assert [version.version for version in versions] == [first["version"], answer["version"]]
 

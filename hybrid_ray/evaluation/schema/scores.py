@@ -84,8 +84,13 @@ class FoldRow(Part):
     """Mean rank over the folds; 1 is best."""
     gain: Score
     """Mean over the folds of its gain over the best candidate; negative is worse, 0 for that candidate itself."""
+    low: Score = None
+    """Ends of the gain's 95 % interval, of this comparison alone, by the t test's variance."""
+    high: Score = None
     p_value: Score = None
     """Two-sided corrected resampled t test, with Holm's correction; null for the best candidate itself."""
+    cuts: int = 1
+    """Cuts of the rows into folds that the gain is a mean over: those that both candidates were fitted on."""
     same: bool
     """True where its mean rank cannot be told from the best one (Nemenyi, 5 %)."""
 
@@ -94,6 +99,11 @@ class FoldTests(Part):
     """Whether the best candidates of the search differ by more than chance."""
 
     folds: int
+    """Folds of a cut that candidates have scores on."""
+    cuts: int = 1
+    """Cuts of the rows into folds that all candidates were fitted on: what ranks and the ANOVA are of."""
+    note: str = ""
+    """Why there are fewer cuts than were asked for."""
     rows: list[FoldRow]
     """By mean rank."""
     friedman_p: Score

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +20,11 @@ RNG = np.random.default_rng(0)
 Y = RNG.permutation(np.repeat([0, 1, 2], [400, 150, 50]))
 
 
-def split(kind, y=Y, column=None, *, task="multiclass", folds=5, seed=0, test=0.2):
+def split(kind, y=Y, column=None, *, task="multiclass", folds=5, seed=0, test=0.2, repeats=1):
     named = "c" if kind in ("grouped", "temporal") else None
     spec = SplitSpec(kind=kind, test=test, column=named)
     values = None if column is None else pa.chunked_array([pa.array(column)])
-    return make_split(spec, task=task, y=np.asarray(y), folds=folds, seed=seed, column=values)
+    return make_split(spec, task=task, y=np.asarray(y), folds=folds, seed=seed, column=values, repeats=repeats)
 
 
 def check(made, n, folds=5):
@@ -124,6 +125,62 @@ class TestGrouped:
         values = ["1.0", "1", " 1 "] * 100 + ["2"] * 150 + ["3"] * 150
         made = split("grouped", y=np.arange(N) % 2, column=values, folds=2)
         assert len(set(made.fold[:300].tolist())) == 1
+
+
+class TestRepeats:
+    """Other cuts of the same training rows."""
+
+    @pytest.mark.parametrize("kind", ["random", "stratified", "grouped", "column"])
+    def test_the_test_rows_stay_and_no_two_cuts_are_alike(self, kind):
+        groups = RNG.integers(0, 60, N)
+        column = {"grouped": groups, "column": np.where(np.arange(N) % 5, "train", "test")}.get(kind)
+        once, made, again, other = (
+            split(kind, column=column, seed=seed, repeats=repeats) for seed, repeats in ((0, 1), (0, 4), (0, 4), (9, 4))
+        )
+        np.testing.assert_array_equal(once.fold, made.fold)
+        assert (once.others, len(made.others), made.note) == ((), 3, "")
+        pairs = {tuple(np.stack([a, b]).reshape(-1)) for a in (made.fold, *made.others) for b in made.others}
+        assert len(pairs) == 12
+        for cut in made.others:
+            check(replace(made, fold=cut), N)
+            together = np.zeros((5, 5))
+            np.add.at(together, (made.fold[~made.test], cut[~made.test]), 1)
+            assert together.max() < 60, "a fold of one cut is spread over those of another"
+            if kind == "grouped":
+                assert all(len(set(cut[groups == group].tolist())) == 1 for group in set(groups))
+            if kind in ("stratified", "column"):
+                share = [(Y[cut == fold] == 0).mean() for fold in range(5)]
+                assert max(share) - min(share) < 0.03
+        for cut, same, different in zip(made.others, again.others, other.others, strict=True):
+            np.testing.assert_array_equal(cut, same)
+            assert (cut != different).any()
+        assert made.record() == again.record()
+        assert made.record()["digest"] != once.record()["digest"]
+
+    @pytest.mark.parametrize("many", [0, 10**9])
+    def test_groups_of_different_sizes_are_dealt_differently(self, monkeypatch, many):
+        monkeypatch.setattr(module, "MANY_GROUPS", many)
+        groups = np.repeat(np.arange(34), np.arange(1, 35))
+        made = split("grouped", np.arange(len(groups)) % 2, groups, repeats=3)
+        assert len(made.others) == 2
+        for cut in made.others:
+            sizes = np.bincount(cut[cut >= 0])
+            assert sizes.min() > 0.5 * sizes.mean()
+
+    def test_where_each_group_is_a_fold_there_is_one_cut(self):
+        made = split("grouped", np.arange(N) % 2, np.repeat(range(4), 150), folds=3, repeats=3)
+        assert made.others == ()
+        assert made.note == "The training rows allow 1 cuts into folds instead of 3."
+
+    def test_a_cut_that_would_teach_one_class_is_left_out(self):
+        groups = np.repeat(np.arange(30), 20)
+        y = (np.isin(groups, np.arange(3))).astype(int)  # few groups hold the second class
+        made = split("grouped", y, groups, folds=2, repeats=20)
+        for cut in made.others:
+            assert all(len(set(y[(cut >= 0) & (cut != fold)].tolist())) == 2 for fold in range(2))
+
+    def test_over_time_there_is_one_cut(self):
+        assert split("temporal", np.arange(N) % 2, np.arange(N), repeats=3).others == ()
 
 
 class TestTemporal:

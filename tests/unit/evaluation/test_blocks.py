@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from hybrid_ray.evaluation.metrics import METRICS, metrics_of
 
@@ -26,6 +29,23 @@ def test_a_block_scores_as_one_by_one(task, name):
 def test_what_is_not_defined_is_nan(name):
     y, outputs = many_outputs("binary")
     assert np.isnan(METRICS[name].scores(np.zeros_like(y), outputs)).all()
+
+
+@given(st.integers(2, 4), st.integers(1, 40), st.sampled_from([0, 1, 3, 15]), st.integers(0, 99))
+def test_average_precision_of_a_block_is_scikit_learns(n_classes, n, decimals, seed):
+    """From all rows equal to no two, classes without a row and with every row included."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, rng.integers(1, n_classes + 1), n)
+    outputs = rng.dirichlet(np.ones(n_classes), (3, n)).round(decimals)
+    codes = [1] if n_classes == 2 else range(n_classes)
+    there = [code for code in codes if (y == code).any()]
+    expected = [
+        np.mean([average_precision_score(y == code, one[:, code]) for code in there]) if there else np.nan
+        for one in outputs
+    ]
+    found = METRICS["average_precision"].scores(y, outputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose([METRICS["average_precision"].score(y, one) for one in outputs], expected, rtol=1e-12)
 
 
 def test_a_class_without_rows_is_left_out_of_the_mean_of_areas():

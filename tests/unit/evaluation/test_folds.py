@@ -3,7 +3,7 @@ import pytest
 
 from hybrid_ray.evaluation.folds import MOST, compare_folds
 from hybrid_ray.evaluation.metrics import get_metric
-from hybrid_ray.evaluation.significance import corrected_resampled_t, holm
+from hybrid_ray.evaluation.significance import corrected_resampled_t, friedman, holm
 
 
 def folds(n, k=5, gap=0.05, seed=0):
@@ -46,6 +46,32 @@ def test_candidates_that_differ_by_chance_are_not_told_apart():
 def test_no_more_than_the_best_ones_are_compared():
     found = compare_folds(folds(30), get_metric("accuracy", "binary"), 80, 20)
     assert {row.label for row in found.rows} == {f"c{i}" for i in range(MOST)}
+
+
+def test_two_cuts_give_twice_the_scores():
+    scores = {label: a + b for (label, a), b in zip(folds(4).items(), folds(4, seed=1).values(), strict=True)}
+    found = compare_folds(scores, get_metric("accuracy", "binary"), 80, 20, folds=5, note="said")
+    assert (found.folds, found.cuts, found.note) == (5, 2, "said")
+    tests = [corrected_resampled_t(np.subtract(scores[f"c{i}"], scores["c0"]), 80, 20) for i in (1, 2, 3)]
+    assert [row.p_value for row in found.rows[1:]] == pytest.approx(holm([test.p_value for test in tests]))
+    assert [(row.cuts, row.low, row.high) for row in found.rows[1:]] == [(2, test.low, test.high) for test in tests]
+    assert found.friedman_p == friedman(scores, "maximize").p_value
+    one = compare_folds(
+        {label: values[:5] for label, values in scores.items()}, get_metric("accuracy", "binary"), 80, 20
+    )
+    assert (one.folds, one.cuts) == (5, 1)
+    assert found.critical_difference == pytest.approx(one.critical_difference / 2**0.5)
+
+
+def test_a_candidate_with_one_cut_is_compared_over_it():
+    scores = {label: a + b for (label, a), b in zip(folds(4).items(), folds(4, seed=1).values(), strict=True)}
+    scores["c2"] = scores["c2"][:5]
+    found = compare_folds(scores, get_metric("accuracy", "binary"), 80, 20, folds=5)
+    assert (found.cuts, {row.label: row.cuts for row in found.rows}) == (1, {"c0": 2, "c1": 2, "c2": 1, "c3": 2})
+    gains = {row.label: row.gain for row in found.rows}
+    assert gains["c2"] == pytest.approx(np.subtract(scores["c2"], scores["c0"][:5]).mean())
+    assert gains["c3"] == pytest.approx(np.subtract(scores["c3"], scores["c0"]).mean())
+    assert found.friedman_p == friedman({label: values[:5] for label, values in scores.items()}, "maximize").p_value
 
 
 @pytest.mark.parametrize("scores", [{}, folds(2), folds(5, k=1), folds(2) | {"c9": [0.5, float("nan"), 0.5, 0.5, 0.5]}])

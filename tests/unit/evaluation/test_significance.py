@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from hybrid_ray.evaluation.significance import (
@@ -40,6 +42,16 @@ def test_the_corrected_t_test_is_nadeau_and_bengios():
     assert found.statistic == pytest.approx(statistic)
     assert found.p_value == pytest.approx(2 * stats.t.sf(statistic, 4))
     assert found.p_value > stats.ttest_1samp(differences, 0).pvalue
+    reach = stats.t.ppf(0.975, 4) * differences.mean() / statistic
+    assert (found.low, found.high) == pytest.approx((differences.mean() - reach, differences.mean() + reach))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12), st.floats(0.05, 1))
+def test_the_interval_holds_zero_where_the_t_test_finds_nothing(differences, ratio):
+    found = corrected_resampled_t(np.array(differences), 1.0, ratio)
+    assert found.low <= np.mean(differences) <= found.high
+    if abs(found.p_value - 0.05) > 1e-6:
+        assert (found.p_value > 0.05) == (found.low <= 0 <= found.high)
 
 
 def test_the_corrected_t_test_finds_nothing_where_there_is_nothing():

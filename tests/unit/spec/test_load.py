@@ -91,6 +91,11 @@ def test_an_unknown_extractor_names_the_nearest():
         (changed(search={"deterministic": "perhaps"}), "search.deterministic: must be true or false; got 'perhaps'"),
         (changed(search={"trials": 1.5}), "search.trials: must be a whole number; got 1.5"),
         (changed(data={"split": {"kind": "grouped"}}), "data.split: a grouped split must name its column; got none"),
+        (
+            changed(data={"split": {"kind": "temporal", "column": "day"}}, search={"repeats": 3}),
+            "search.repeats: must be 1 for a temporal split, which can be cut into folds in one way only; got 3",
+        ),
+        (changed(search={"repeats": 0}), "search.repeats: must be greater than or equal to 1; got 0"),
         (changed(data={"drop": ["price"]}), "data: `drop` must not name the label; got 'price'"),
         (
             changed(data={"drop": ["g"], "split": {"kind": "grouped", "column": "g"}}),
