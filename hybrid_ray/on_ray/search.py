@@ -261,7 +261,7 @@ def search_candidates(
             plan,
             folded.dims,
             book,
-            until=lambda: budget.candidates_until(book.ranked(), after_s + budget.start_s) if budget.limited else None,
+            until=lambda: budget.candidates_until(book.ranked(), after_s) if budget.limited else None,
             lanes=resources.concurrent,
             on_done=on_done,
         )

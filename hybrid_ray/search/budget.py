@@ -9,9 +9,11 @@ from hybrid_ray.search.reserves import MEMBERS, STAND_INS
 from hybrid_ray.search.trials import TrialRecord
 
 ENSEMBLE_SHARE = 0.1
-"""Part of a search's time that its ensembles may take, at most."""
+"""Part of a search's time that its ensembles may take, at most, once they have started."""
 ENSEMBLE_START_S = 3.0
 """Reading the library and starting the workers of the ensemble search."""
+ENSEMBLE_START_SHARE = 0.25
+"""Part of a search's time that is kept for that start, at most."""
 ENSEMBLE_TRIAL_S = 3e-6
 """Seconds of a solve of weights for one number (row x class) of one member: twice what CMA-ES takes, the slowest (of 8
 members, 1,500 rows and 3 classes it took 1.6e-6, stacking 4e-7)."""
@@ -120,11 +122,13 @@ class Budget:
         return min(ends, default=None)
 
     def candidates_until(self, ranked: Sequence[TrialRecord], ensembles_s: float) -> float | None:
-        """When the candidates must be done, with ``ensembles_s`` for the ensembles but not too large a share."""
+        """When the candidates must be done: the ensembles have to start, and get ``ensembles_s``, or their share."""
         until = self.until(ranked)
         if until is None:
             return None
-        return until - min(ensembles_s, ENSEMBLE_SHARE * max(until - self.began, 0.0))
+        span = max(until - self.began, 0.0)
+        started_s = min(ENSEMBLE_START_S + self.start_s, ENSEMBLE_START_SHARE * span)
+        return until - started_s - min(ensembles_s, ENSEMBLE_SHARE * span)
 
 
 def _fold_s(trial: TrialRecord) -> float:
@@ -141,8 +145,8 @@ def _distinct(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def ensembles_s(trials: int, lanes: int, members: int, numbers: int, folds: int, effort: float = 1.0) -> float:
-    """About what the ensemble search takes: ``trials`` of ``members``, each of ``numbers`` (rows x classes).
+    """About what started ensembles take: ``trials`` of ``members``, each of ``numbers`` (rows x classes).
 
     ``effort`` is what a fit takes in the mean, see ``DecisionFusion.effort``; infinite, it takes what it is given.
     """
-    return ENSEMBLE_START_S + trials * folds * members * numbers * ENSEMBLE_TRIAL_S * effort / lanes
+    return trials * folds * members * numbers * ENSEMBLE_TRIAL_S * effort / lanes

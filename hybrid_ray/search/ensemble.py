@@ -26,6 +26,8 @@ MAX_THRIFTY = 4
 BEST_SCORE = Wish()
 MOST_SURE = 8.0
 """Effort of a fit, in solves of weights, up to which one ensemble is tried even when the time is up."""
+GRACE_S = 1.0
+"""Seconds that the bootstrap of the weights has in any case."""
 ALONE = Recipe("best", 1, POOL)
 """The best candidate alone: an answer that takes no time."""
 
@@ -145,8 +147,8 @@ def finish_ensemble(
 ) -> EnsembleSearch:
     """Fit the best recipe on all parts; where costs count, the one that the wish takes.
 
-    With ``until``, as ``time.time()``, the bootstrap of its weights ends by then; and where there was no time for any
-    recipe, the best candidate alone is the answer.
+    With ``until``, as ``time.time()``, the bootstrap of its weights ends by then, or after a second; and where there
+    was no time for any recipe, the best candidate alone is the answer.
 
     Raises
     ------
@@ -179,6 +181,7 @@ def finish_ensemble(
             break
     ordered = sorted(weights, key=lambda name: (-abs(weights[name]), library.names.index(name)))
     margins = chooser.margins(best.recipe) if library.task == "regression" else {}
+    until = None if until is None else max(until, time.time() + GRACE_S)
     intervals, samples = ensembler.weight_intervals(best.recipe, list(fusion.weights), until, best.fit_s)
     means = dict(zip(library.names, library.scores[:, list(library.scored)].mean(axis=1).tolist(), strict=True))
     return EnsembleSearch(

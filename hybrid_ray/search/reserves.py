@@ -196,8 +196,7 @@ def make_reserve(
     tried = [ensembler.try_recipe(n, recipe) for n, recipe in enumerate(_recipes(len(distinct)))]
     # Four recipes have no order of trust, in which a later one would have to be told apart from the best alone.
     best = max(tried, key=lambda trial: (gain(trial.score, direction), -trial.number))
-    # Nobody asks how sure its weights are: there is no time for a bootstrap.
-    return finish_ensemble([best], ensembler, until=0.0)
+    return finish_ensemble([best], ensembler)
 
 
 def _recipes(n_candidates: int) -> list[Recipe]:

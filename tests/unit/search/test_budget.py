@@ -5,7 +5,15 @@ import math
 import pytest
 
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.search.budget import END_S, ENSEMBLE_SHARE, PARTS_START_S, Aftermath, Budget, ensembles_s
+from hybrid_ray.search.budget import (
+    END_S,
+    ENSEMBLE_SHARE,
+    ENSEMBLE_START_S,
+    PARTS_START_S,
+    Aftermath,
+    Budget,
+    ensembles_s,
+)
 from hybrid_ray.search.plan import Choice
 from hybrid_ray.search.trials import TrialRecord
 
@@ -63,9 +71,12 @@ def test_the_search_ends_by_whichever_limit_comes_first():
 
 
 def test_ensembles_get_what_they_need_up_to_their_share():
-    budget = Budget(search_until=200.0, began=100.0)
-    assert budget.candidates_until([], 4.0) == 196.0
-    assert budget.candidates_until([], 50.0) == pytest.approx(200.0 - 100.0 * ENSEMBLE_SHARE)
+    budget = Budget(search_until=200.0, began=100.0, start_s=2.0)
+    start_s = ENSEMBLE_START_S + 2.0
+    assert budget.candidates_until([], 4.0) == 200.0 - start_s - 4.0
+    assert budget.candidates_until([], 50.0) == pytest.approx(200.0 - start_s - 100.0 * ENSEMBLE_SHARE)
+    # Where all is short, so is what is kept for the start.
+    assert Budget(search_until=108.0, began=100.0, start_s=9.0).candidates_until([], 0.0) == 106.0
 
 
 def test_more_rows_take_longer_and_more_lanes_shorter():
@@ -80,5 +91,5 @@ def test_ensembles_that_train_learners_get_their_whole_share(make_plan):
     around = make_plan(combiners=(Choice("c", "calibrated", {"combiner": "meta_stacking"}),))
     assert [pools.effort, trained.effort, around.effort] == [1.0, math.inf, math.inf]
     budget = Budget(search_until=200.0, began=100.0)
-    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, pools.effort)) > 195.0
-    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, trained.effort)) == 190.0
+    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, pools.effort)) > 196.0
+    assert budget.candidates_until([], ensembles_s(24, 2, 8, 10, 5, trained.effort)) == 187.0

@@ -327,6 +327,14 @@ def test_an_answer_that_is_due_is_fitted_once_and_told_apart_by_its_samples(monk
     assert set(unhurried.intervals) == set(unhurried.members)
 
 
+def test_a_quick_bootstrap_has_a_second_in_any_case(monkeypatch):
+    ensembler = Ensembler(make_library([1.5, 0.9, 0.8], n=150), 0)
+    clock = Clock(monkeypatch, fit_s=0.0625)
+    found = finish_ensemble([ensembler.try_recipe(0, Recipe("best", 3, "linear_pool"))], ensembler, until=clock.now)
+    assert found.samples == 15
+    assert set(found.intervals) == set(found.members)
+
+
 def test_where_there_was_time_for_no_ensemble_the_best_candidate_alone_is_the_answer():
     ensembler = Ensembler(make_library([0.9, 1.5, 0.8]), 0)
     tried = [ensembler.try_until(0, Recipe("best", 3, "layered_stacking"), 1.0)]
