@@ -103,7 +103,7 @@ def plugin_path() -> Iterator[str]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PLUGINS, before]))
     sys.path.insert(0, PLUGINS)
-    for module in ("toy_extractors", "toy_estimators", "toy_fusions"):
+    for module in ("toy_extractors", "toy_estimators", "toy_fusions", "toy_preparations"):
         importlib.import_module(module)
     yield PLUGINS
     sys.path.remove(PLUGINS)

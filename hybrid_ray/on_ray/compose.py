@@ -12,6 +12,7 @@ import ray
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.graph import Chain, Member, TargetTransform, fit_chain
 from hybrid_ray.on_ray.train import FoldFit
+from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.root import StoreRoot
@@ -110,6 +111,7 @@ def _fit(
     fitting: Fitting,
     keys: Mapping[str, str] | None = None,
 ) -> Chain:
+    load_plugins()
     return fit_chain(
         candidate,
         blocks,

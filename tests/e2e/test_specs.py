@@ -19,6 +19,7 @@ FIRST = {"digits", "fashion_season"}
 
 def test_there_are_specs():
     assert len(SPECS) >= 7
+    assert any(load_spec(path).data.groups for path in SPECS)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,15 @@ def test_smoke_form(path, run, tmp_path):
 
     report = Report.model_validate(json.loads(Path(answer["report"]).with_suffix(".json").read_text()))
     assert report.run_id == answer["run_id"]
+    assert [card.column for card in report.evaluation.groups] == list(spec.data.groups)
+    for card in report.evaluation.groups:
+        assert sum(row.rows for row in card.rows) == answer["rows"]["test"]
+        scored = [row for row in card.rows if row.scores]
+        assert len(scored) >= 2
+        for estimate in (*(score for row in scored for score in row.scores.values()), *(gap.gap for gap in card.gaps)):
+            assert estimate.low <= estimate.value <= estimate.high
+        assert {gap.measure for gap in card.gaps} >= {"log_loss", "accuracy", "selection_rate"}
+        assert all(gap.gap.value >= 0 and 0 <= gap.p_value <= 1 for gap in card.gaps)
     assert "<script src" not in Path(answer["report"]).read_text()
 
     graph = ModelStore(StoreRoot(str(tmp_path))).load(answer["model"])

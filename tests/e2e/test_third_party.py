@@ -36,6 +36,7 @@ def test_a_run_of_plugins_that_were_found_by_their_entry_points(run, tmp_path):
             "folds": 2,
             "estimators": ["toy_centroid"],
             "fusions": ["toy_stack"],
+            "preparations": [{"name": "toy_shrink", "always": True}],
             "ensemble": {"trials": 1, "combiners": ["toy_middle"]},
             "max_concurrent": 1,
         },
@@ -48,6 +49,8 @@ def test_a_run_of_plugins_that_were_found_by_their_entry_points(run, tmp_path):
     graph = ModelStore(StoreRoot(str(tmp_path / "store"))).load("toys")
     (extractor,) = graph.extractors.values()
     assert (extractor.name, extractor.entry.name, graph.decision.name) == ("toy", "toy_words", "toy_middle")
+    steps = {step.name for member in graph.members for chain in member.chains for step in chain.steps}
+    assert steps == {"toy_shrink"}
     # A row without one of its parts is answered, with what stands for it; a row without any as well.
     some = pa.table({"words": ["good", None], "colour": pa.nulls(2, pa.string())})
     fused = extractor.fusion.combine(coerce(some, extractor.columns).batch, extractor.columns)

@@ -1,5 +1,8 @@
 """A fit by workers that stream the store's shards is the fit on the matrix, and outlives a kill."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +60,39 @@ def made(cluster, tmp_path_factory):
     return root, blocks, y, training, rows
 
 
+@pytest.fixture
+def no_block_here(monkeypatch) -> Callable[[], AbstractContextManager[None]]:
+    """While it holds, a block that is read, or that comes out of the object store, in the driver's process fails."""
+    driver, make = os.getpid(), Block.__new__
+
+    def refuse(cls: type[Block], *args: np.ndarray) -> Block:
+        if os.getpid() == driver:
+            raise AssertionError("a matrix block in the driver's process")
+        return make(cls, *args)
+
+    @contextmanager
+    def guard() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Block, "__new__", staticmethod(refuse))
+            yield
+
+    return guard
+
+
+@pytest.mark.slow
+def test_the_guard_of_the_driver_tells_it_from_workers(made, no_block_here):
+    _, blocks, _, _, rows = made
+    stored = ray.put(blocks["a"])
+    width = ray.remote(lambda rows, block: (rows.blocks(["a"], np.arange(3))["a"].values.shape, block.values.shape))
+    with no_block_here():
+        assert ray.get(width.remote(rows, stored)) == ((3, 4), (N, 4))
+        with pytest.raises(AssertionError, match="a matrix block in the driver's process"):
+            rows.blocks(["a"], np.arange(3))
+        with pytest.raises(ray.exceptions.RaySystemError, match="a matrix block in the driver's process"):
+            ray.get(stored)
+    assert ray.get(stored).values.shape == (N, 4)
+
+
 def on(rows: np.ndarray, family: str, blocks: dict[str, Block], y: np.ndarray) -> tuple[Candidate, Chain]:
     params = {"n_estimators": 30, "learning_rate": 0.2, "refit_rows": 10_000}
     candidate = Candidate(("a", "b"), "concat", family, params=params)
@@ -71,13 +107,14 @@ def log_loss(chain: Chain, blocks: dict[str, Block], y: np.ndarray, rows: np.nda
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
-def test_two_workers_fit_what_one_process_fits(made, family, all_free):
+def test_two_workers_fit_what_one_process_fits(made, family, all_free, no_block_here):
     root, blocks, y, training, rows = made
     known, held = np.flatnonzero(training), np.flatnonzero(~training)
     candidate, small = on(known[::12], family, blocks, y)
     end = f"runs/r/chains/{family}"
     write_chain(root, f"{end}-sample", small)
-    course = fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(2, 1.0, 1, 0))
+    with no_block_here():
+        course = fit_on_stream(rows, candidate, f"{end}-sample", end, RefitResources(2, 1.0, 1, 0))
     assert len(course.batches) >= 2
     assert course.counts == tuple(np.bincount(y[known]))
     grown = read_chain(root, end)
@@ -90,7 +127,9 @@ def test_two_workers_fit_what_one_process_fits(made, family, all_free):
 
 
 @pytest.mark.slow
-def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(made, all_free, monkeypatch, tmp_path):
+def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(
+    made, all_free, no_block_here, monkeypatch, tmp_path
+):
     root, blocks, y, training, rows = made
     known, held = np.flatnonzero(training), np.flatnonzero(~training)
     candidate, small = on(known[::12], "mortal_xgboost", blocks, y)
@@ -111,15 +150,38 @@ def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(made, all_fr
     # A run that goes on finds the chain, and fits neither on the stream nor on the sample.
     monkeypatch.delattr(refit, "fit_on_stream")
     monkeypatch.delattr(refit, "_keep_chain")
-    found = refit_on_all(
-        {"k": candidate},
-        {"k": Refit(candidate.label, "stream", 0)},
-        rows,
-        Material(None, {}, {name: ray.put(block) for name, block in some.items()}),
-        Fitting(0, 1, "none", 1.0),
-        RefitResources(1, 1.0, 1, 0),
-        "runs/k/chains",
-        None,
-    )
-    np.testing.assert_allclose(ray.get(found["k"][1]), expected, rtol=0, atol=1e-6)
+    with no_block_here():
+        found = refit_on_all(
+            {"k": candidate},
+            {"k": Refit(candidate.label, "stream", 0)},
+            rows,
+            Material(None, {}, {name: ray.put(block) for name, block in some.items()}),
+            Fitting(0, 1, "none", 1.0),
+            RefitResources(1, 1.0, 1, 0),
+            "runs/k/chains",
+            None,
+        )
+        np.testing.assert_allclose(ray.get(found["k"][1]), expected, rtol=0, atol=1e-6)
+    assert all_free()
+
+
+@pytest.mark.slow
+def test_in_the_memory_of_one_task_it_is_fitted_there(made, no_block_here, all_free):
+    _, blocks, y, training, rows = made
+    held = np.flatnonzero(~training)
+    candidate = Candidate(("a", "b"), "concat", "logistic")
+    some = {name: ray.put(block.take(held)) for name, block in blocks.items()}
+    with no_block_here():
+        found = refit_on_all(
+            {"m": candidate},
+            {"m": Refit(candidate.label, "memory", 0)},
+            rows,
+            Material(None, {}, some),
+            Fitting(0, 1, "none", 1.0),
+            RefitResources(1, 1.0, 1, 0),
+            "runs/m/chains",
+            None,
+        )
+        outputs = ray.get(found["m"][1])
+    assert (outputs.argmax(axis=1) == y[held]).mean() > 0.8
     assert all_free()
