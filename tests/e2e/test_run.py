@@ -150,7 +150,7 @@ def test_the_report_says_what_the_search_was_worth(finished):
 
     tried = report["ensemble"]["tried"]
     assert sum(row["trials"] for row in tried) == 4
-    assert {row["combiner"] for row in tried} == {"linear_pool", "stacking"}
+    assert {row["combiner"] for row in tried} == {"linear_pool", "stacking", "log_pool", "bayesian_fusion"}
     reached = [row["oof"] for row in tried]
     assert reached == sorted(reached), "log loss, best first"
     assert all(row["seconds"] >= 0 for row in tried)
