@@ -12,6 +12,7 @@ from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.codecs import from_skops, to_skops
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.models.thresholds import neighbours
 from hybrid_ray.types import AnyArray, FloatArray, State
 
 BLOB = "model.skops"
@@ -61,10 +62,13 @@ class HistBoosted(Boosted):
     ) -> tuple[Any, int]:
         model = self._blank(X.shape[1], rounds, stopping=held is not None)
         if held is None:
-            return model.fit(X, y, sample_weight=weights), rounds
+            model.fit(X, y, sample_weight=weights)
+            _part_halfway(model, X)
+            return model, rounds
         model.fit(X, y, sample_weight=weights, X_val=held[0], y_val=held[1], sample_weight_val=held[2])
         best = max(int(np.argmax(model.validation_score_)), 1)
         model._predictors = model._predictors[:best]
+        _part_halfway(model, X)
         return model, best
 
     def pack(self) -> State:
@@ -83,6 +87,18 @@ class HistBoosted(Boosted):
             raise ArtifactError(f"{cls.__name__}: a saved model must hold {BLOB}; got {sorted(state.blobs)}")
         model.booster_ = from_skops(state.blobs[BLOB], ALLOWED)
         return model
+
+
+def _part_halfway(model: Any, X: FloatArray) -> None:
+    """Put the thresholds of a fitted model half-way between the rows that it was fitted on, which fall as they fell."""
+    nodes = [tree.nodes for trees in model._predictors for tree in trees]
+    inner = [own["is_leaf"] == 0 for own in nodes]
+    features = np.concatenate([own["feature_idx"][kept] for own, kept in zip(nodes, inner, strict=True)])
+    thresholds = [own["num_threshold"][kept] for own, kept in zip(nodes, inner, strict=True)]
+    low, high = neighbours(X, features, np.concatenate(thresholds), goes_left="equal")
+    moved = np.split((low + high) / 2, np.cumsum([len(each) for each in thresholds])[:-1])
+    for own, kept, values in zip(nodes, inner, moved, strict=True):
+        own["num_threshold"][kept] = values
 
 
 class HistClassifier(HistBoosted, BoostedClassifier):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import xgboost
 
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.models.thresholds import neighbours
 from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.types import AnyArray, FloatArray, State
 
@@ -61,7 +64,7 @@ class XGBoosted(Boosted):
         settings = self._settings(X.shape[1], self.device, self.n_jobs)
         train = xgboost.QuantileDMatrix(X, y, weight=weights, max_bin=settings["max_bin"], nthread=self.n_jobs)
         if held is None:
-            return xgboost.train(settings, train, rounds, verbose_eval=False), rounds
+            return halfway(xgboost.train(settings, train, rounds, verbose_eval=False), X, settings), rounds
         judges = xgboost.QuantileDMatrix(
             held[0], held[1], weight=held[2], ref=train, max_bin=settings["max_bin"], nthread=self.n_jobs
         )
@@ -74,7 +77,7 @@ class XGBoosted(Boosted):
             verbose_eval=False,
         )
         best = int(booster.best_iteration) + 1
-        return booster[:best], best
+        return halfway(booster[:best], X, settings), best
 
     def train_stream(self, stream: RowStream, y: AnyArray, weights: AnyArray | None, team: Team) -> Any:
         """By external memory: pages of binned values lie on the disk, of each row only its gradient is held.
@@ -107,6 +110,36 @@ class XGBoosted(Boosted):
         if "device" in state.meta["params"]:
             model.set_params(device="cpu")
         return model
+
+
+def halfway(booster: Any, X: FloatArray, settings: dict[str, Any]) -> Any:
+    """The booster with thresholds half-way between the rows that it was trained on, which fall as they fell.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+        Trees of numeric splits only.
+    X : ndarray float32 (n, d)
+        The rows.
+    settings : dict
+        Its parameters: those of the machine and of training are no part of what a booster saves.
+    """
+    model = json.loads(booster.save_raw("json"))
+    trees = model["learner"]["gradient_booster"]["model"]["trees"]
+    inner = [np.array(tree["left_children"]) >= 0 for tree in trees]
+    features = np.concatenate([np.array(tree["split_indices"])[own] for tree, own in zip(trees, inner, strict=True)])
+    each = [np.array(tree["split_conditions"], np.float32)[own] for tree, own in zip(trees, inner, strict=True)]
+    low, high = neighbours(X, features, np.concatenate(each), goes_left="below")
+    middle = ((low + high) / 2).astype(np.float32)
+    # Between neighbouring float32 there is nothing: the upper one is what tells them apart.
+    moved = np.where(middle > low, middle, high)
+    for tree, own, values in zip(trees, inner, np.split(moved, np.cumsum([len(t) for t in each])[:-1]), strict=True):
+        # A leaf keeps its value where an inner node keeps its threshold.
+        for node, value in zip(np.flatnonzero(own), values, strict=True):
+            tree["split_conditions"][node] = float(value)
+    booster.load_model(bytearray(json.dumps(model).encode()))
+    booster.set_param(settings)
+    return booster
 
 
 class _Pages(xgboost.DataIter):

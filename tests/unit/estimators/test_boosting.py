@@ -2,13 +2,14 @@ import json
 
 import numpy as np
 import pytest
+import xgboost
 
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.models import boosting
 from hybrid_ray.estimators.models.boosting import FEW_BINS, FEW_ROUNDS, MANY_BINS, MOST_TREES, WIDE
 from hybrid_ray.estimators.models.hist import HistClassifier, HistRegressor
 from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
-from hybrid_ray.estimators.models.xgb import BLOB, XGBoostClassifier, XGBoostRegressor
+from hybrid_ray.estimators.models.xgb import BLOB, XGBoostClassifier, XGBoostRegressor, halfway
 from hybrid_ray.types import State
 
 CLASSIFIERS = [HistClassifier, LightGBMClassifier, XGBoostClassifier]
@@ -117,3 +118,38 @@ def test_xgboost_keeps_ubj(noisy):
 def test_lightgbm_keeps_text(noisy):
     X, y, _ = noisy
     assert LightGBMClassifier(n_estimators=5).fit(X, y).pack().blobs["model.txt"].startswith(b"tree\n")
+
+
+@pytest.mark.parametrize("model", [HistRegressor, LightGBMRegressor, XGBoostRegressor])
+@pytest.mark.parametrize("refit_rows", [0, 500])
+def test_rounding_moves_no_training_row_to_the_other_side_of_a_threshold(noisy, model, refit_rows):
+    X, _, y = noisy
+    grown = model(n_estimators=50, learning_rate=0.3, refit_rows=refit_rows).fit(X, y)
+    for sign in (-1, 1):
+        near = X * np.float32(1 + sign * 1e-6)
+        assert (np.abs(grown.predict(near) - grown.predict(X)) < 1e-6).all()
+
+
+def test_thresholds_half_way_part_training_rows_as_before(noisy):
+    X, y, _ = noisy
+    X = np.round(X, 1)  # rows share values
+    settings = {"objective": "binary:logistic", "device": "cpu", "nthread": 1, "tree_method": "hist", "max_depth": 4}
+    plain = xgboost.train(settings, xgboost.QuantileDMatrix(X, y), 20)
+    before, trees = plain.inplace_predict(X), plain.trees_to_dataframe()
+    moved = halfway(plain, X, settings)
+    np.testing.assert_array_equal(moved.inplace_predict(X), before)
+    after = moved.trees_to_dataframe()
+    inner = after["Feature"] != "Leaf"
+    assert (after.loc[~inner, "Gain"] == trees.loc[~inner, "Gain"]).all()
+    for feature, old, new in zip(after["Feature"][inner], trees["Split"][inner], after["Split"][inner], strict=True):
+        values = np.unique(X[:, int(feature[1:])])
+        low, high = values[values < old].max(), values[values >= old].min()
+        assert new == pytest.approx((low + high) / 2)
+
+
+def test_a_threshold_between_neighbouring_floats_still_parts_them():
+    one = np.float32(1.0)
+    X = np.array([[one], [np.nextafter(one, np.float32(2))]] * 20, np.float32)
+    y = np.tile([0.0, 1.0], 20)
+    said = XGBoostRegressor(min_child_weight=0.0, subsample=1.0, held_share=0.0, learning_rate=0.5).fit(X, y).predict(X)
+    np.testing.assert_allclose(said, y, atol=0.01)
