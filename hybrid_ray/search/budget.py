@@ -23,6 +23,8 @@ PARTS_START_S = 3.0
 """Starting the tasks that fit the parts of the graph."""
 END_S = 10.0
 """Saving the graph with its golden rows, and writing the report."""
+NETWORK_S = 8.0
+"""What saving takes more for each network in the graph: a worker imports torch, sets it up, and passes single rows."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Aftermath:
         Modalities for whose lack reserves are made: their stand-ins are fitted on the folds.
     grown : float
         Training rows for each that the search sees: a fit on all of them takes so much longer.
+    networks : int
+        Extractors that are networks.
     """
 
     slots: int
@@ -54,6 +58,7 @@ class Aftermath:
     trained_s: float = 0.0
     gaps: int = 0
     grown: float = 1.0
+    networks: int = 0
 
     def seconds(self, ranked: Sequence[TrialRecord], start_s: float = 0.0) -> float:
         """Seconds from the end of the search to the end of the run.
@@ -65,7 +70,7 @@ class Aftermath:
         start_s : float, default 0
             What a worker took to start, which says how busy the machine is.
         """
-        spent = max(PARTS_START_S, start_s) + END_S + self.trained_s
+        spent = max(PARTS_START_S, start_s) + END_S + NETWORK_S * self.networks + self.trained_s
         # Members differ: the best of each family is as likely one as the best of all. The costliest are reckoned with.
         first_of_family = {trial.candidate.estimator: trial for trial in reversed(ranked)}.values()
         likely = _distinct([*ranked[: self.members], *first_of_family])

@@ -9,6 +9,7 @@ from hybrid_ray.search.budget import (
     END_S,
     ENSEMBLE_SHARE,
     ENSEMBLE_START_S,
+    NETWORK_S,
     PARTS_START_S,
     Aftermath,
     Budget,
@@ -57,6 +58,10 @@ def test_stand_ins_take_their_folds_and_the_members_of_reserves_a_fit_more():
     assert Aftermath(2, 5, False, 8, gaps=2).seconds(two) == pytest.approx(FIXED + crossed / 2)
     once_more = (4 + 8) / 5 * 5 / 4
     assert Aftermath(1, 5, True, 8, gaps=2).seconds(two) == pytest.approx(FIXED + crossed + 3 * once_more)
+
+
+def test_saving_takes_more_for_every_network():
+    assert Aftermath(2, 5, False, 8, networks=2).seconds([]) == FIXED + 2 * NETWORK_S
 
 
 def test_the_search_ends_by_whichever_limit_comes_first():
