@@ -356,7 +356,7 @@ def _budget(job: Job, plan: SearchPlan, trained: Trained, grown: float, aftermat
             folds=folds,
             refit=refit,
             grown=grown,
-            networks=sum(EXTRACTORS.get(entry.name).tags.costly for entry in job.extractors),
+            networks=sum(EXTRACTORS.get(entry.name).tags.gpu for entry in job.extractors),
             members=plan.max_members,
             gaps=len({m for name in plan.modalities.values() for m in modalities_in(name)})
             if job.spec.graph.reserves

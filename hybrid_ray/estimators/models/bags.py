@@ -10,7 +10,7 @@ import numpy as np
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.base import EstimatorFamily
 from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
-from hybrid_ray.estimators.models.resample import fit_grouped
+from hybrid_ray.estimators.models.resample import fit_grouped, stratified_sample
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
@@ -40,7 +40,7 @@ class Bag(OwnEstimator):
     random_state: int
 
     def _fill(self, X: FloatArray, y: AnyArray, codes: AnyArray, task: Task, groups: AnyArray | None) -> None:
-        """Fit the copies.
+        """Fit the copies, each on no more rows of its sample than its family takes.
 
         Parameters
         ----------
@@ -59,6 +59,9 @@ class Bag(OwnEstimator):
         self.models_: list[Any] = []
         own = np.arange(len(y)) if groups is None else groups
         for number, rows in enumerate(self._drawn(codes)):
+            most = family.tags.max_rows
+            if most is not None and len(rows) > most:
+                rows = rows[stratified_sample(codes[rows], most, self.random_state + number)]
             model = family.build(params, task, self.random_state + number, self.n_jobs)
             # A bootstrap sample repeats rows, which the learner must not take for others where it holds some out.
             fit_grouped(model, X[rows], y[rows], own[rows])

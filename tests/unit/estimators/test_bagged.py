@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -6,6 +8,7 @@ from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.bagged import Bagged, BaggedParams
 from hybrid_ray.estimators.models.bags import BagClassifier, BagRegressor
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import State
 
 load_plugins()
@@ -61,6 +64,19 @@ def test_rows_that_a_sample_repeats_are_told_to_be_copies(waves, monkeypatch):
     assert all((X[groups] == rows).all() and len(set(groups)) < len(groups) for rows, groups in told)
     BagRegressor(n_bags=2).fit(X, y, groups=np.zeros(len(y), np.int64))
     assert (told[-1][1] == 0).all()
+
+
+def test_a_copy_is_fitted_on_no_more_rows_than_its_family_takes(waves, monkeypatch):
+    X, y = waves
+    sizes = []
+    monkeypatch.setattr(
+        "hybrid_ray.estimators.models.bags.fit_grouped",
+        lambda model, X, y, groups: (sizes.append(len(y)), model.fit(X, y)),
+    )
+    family = ESTIMATORS.get("decision_tree")
+    monkeypatch.setattr(family, "tags", replace(family.tags, max_rows=50))
+    BagClassifier(n_bags=3).fit(X, y > 0)
+    assert sizes == [50] * 3
 
 
 def test_what_is_no_learner_is_refused():
