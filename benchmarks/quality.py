@@ -379,7 +379,9 @@ def main() -> None:
     os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(options.data / "mobilenet_v2_imagenet"))
     bench = Bench(options.data.resolve(), options.out.resolve(), options.part, options.seconds, options.autogluon)
     if options.command == "table":
-        found = [table(replace(bench, tag=tag)) for tag in (tags(bench.out) if bench.part == "test" else [""])]
+        found = [
+            table(replace(bench, tag=tag)) for tag in ((tags(bench.out) or [""]) if bench.part == "test" else [""])
+        ]
         write(bench.out / f"table-{bench.part}.json", {"tables": found})
         for report in found:
             show(report)
