@@ -12,9 +12,10 @@ choices are made. ``--table`` also says what tuning gains, pair by pair of cells
 with the paired bootstrap interval of the difference.
 
 Tuning costs about 1 ms a token and pass on one core, 12 ms an image, and 5 passes are usual: with all rows 6 minutes
-for blood_cells, a quarter of an hour for mr, an hour for women_clothing. ``--threads`` spreads it; texts whose
-activations are more than 2 GiB want ``--param cache_mb=8192``, which changes nothing but the time. ``--rows`` and
-``--scored`` make a smaller cell, of the same rows for both features.
+for blood_cells, a quarter of an hour for mr, an hour for women_clothing. ``--threads`` spreads it, ``--device cuda``
+takes a GPU (a cell's name does not tell which: give each device a folder of its own). Texts whose activations are more
+than 2 GiB want ``--param cache_mb=8192``, which changes nothing but the time. ``--rows`` and ``--scored`` make a
+smaller cell, of the same rows for both features.
 
 The data is read from ../shared/data, or from --data: mr and women_clothing (the review tells whether the product is
 recommended) with an installed MiniLM, blood_cells and sign_digits with MobileNetV2's ImageNet weights.
@@ -134,7 +135,7 @@ def run_cell(asked: argparse.Namespace, given: dict[str, Any]) -> tuple[dict[str
     prepared = extractor.prepare(batch)
     seconds = {"prepare": time.perf_counter() - started}
     learn, held = np.arange(n_learn), np.arange(n_learn, len(y))
-    extractor.setup("cpu")
+    extractor.setup(asked.device)
     started = time.perf_counter()
     if asked.features == "tuned":
         prepared = extractor.before_fits(prepared)
@@ -160,6 +161,7 @@ def run_cell(asked: argparse.Namespace, given: dict[str, Any]) -> tuple[dict[str
         "metric": problem.metric,
         "params": given,
         "scores": {label: metric.score(y[held], found) for label, found in outputs.items()},
+        "device": asked.device,
         "seconds": seconds,
         "load": os.getloadavg()[0],
     }
@@ -220,6 +222,7 @@ def main() -> None:
     parser.add_argument("--param", action="append", default=[], help="a parameter of the extractor, NAME=JSON")
     parser.add_argument("--test", action="store_true", help="score the split test: once, when all choices are made")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the cells of a folder and do nothing else")
