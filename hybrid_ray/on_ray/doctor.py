@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 from hybrid_ray.errors import HybridRayError
@@ -13,6 +13,7 @@ from hybrid_ray.on_ray.cluster import connect
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.versions import version_of
 
 PACKAGES = (
     "ray",
@@ -32,7 +33,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return ", ".join(f"{name} {version_of(name)}" for name in PACKAGES)
 
 
 def _plugins() -> str:
@@ -95,6 +96,6 @@ def examine(store: str, address: str | None) -> dict[str, Any]:
     for name, check in checks.items():
         try:
             answers.append({"name": name, "ok": True, "said": check()})
-        except (HybridRayError, importlib.metadata.PackageNotFoundError) as error:
+        except (HybridRayError, PackageNotFoundError) as error:
             answers.append({"name": name, "ok": False, "said": str(error)})
     return {"checks": answers}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 from collections import Counter
@@ -50,9 +49,11 @@ from hybrid_ray.search.repeats import Repeats
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import AnyArray
+from hybrid_ray.versions import versions_of
 
 PACKAGES = (
     "hybrid-ray",
+    "numpy",
     "ray",
     "torch",
     "torchvision",
@@ -350,6 +351,4 @@ def _search(job: Job, found: Found) -> SearchCard:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "numpy": np.__version__} | {
-        name: importlib.metadata.version(name) for name in PACKAGES
-    }
+    return {"python": platform.python_version()} | versions_of(PACKAGES)

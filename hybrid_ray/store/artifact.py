@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ from hybrid_ray.store.records import from_json, to_json
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import file_info, pack_state, read_state
 from hybrid_ray.store.verified import SharedFiles, VerifiedFiles, extra_files, joined
+from hybrid_ray.versions import versions_of
 
 __all__ = ["CHECK", "GOLDEN_FILE", "Artifact", "Golden", "load_graph", "make_golden", "save_graph"]
 
@@ -391,13 +391,7 @@ def _is_there(files: Mapping[str, bytes], path: str, data: bytes) -> bool:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {"python": platform.python_version()} | versions_of(_PACKAGES)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def toy_batch(columns: Mapping[str, Kind], n: int = 24, seed: int = 0, missing: 
             gone = np.arange(n) == 2
             if place == 0 and len(columns) > 1:
                 gone |= np.arange(n) % 5 == 4
-            values[gone] = {"numeric": np.nan, "date": np.datetime64("NaT")}.get(kind)
+            values[gone] = {"numeric": np.nan, "date": np.datetime64("NaT", "ms")}.get(kind)
         batch[column] = values
     return batch
 
