@@ -68,7 +68,7 @@ def make_rows(data: Path, out: Path, final: bool, limit: int | None) -> None:
 
 def without(batch: Batch, columns: dict[str, Kind], modality: str) -> Batch:
     """The same rows with nothing in the columns of a modality."""
-    empty: dict[str, Any] = {"numeric": np.nan, "date": np.datetime64("NaT")}
+    empty: dict[str, Any] = {"numeric": np.nan, "date": np.datetime64("NaT", "ms")}
     return {
         name: np.full(len(values), empty.get(columns[name]), values.dtype)
         if MODALITY_OF[columns[name]] == modality
