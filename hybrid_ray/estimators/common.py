@@ -18,7 +18,7 @@ P = TypeVar("P", bound=PluginParams)
 ClassWeight = Literal["balanced"]
 CLASS_WEIGHTS: tuple[ClassWeight | None, ...] = (None, "balanced")
 
-GRAM_ROWS = 8000
+GRAM_ROWS = 12_000
 """Up to this many training rows the kernel matrix is made once, by BLAS, and every inner fit takes its part of it."""
 
 

@@ -47,7 +47,7 @@ class SVMParams(PluginParams):
 class SVM(OwnFamily):
     """Support vector machine; class probabilities are calibrated on inner folds."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=6.0, pairs=GRAM_ROWS, max_rows=12_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=6.0, pairs=GRAM_ROWS, max_rows=GRAM_ROWS)
     Params = SVMParams
 
     @classmethod

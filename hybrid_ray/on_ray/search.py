@@ -44,6 +44,9 @@ LIBRARY_SHARE = 0.25
 FUSION_COPIES = 2.0
 """Copies of the library that fitting an ensemble makes: the rows it learns from, and what the combiner makes of it."""
 
+LANE_VALUES = 2_000_000
+"""Values that all fits of a search read together which are worth another actor, as below."""
+
 LANE_BYTES = 4 * 2**20
 """Bytes of a library that are worth another actor: below, starting it takes longer than the trials that it takes."""
 
@@ -182,6 +185,11 @@ def ensemble_trials(
     )
 
 
+def lanes_worth(fits: int, values: int) -> int:
+    """How many actors a search of so many fits, each of a matrix of so many values, is worth: one at least."""
+    return 1 + fits * values // LANE_VALUES
+
+
 def candidate_resources(cluster: Cluster, plan: SearchPlan, folded: Folded, n_rows: int, fits: int) -> SearchResources:
     """What a fit of any candidate asks of Ray, and how many of at most ``fits`` run at the same time.
 
@@ -246,8 +254,9 @@ def search_candidates(
     with progress.stage("search", None if plan.trials == MOST_TRIALS else plan.trials) as stage:
         setting, n_rows, n_scored = ray.get(facts.remote(plan, folded.ref))
         open_at_once = min(plan.batch, plan.trials) if plan.deterministic else plan.trials
-        resources = candidate_resources(cluster, plan, folded, n_rows, open_at_once)
         numbers, folds = n_scored * plan.n_outputs, len(setting.folds)
+        worth = lanes_worth(plan.trials * folds, n_rows * sum(folded.dims.values()))
+        resources = candidate_resources(cluster, plan, folded, n_rows, min(open_at_once, worth))
         after_s = ensembles_s(plan.ensemble_trials, resources.concurrent, plan.max_members, numbers, folds, plan.effort)
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
         began = time.time()

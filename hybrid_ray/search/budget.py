@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.search.reserves import MEMBERS, STAND_INS
 from hybrid_ray.search.trials import TrialRecord
 
@@ -86,7 +87,8 @@ class Aftermath:
         """Seconds to fit what the graph takes of a candidate."""
         if self.refit:
             # A fold trains on all rows but its own.
-            return self.grown * self.folds / max(self.folds - 1, 1) * _fold_s(trial)
+            more = (self.folds / max(self.folds - 1, 1)) ** _order(trial)
+            return float(self.grown * more) * _fold_s(trial)
         return trial.chains.count("") * _fold_s(trial)
 
 
@@ -134,6 +136,11 @@ class Budget:
         span = max(until - self.began, 0.0)
         started_s = min(ENSEMBLE_START_S + self.start_s, ENSEMBLE_START_SHARE * span)
         return until - started_s - min(ensembles_s, ENSEMBLE_SHARE * span)
+
+
+def _order(trial: TrialRecord) -> int:
+    """The power of the number of rows that a fit's time grows with."""
+    return 2 if ESTIMATORS.get(trial.candidate.estimator).tags.pairs else 1
 
 
 def _fold_s(trial: TrialRecord) -> float:

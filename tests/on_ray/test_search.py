@@ -86,6 +86,14 @@ def combined(ensemble):
     return tried, ensemble.weights, ensemble.score
 
 
+@pytest.fixture(scope="module", autouse=True)
+def several_lanes():
+    """Two workers at a time, however little there is to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hybrid_ray.on_ray.search.LANE_VALUES", 1)
+        yield
+
+
 @pytest.fixture
 def root(tmp_path):
     return StoreRoot(str(tmp_path / "store"))
@@ -109,7 +117,7 @@ def search_both(cluster, plan, folded, root):
 
 
 @pytest.fixture(scope="module")
-def searched(cluster, tmp_path_factory):
+def searched(cluster, several_lanes, tmp_path_factory):
     plan, rows = make_plan(keep_chains=0.0, max_concurrent=2), make_rows()
     root = StoreRoot(str(tmp_path_factory.mktemp("searched")))
     folded = put(rows)

@@ -77,8 +77,11 @@ def kernel_matrix(A: AnyArray, B: AnyArray, kernel: Kernel, gamma: float) -> Any
     products: AnyArray = A @ B.T
     if kernel == "linear":
         return products
-    distances = np.einsum("ij,ij->i", A, A)[:, None] + np.einsum("ij,ij->i", B, B)[None, :]
-    distances -= 2.0 * products
+    # In place: with many rows the matrix is most of what a fit holds.
+    distances = products
+    distances *= -2.0
+    distances += np.einsum("ij,ij->i", A, A)[:, None]
+    distances += np.einsum("ij,ij->i", B, B)[None, :]
     np.maximum(distances, 0.0, out=distances)
     distances *= -gamma
     return np.exp(distances, out=distances)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.budget import (
     END_S,
     ENSEMBLE_SHARE,
@@ -21,6 +22,12 @@ from hybrid_ray.search.trials import TrialRecord
 FIXED = END_S + PARTS_START_S
 
 
+@pytest.fixture(autouse=True)
+def families():
+    """The learners are known."""
+    load_plugins()
+
+
 def trial(number, seconds, blocks=("a", "b"), folds=5):
     candidate = Candidate(blocks, "concat", "knn", params={"n_neighbors": number + 1})
     return TrialRecord(number, candidate, 0.1 * number, folds, seconds=seconds)
@@ -34,6 +41,11 @@ def test_a_refit_costs_what_the_folds_did_for_those_that_are_fitted_once_more():
     assert after.seconds([trial(0, 40.0)]) == pytest.approx(FIXED + 40 / 5 * 5 / 4)
     busy = PARTS_START_S + 20.0
     assert after.seconds([], start_s=busy) == pytest.approx(END_S + busy)
+
+
+def test_a_family_that_looks_at_pairs_of_rows_takes_the_square():
+    svm = TrialRecord(0, Candidate(("a", "b"), "concat", "svm"), 0.1, 3, seconds=30.0)
+    assert Aftermath(1, 3, True, 1).seconds([svm]) == pytest.approx(FIXED + 10 * (3 / 2) ** 2)
 
 
 def test_where_the_search_saw_a_sample_a_refit_takes_as_much_longer_as_there_are_more_rows():
