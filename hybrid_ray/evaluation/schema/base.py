@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BeforeValidator
+
+from hybrid_ray.documented import Documented
 
 
 def _defined(value: Any) -> Any:
@@ -19,10 +21,8 @@ Score = Annotated[float | None, BeforeValidator(_defined)]
 """A number, or null where it is not defined."""
 
 
-class Part(BaseModel):
+class Part(Documented):
     """Base of every part of the report."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
 
 class Estimate(Part):
