@@ -7,25 +7,18 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from hybrid_ray.errors import ArtifactError
-from hybrid_ray.estimators.base import EstimatorFamily
-from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
-from hybrid_ray.estimators.models.resample import fit_grouped, stratified_sample
-from hybrid_ray.fusion.nested import nest, part
+from hybrid_ray.estimators.models.base import OwnClassifier, OwnRegressor
+from hybrid_ray.estimators.models.composite import Composite
+from hybrid_ray.estimators.models.resample import stratified_sample
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import AnyArray, FloatArray, State, Task
+from hybrid_ray.types import AnyArray, FloatArray, Task
 
 Samples = Literal["bootstrap", "folds"]
 
 
-class Bag(OwnEstimator):
-    """What both bags share: how samples are drawn, copies fitted and saved.
-
-    Attributes
-    ----------
-    models_ : list of Model
-        The copies.
+class Bag(Composite):
+    """What both bags share: how samples are drawn and copies fitted.
 
     References
     ----------
@@ -36,7 +29,6 @@ class Bag(OwnEstimator):
     learner_params: Mapping[str, Any] | None
     n_bags: int
     samples: Samples
-    n_jobs: int
     random_state: int
 
     def _fill(self, X: FloatArray, y: AnyArray, codes: AnyArray, task: Task, groups: AnyArray | None) -> None:
@@ -54,18 +46,18 @@ class Bag(OwnEstimator):
             Rows of one group are copies of one row.
         """
         load_plugins()
-        family: type[EstimatorFamily] = ESTIMATORS.get(self.learner)
-        params = family.Params.model_validate(dict(self.learner_params or family.portfolio(task)[0]))
-        self.models_: list[Any] = []
+        most = ESTIMATORS.get(self.learner).tags.max_rows
+        # A bootstrap sample repeats rows, which the learner must not take for others where it holds some out.
         own = np.arange(len(y)) if groups is None else groups
+        self.models_ = []
         for number, rows in enumerate(self._drawn(codes)):
-            most = family.tags.max_rows
+            seed = self.random_state + number
             if most is not None and len(rows) > most:
-                rows = rows[stratified_sample(codes[rows], most, self.random_state + number)]
-            model = family.build(params, task, self.random_state + number, self.n_jobs)
-            # A bootstrap sample repeats rows, which the learner must not take for others where it holds some out.
-            fit_grouped(model, X[rows], y[rows], own[rows])
-            self.models_.append(model)
+                rows = rows[stratified_sample(codes[rows], most, seed)]
+            self.models_.append(
+                self._fitted(self.learner, self.learner_params, X[rows], y[rows], task, own[rows], seed)
+            )
+        self.families_ = [self.learner] * len(self.models_)
 
     def _drawn(self, codes: AnyArray) -> Iterator[AnyArray]:
         """Rows of each sample, sorted."""
@@ -82,26 +74,6 @@ class Bag(OwnEstimator):
                 fold[rng.permutation(rows)] = (np.arange(len(rows)) + rng.integers(self.n_bags)) % self.n_bags
         for number in range(self.n_bags):
             yield np.flatnonzero(fold != number)
-
-    def pack(self) -> State:
-        """What ``unpack`` needs to predict bit-equal, without pickle."""
-        own = super().pack()
-        family: type[EstimatorFamily] = ESTIMATORS.get(self.learner)
-        saved = {f"bag.{i}": family.dump(model) for i, model in enumerate(self.models_)}
-        nested = nest(saved, own.meta | {"bags": len(self.models_)})
-        return State(nested.meta, nested.tensors | own.tensors, nested.blobs)
-
-    @classmethod
-    def unpack(cls, state: State) -> Self:
-        """The fitted bag back, set to predict on one thread."""
-        load_plugins()
-        model = super().unpack(state)
-        family: type[EstimatorFamily] = ESTIMATORS.get(model.learner)
-        try:
-            model.models_ = [family.load(part(state, f"bag.{i}")) for i in range(int(state.meta["bags"]))]
-        except KeyError as error:
-            raise ArtifactError(f"{cls.__name__}: a saved bag must hold its copies; missing {error}") from error
-        return model
 
 
 class BagClassifier(Bag, OwnClassifier):

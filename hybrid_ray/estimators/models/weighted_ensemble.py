@@ -7,26 +7,25 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from hybrid_ray.errors import ArtifactError
-from hybrid_ray.estimators.base import EstimatorFamily, Model
-from hybrid_ray.estimators.models.base import OwnClassifier, OwnEstimator, OwnRegressor
-from hybrid_ray.estimators.models.resample import fit_grouped, inner_folds
+from hybrid_ray.estimators.base import Model
+from hybrid_ray.estimators.models.base import OwnClassifier, OwnRegressor
+from hybrid_ray.estimators.models.composite import Composite
+from hybrid_ray.estimators.models.resample import inner_folds
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
-from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import AnyArray, FloatArray, State, Task
+from hybrid_ray.types import AnyArray, FloatArray, Task
 
 Solver = Literal["greedy", "convex", "uniform"]
 
 
-class Ensemble(OwnEstimator):
-    """What both ensembles share: how members are weighed, fitted and saved.
+class Ensemble(Composite):
+    """What both ensembles share: how members are weighed and fitted.
 
     Attributes
     ----------
-    members_ : list of str
-        Families that have weight.
+    families_ : list of str
+        Those that have weight.
     weights_ : ndarray (m,)
         Their weights, which sum to 1.
     models_ : list of Model
@@ -43,7 +42,6 @@ class Ensemble(OwnEstimator):
     n_folds: int
     solver: Solver
     regularisation: float
-    n_jobs: int
     random_state: int
 
     def _weigh(self, X: FloatArray, y: AnyArray, codes: AnyArray, task: Task, groups: AnyArray | None) -> None:
@@ -70,16 +68,16 @@ class Ensemble(OwnEstimator):
             held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
             copies = None if groups is None else groups[training]
             for name in names:
-                model = self._fitted(name, X[training], y[training], task, copies)
+                model = self._member(name, X[training], y[training], task, copies)
                 said[name][held] = _outputs(model, X[held], task)
         solver = self.solver if len(scored) else "uniform"
         pool = LinearPool(LinearPoolParams(solver=solver, regularisation=self.regularisation))
         weights = pool.fit(
             {name: each[scored] for name, each in said.items()}, y[scored], task, self.random_state
         ).weights
-        self.members_ = [name for name in names if weights[name] > 0]
-        self.weights_ = np.array([weights[name] for name in self.members_])
-        self.models_ = [self._fitted(name, X, y, task, groups) for name in self.members_]
+        self.families_ = [name for name in names if weights[name] > 0]
+        self.weights_ = np.array([weights[name] for name in self.families_])
+        self.models_ = [self._member(name, X, y, task, groups) for name in self.families_]
 
     def _feasible(self, n_rows: int) -> list[str]:
         """Members that take so many rows; the first where none does."""
@@ -87,12 +85,8 @@ class Ensemble(OwnEstimator):
         kept = [name for name in self.members if n_rows <= (tags[name].max_rows or n_rows)]
         return kept or list(self.members[:1])
 
-    def _fitted(self, name: str, X: FloatArray, y: AnyArray, task: Task, groups: AnyArray | None) -> Model:
-        family: type[EstimatorFamily] = ESTIMATORS.get(name)
-        params = (self.member_params or {}).get(name) or dict(family.portfolio(task)[0])
-        model = family.build(family.Params.model_validate(dict(params)), task, self.random_state, self.n_jobs)
-        fit_grouped(model, X, y, groups)
-        return model
+    def _member(self, name: str, X: FloatArray, y: AnyArray, task: Task, groups: AnyArray | None) -> Model:
+        return self._fitted(name, (self.member_params or {}).get(name), X, y, task, groups, self.random_state)
 
     def _mixed(self, matrix: FloatArray, task: Task) -> AnyArray:
         """Weighted mean float64 (n, n_outputs) of the members."""
@@ -100,30 +94,6 @@ class Ensemble(OwnEstimator):
         for weight, model in zip(self.weights_, self.models_, strict=True):
             total = total + weight * _outputs(model, matrix, task)
         return total
-
-    def pack(self) -> State:
-        """What ``unpack`` needs to predict bit-equal, without pickle."""
-        own = super().pack()
-        saved = {
-            f"member.{i}": ESTIMATORS.get(name).dump(model)
-            for i, (name, model) in enumerate(zip(self.members_, self.models_, strict=True))
-        }
-        nested = nest(saved, own.meta | {"members": list(self.members_)})
-        return State(nested.meta, nested.tensors | own.tensors, nested.blobs)
-
-    @classmethod
-    def unpack(cls, state: State) -> Self:
-        """The fitted ensemble back, set to predict on one thread."""
-        load_plugins()
-        model = super().unpack(state)
-        try:
-            model.members_ = [str(name) for name in state.meta["members"]]
-            model.models_ = [
-                ESTIMATORS.get(name).load(part(state, f"member.{i}")) for i, name in enumerate(model.members_)
-            ]
-        except KeyError as error:
-            raise ArtifactError(f"{cls.__name__}: a saved ensemble must hold its members; missing {error}") from error
-        return model
 
 
 def _outputs(model: Any, X: FloatArray, task: Task) -> AnyArray:

@@ -57,7 +57,7 @@ def test_rows_that_a_sample_repeats_are_told_to_be_copies(waves, monkeypatch):
     X, y = waves
     told = []
     monkeypatch.setattr(
-        "hybrid_ray.estimators.models.bags.fit_grouped",
+        "hybrid_ray.estimators.models.composite.fit_grouped",
         lambda model, X, y, groups: (told.append((X, groups)), model.fit(X, y)),
     )
     BagRegressor(n_bags=2).fit(X, y)
@@ -70,7 +70,7 @@ def test_a_copy_is_fitted_on_no_more_rows_than_its_family_takes(waves, monkeypat
     X, y = waves
     sizes = []
     monkeypatch.setattr(
-        "hybrid_ray.estimators.models.bags.fit_grouped",
+        "hybrid_ray.estimators.models.composite.fit_grouped",
         lambda model, X, y, groups: (sizes.append(len(y)), model.fit(X, y)),
     )
     family = ESTIMATORS.get("decision_tree")
@@ -91,5 +91,5 @@ def test_what_is_no_learner_is_refused():
 def test_a_saved_bag_without_a_copy_is_refused(waves):
     X, y = waves
     state = Bagged.dump(BagRegressor(n_bags=2).fit(X, y))
-    with pytest.raises(ArtifactError, match="must hold its copies"):
-        Bagged.load(State(state.meta | {"bags": 3}, state.tensors, state.blobs))
+    with pytest.raises(ArtifactError, match="must hold all its models"):
+        Bagged.load(State(state.meta | {"families": ["decision_tree"] * 3}, state.tensors, state.blobs))

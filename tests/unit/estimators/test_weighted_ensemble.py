@@ -23,7 +23,7 @@ def test_a_member_that_knows_its_rows_by_heart_is_weighed_by_rows_it_has_not_see
     X = rng.normal(size=(300, 40)).astype(np.float32)
     y = (X[:, 0] + 0.7 * rng.normal(size=300) > 0).astype(np.int64)
     model = EnsembleClassifier(members=("knn", "logistic"), member_params=KNN, solver="convex").fit(X, y)
-    weights = dict(zip(model.members_, model.weights_, strict=True))
+    weights = dict(zip(model.families_, model.weights_, strict=True))
     assert weights["logistic"] > 0.9
     assert sum(weights.values()) == pytest.approx(1.0)
 
@@ -37,7 +37,7 @@ def test_copies_of_a_row_do_not_make_a_member_that_knows_rows_by_heart_look_good
     for groups in (rows, None):
         model = EnsembleClassifier(members=("knn", "logistic"), member_params=KNN, solver="convex")
         model.fit(X[rows], y[rows], groups=groups)
-        found.append(dict(zip(model.members_, model.weights_, strict=True)).get("knn", 0.0))
+        found.append(dict(zip(model.families_, model.weights_, strict=True)).get("knn", 0.0))
     assert found[0] < 0.1
     assert found[1] > 0.3
 
@@ -77,14 +77,14 @@ def test_boosters_and_forests_inside_survive_a_store():
     model = WeightedEnsemble.build(params, "binary", 0).fit(X, y)
     loaded = WeightedEnsemble.load(stored(WeightedEnsemble.dump(model)))
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
-    assert loaded.members_ == list(params.members)
+    assert loaded.families_ == list(params.members)
 
 
 def test_a_member_that_is_not_there_is_refused():
     X, y = toy_rows("binary")
     state = WeightedEnsemble.dump(EnsembleClassifier(members=("logistic",)).fit(X, y))
     meta = {name: value for name, value in state.meta.items() if name != "parts"}
-    with pytest.raises(ArtifactError, match="must hold its members"):
+    with pytest.raises(ArtifactError, match="must hold all its models"):
         WeightedEnsemble.load(State(meta, state.tensors, state.blobs))
 
 
@@ -93,7 +93,7 @@ def test_a_member_that_does_not_take_so_many_rows_is_left_out(monkeypatch):
     monkeypatch.setattr(family, "tags", replace(family.tags, max_rows=50))
     X, y = toy_rows("regression")
     model = EnsembleRegressor(members=("gaussian_process", "ridge"), solver="uniform", n_folds=2).fit(X, y)
-    assert model.members_ == ["ridge"]
+    assert model.families_ == ["ridge"]
 
 
 def test_two_rows_are_enough_to_give_all_the_same_weight():
