@@ -12,10 +12,10 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.on_ray.compose import Fitting, Material, bag_members, refit_members
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder, load_rows
 from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
-from hybrid_ray.on_ray.resources import plan_refit, shared_bytes
+from hybrid_ray.on_ray.resources import plan_refit
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.stream import TrainingRows, write_features
-from hybrid_ray.on_ray.train import Entry, FoldFit, extract_rows
+from hybrid_ray.on_ray.train import Entry, FoldFit
 from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.refit import refit_note
@@ -72,9 +72,8 @@ def parts_stage(
     test: dict[str, Any] = {
         name: load_rows.remote(job.root, feature_set, test_rows) for name, feature_set in features.frozen.items()
     }
-    shared = shared_bytes(job.cluster.view())
     for name, keyed in copies.items():
-        test |= extract_rows(features.raw[name], keyed, test_rows, shared)
+        test |= trained.trainers[name].extract(keyed, test_rows)
     levels = level_candidates(found.candidates.ranked(), job.modality_of())
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)
@@ -84,7 +83,7 @@ def parts_stage(
     by_key = {candidate.key: candidate for candidate in wanted.values()}
     note = ""
     if len(order.rows) < job.rows.n_training:
-        fitted, note = _from_sample(job, features, material, order, folded, found, by_key, fitting)
+        fitted, note = _from_sample(job, features, trained, material, order, folded, found, by_key, fitting)
     elif bag:
         fitted = bag_members(by_key, found.chains, job.root, material, fitting)
     else:
@@ -107,6 +106,7 @@ def parts_stage(
 def _from_sample(
     job: Job,
     features: Features,
+    trained: Trained,
     material: Material,
     order: FoldOrder,
     folded: Folded,
@@ -119,6 +119,7 @@ def _from_sample(
         fitted = bag_members(candidates, found.chains, job.root, material, fitting)
         return fitted, f"The model is fitted on these {len(order.rows)} rows: graph.sampled: refit fits it on all rows."
     n_rows, used = job.rows.n_training, used_extractors(candidates.values())
+    shard_rows = job.spec.data.shard_rows
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
         sizes = [piece.n_rows for piece in job.source.pieces]
@@ -127,7 +128,7 @@ def _from_sample(
                 stage.note(name)
                 fit, raw = copies[name], features.raw[name]
                 RunStore(job.root).use(job.run_id, features=[fit.digest])
-                sets[name] = write_features(raw, fit, sizes, job.root, job.spec.data.shard_rows, job.task_cpus)
+                sets[name] = write_features(raw, fit, sizes, job.root, shard_rows, trained.trainers[name].place)
         # What still reads the test rows holds CPUs that the plan is to count.
         ray.wait(list(material.test.values()), num_returns=len(material.test), fetch_local=False)
         resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)

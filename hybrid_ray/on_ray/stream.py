@@ -11,7 +11,7 @@ import ray
 
 from hybrid_ray.graph import Chain
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet, load_block
-from hybrid_ray.on_ray.train import Entry, FoldFit, RawRows
+from hybrid_ray.on_ray.train import Entry, FoldFit, Place, RawRows
 from hybrid_ray.search.refit import shard_batches
 from hybrid_ray.store.features import FeatureCache
 from hybrid_ray.store.root import StoreRoot
@@ -144,10 +144,16 @@ class ShardStream:
 
 @ray.remote
 def _write_piece(
-    entry: Entry, state: State, prepared: Prepared, digests: AnyArray, cache: FeatureCache, shard_rows: int
+    entry: Entry,
+    state: State,
+    prepared: Prepared,
+    digests: AnyArray,
+    cache: FeatureCache,
+    shard_rows: int,
+    device: str,
 ) -> tuple[list[tuple[str, int]], int]:
     """Features of one piece's rows, a shard at a time."""
-    extractor = entry.restore(state)
+    extractor = entry.restore(state, device)
     known = cache.known_shards()
     shards: list[tuple[str, int]] = []
     for start in range(0, len(digests), shard_rows):
@@ -160,7 +166,7 @@ def _write_piece(
 
 
 def write_features(
-    raw: RawRows, fit: FoldFit, sizes: Sequence[int], root: StoreRoot, shard_rows: int, num_cpus: float
+    raw: RawRows, fit: FoldFit, sizes: Sequence[int], root: StoreRoot, shard_rows: int, place: Place
 ) -> FeatureSet:
     """Features of every row of a source by one fitted copy of a trained extractor, as shards in the store.
 
@@ -175,15 +181,17 @@ def write_features(
         Rows of each piece of the source.
     root : StoreRoot
     shard_rows : int
-    num_cpus : float
-        CPUs of a task.
+    place : Place
+        Where a task runs.
     """
     cache = FeatureCache(root, fit.digest)
-    task = _write_piece.options(num_cpus=num_cpus)
+    task = _write_piece.options(num_cpus=place.cpus, num_gpus=place.gpus)
     bounds = np.cumsum([0, *sizes])
     written = ray.get(
         [
-            task.remote(raw.entry, fit.state, part, raw.digests[bounds[i] : bounds[i + 1]], cache, shard_rows)
+            task.remote(
+                raw.entry, fit.state, part, raw.digests[bounds[i] : bounds[i + 1]], cache, shard_rows, place.device
+            )
             for i, part in enumerate(raw.parts)
         ]
     )

@@ -81,10 +81,10 @@ class Entry:
         plugin: type[Extractor] = EXTRACTORS.get(self.name)
         return plugin.before_fits is not Extractor.before_fits
 
-    def restore(self, state: State) -> Extractor:
-        """A fitted copy from its state, set up on the CPU."""
+    def restore(self, state: State, device: str = "cpu") -> Extractor:
+        """A fitted copy from its state, set up on a device."""
         extractor = self.build().with_state(state)
-        extractor.setup("cpu")
+        extractor.setup(device)
         return extractor
 
 
@@ -252,6 +252,11 @@ def _learn(
     raise AssertionError(f"{entry.name}: an extractor that spreads must call FitContext.conduct")
 
 
+@ray.remote
+def _extract(entry: Entry, state: State, prepared: Prepared, device: str) -> Block:
+    return entry.restore(state, device).block(prepared)
+
+
 class _Learned(Exception):
     """What a training learned is there: the rest of ``fit`` is not for the process that waited for it."""
 
@@ -365,6 +370,17 @@ class FoldTrainer:
             self._tasks.append(self._shared)
         return self._shared
 
+    def extract(self, fits: Mapping[str, FoldFit], rows: AnyArray) -> dict[str, Any]:
+        """Features of some rows (row numbers) by fitted copies: an ObjectRef of Block for each, by its key."""
+        entry, place = self.raw.entry, self.place
+        prepared = _take.remote(rows, *self.raw.parts)
+        if entry.shares and len(fits) > 1:
+            prepared, _ = _before_fits.options(num_cpus=place.cpus, num_gpus=place.gpus).remote(
+                entry, prepared, self._shared_bytes, place.device
+            )
+        extract = _extract.options(num_cpus=place.cpus, num_gpus=place.gpus)
+        return {key: extract.remote(entry, fit.state, prepared, place.device) for key, fit in fits.items()}
+
     def _team(self, prepared: Any, rows: AnyArray, context: FitContext, key: str) -> Any:
         """What a team of workers learns, one team after the other."""
         checkpoints = StoreCheckpoints(self.root, key) if self.root is not None else None
@@ -377,16 +393,3 @@ class FoldTrainer:
 def settle(fits: Mapping[int, FoldFit]) -> dict[int, FoldFit]:
     """Wait for fits; ``cached`` is then a bool, and ``extract_s`` is known."""
     return {fold: replace(fit, **ray.get(fit.cached)._asdict()) for fold, fit in fits.items()}
-
-
-@ray.remote
-def _extract_rows(entry: Entry, state: State, prepared: Prepared) -> Block:
-    return entry.restore(state).block(prepared)
-
-
-def extract_rows(raw: RawRows, fits: Mapping[str, FoldFit], rows: AnyArray, shared_bytes: int = 0) -> dict[str, Any]:
-    """Features of some rows by fitted copies of one extractor: an ObjectRef of Block for each, by its key."""
-    prepared = _take.remote(rows, *raw.parts)
-    if raw.entry.shares and len(fits) > 1:
-        prepared, _ = _before_fits.remote(raw.entry, prepared, shared_bytes, "cpu")
-    return {key: _extract_rows.remote(raw.entry, fit.state, prepared) for key, fit in fits.items()}

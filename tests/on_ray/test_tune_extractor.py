@@ -18,7 +18,7 @@ from hybrid_ray.errors import TooSlowError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.optional import fit_in_time
-from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, extract_rows, prepare_rows, settle
+from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, prepare_rows, settle
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.trained import AREA
@@ -136,10 +136,38 @@ def test_folds_share_the_frozen_blocks_and_a_fit_is_done_once(fold: Callable[...
     blocks = ray.get([fit.block for fit in fits.values()])
     assert all(block.values.shape == (ROWS, 32) for block in blocks)
     rows = np.arange(10)
-    test = extract_rows(trainer.raw, {f"text@{k}": fit for k, fit in fits.items()}, rows, 2**26)
+    test = trainer.extract({f"text@{k}": fit for k, fit in fits.items()}, rows)
     for block, ref in zip(blocks, test.values(), strict=True):
         np.testing.assert_allclose(ray.get(ref).values, block.values[rows], atol=1e-5)
     again, _ = fold("again", plugin="tuned_transformers")
     again.root = trainer.root
     assert settle({0: again.fit(0, TRAINING)})[0].cached
     assert again._shared is None, "what is in the store needs no activations"
+
+
+def test_other_rows_are_extracted_where_the_copies_were_trained(
+    fold: Callable[..., tuple[FoldTrainer, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, _ = fold("placed", plugin="tuned_transformers")
+    fits = {f"text@{k}": trainer.fit(k, TRAINING) for k in (0, 1)}
+    trainer.place = Place(0.5, 0.25, "cuda")
+    asked: list[tuple[str, dict[str, float], str]] = []
+
+    class Asked:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def options(self, **options: float) -> Asked:
+            self.wanted = options
+            return self
+
+        def remote(self, *arguments: Any) -> tuple[str, float]:
+            asked.append((self.name, self.wanted, arguments[-1]))
+            return self.name, 0.0
+
+    for name in ("_before_fits", "_extract"):
+        monkeypatch.setattr(f"hybrid_ray.on_ray.train.{name}", Asked(name))
+    trainer.extract(fits, np.arange(4))
+    gpu = {"num_cpus": 0.5, "num_gpus": 0.25}
+    assert asked == [("_before_fits", gpu, "cuda"), ("_extract", gpu, "cuda"), ("_extract", gpu, "cuda")]
+    settle(dict(enumerate(fits.values())))
