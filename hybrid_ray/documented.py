@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,17 +40,19 @@ def described(owner: type) -> dict[str, str]:
         if part is not owner and not issubclass(part, Documented):
             continue
         try:
-            source = textwrap.dedent(inspect.getsource(part))
+            source = inspect.getsource(part)
         except (OSError, TypeError):  # made in an interpreter's session
             continue
-        found |= _strings(ast.parse(source))
+        found |= _strings(source)
     return found
 
 
-def _strings(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """Each annotated name of the class that a module holds which has a string below it, and the string."""
-    body = module.body[0].body if isinstance(module.body[0], ast.ClassDef) else []
-    for field, below in itertools.pairwise(body):
+def _strings(source: str) -> Iterator[tuple[str, str]]:
+    """Each annotated name of a class which has a string below it, and the string."""
+    # A class inside something else is indented, all but the lines of long strings: it is parsed where it stands.
+    tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+    own = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for field, below in itertools.pairwise(own.body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             value = below.value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):

@@ -32,6 +32,15 @@ def test_strings_below_fields_describe_them_those_of_bases_too() -> None:
     assert "description" not in properties["plain"]
 
 
+def test_a_class_inside_a_function_may_have_long_strings_at_the_left() -> None:
+    class Inner(Documented):
+        size: int = 1
+        """Side,
+in pixels."""
+
+    assert Inner.model_json_schema()["properties"]["size"]["description"] == "Side,\nin pixels."
+
+
 def test_a_class_without_source_has_no_descriptions() -> None:
     space: dict[str, object] = {"Documented": Documented, "__name__": "session"}
     exec('class Session(Documented):\n    x: int = 1\n    """Lost."""\n', space)
