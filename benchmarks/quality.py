@@ -19,9 +19,10 @@ AutoGluon lives in an environment of its own: ``--autogluon PYTHON`` or $HYBRID_
 
 ``dev`` divides the training rows and never reads a test row; ``test`` is the set's own split, where ours is run at a
 tagged commit only and the cells of each tag are kept: those of another tag need a ``--note`` that says why it was run
-again. Peers, which nothing of ours but the features goes into, have theirs beside the tags. A cell is written whole or
-not at all, and one that is there is not run again. ``table`` prints, of every tag, every score, the mean rank of each
-system over sets and seeds, and for each set the paired bootstrap of the difference of ours to every other system.
+again. Peers, which nothing of ours but the features goes into, have theirs beside the tags. A cell holds what was
+answered for each row, is written whole or not at all, and one that is there is not run again. ``table`` prints, of
+every tag, every score, the mean rank of each system over sets and seeds, and for each set the paired bootstrap of the
+difference of ours to every other system.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import ray
-from quality_sets import SCORERS, SETS, Part, QualitySet
+from quality_sets import SCORERS, SETS, Part, QualitySet, answers
 
 from hybrid_ray.data.rows import read_rows
 from hybrid_ray.data.source import open_source
@@ -62,14 +63,16 @@ GRACE = 900
 RESAMPLES = 1000
 NOTE = "note.txt"
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "quality"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where things are and for how long a system may fit."""
+    """Where things are and for how long a system may fit: cells go to ``out``, what they are made from to ``work``."""
 
     data: Path
     out: Path
+    work: Path
     part: Part
     seconds: float
     autogluon: str
@@ -87,12 +90,12 @@ class Bench:
 
     def inputs(self, name: str) -> Path:
         """Folder of what the peers read."""
-        return self.out / "inputs" / f"{name}-{self.part}"
+        return self.work / "inputs" / f"{name}-{self.part}"
 
     @property
     def store(self) -> Path:
         """The store of ours, from which each run is lent the features."""
-        return self.out / "store"
+        return self.work / "store"
 
 
 def prepare(bench: Bench, entry: QualitySet) -> Path:
@@ -144,20 +147,20 @@ def run_cell(bench: Bench, name: str, system: str, seed: int) -> None:
         answer = ours(bench, entry, folder, seed, single=system == "single")
     else:
         answer = peer(bench, folder, system, seed)
-    outputs = np.array(answer.pop("outputs"), np.float64)
+    found = answers(entry.metric, np.array(answer.pop("outputs"), np.float64))
     cell = {
         "set": name,
         "system": system,
         "seed": seed,
         "part": bench.part,
         "metric": entry.metric,
-        "score": SCORERS[entry.metric](y[test], outputs),
+        "score": SCORERS[entry.metric](y[test], found),
         "budget": bench.seconds,
         "wall": time.perf_counter() - started,
         "load": os.getloadavg()[0],
         "commit": commit(),
         **answer,
-        "outputs": outputs.tolist(),
+        "answers": found.tolist(),
     }
     write(bench.cell(name, system, seed), cell)
     print(json.dumps({key: cell[key] for key in ("set", "system", "seed", "metric", "score", "seconds", "wall")}))
@@ -256,9 +259,8 @@ def begin_test(out: Path, note: str) -> str:
 
 
 def tags(out: Path) -> list[str]:
-    """Tags that the test part was run at, oldest first."""
-    folders = [path for path in (out / "test").glob("*") if path.is_dir() and path.name != PEERS]
-    return [path.name for path in sorted(folders, key=lambda path: path.stat().st_ctime)]
+    """Tags that the test part was run at, in the order of their names."""
+    return sorted(path.name for path in (out / "test").glob("*") if path.is_dir() and path.name != PEERS)
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
@@ -287,7 +289,7 @@ def table(bench: Bench) -> dict[str, Any]:
         report["seconds"][f"{name}.{system}.{seed}"] = round(cell["seconds"], 1)
     report["mean_rank"] = mean_ranks(cells, sets)
     for name in sets:
-        if (bench.inputs(name) / "task.json").exists() and "ours" in scores[name]:
+        if "ours" in scores[name]:
             report["differences"][name] = differences(bench, name, cells)
     return report
 
@@ -314,28 +316,28 @@ def mean_ranks(cells: Mapping[tuple[str, str, int], Any], sets: list[str]) -> di
 def differences(bench: Bench, name: str, cells: Mapping[tuple[str, str, int], Any]) -> dict[str, Any]:
     """Difference of ours, mean over seeds, to each other system: 95 % interval over resampled test rows (paired)."""
     entry = SETS[name]
-    rows = pd.read_parquet(bench.inputs(name) / "rows.parquet")
+    rows = entry.rows(bench.data, bench.part)
     y = entry.target(rows)[(rows["split"] == "test").to_numpy()]
-    outputs: dict[str, list[np.ndarray]] = {}
+    answered: dict[str, list[np.ndarray]] = {}
     for (owner, system, _), cell in sorted(cells.items()):
         if owner == name:
-            outputs.setdefault(system, []).append(np.array(cell["outputs"]))
+            answered.setdefault(system, []).append(np.array(cell["answers"]))
     score = SCORERS[entry.metric]
     rng = np.random.default_rng(0)
-    drawn: dict[str, list[float]] = {system: [] for system in outputs}
+    drawn: dict[str, list[float]] = {system: [] for system in answered}
     while len(drawn["ours"]) < RESAMPLES:
         sample = rng.integers(len(y), size=len(y))
         if entry.task != "regression" and len(np.unique(y[sample])) < len(np.unique(y)):
             continue
-        for system, values in outputs.items():
+        for system, values in answered.items():
             drawn[system].append(float(np.mean([score(y[sample], v[sample]) for v in values])))
     found = {}
-    for system in (s for s in outputs if s != "ours"):
+    for system in (s for s in answered if s != "ours"):
         gaps = np.array(drawn["ours"]) - np.array(drawn[system])
-        mean = float(np.mean([score(y, v) for v in outputs["ours"]]) - np.mean([score(y, v) for v in outputs[system]]))
+        means = {who: float(np.mean([score(y, v) for v in answered[who]])) for who in ("ours", system)}
         low, high = (float(q) for q in np.quantile(gaps, [0.025, 0.975]))
         verdict = "better" if low > 0 else "worse" if high < 0 else "alike"
-        found[system] = {"difference": mean, "low": low, "high": high, "ours_is": verdict}
+        found[system] = {"difference": means["ours"] - means[system], "low": low, "high": high, "ours_is": verdict}
     return found
 
 
@@ -371,13 +373,21 @@ def main() -> None:
         command.add_argument("--part", choices=["dev", "test"], default="dev")
         command.add_argument("--seconds", type=float, default=240.0)
         command.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-        command.add_argument("--out", type=Path, default=Path("quality"))
+        command.add_argument("--out", type=Path, default=RESULTS, help="where the cells are kept")
+        command.add_argument("--work", type=Path, default=Path("quality_work"), help="inputs, and the store of ours")
         command.add_argument("--autogluon", default=os.environ.get("HYBRID_RAY_AUTOGLUON", "python3"))
     for command in (cell, everything):
         command.add_argument("--note", default="", help="why the test part is run at another tag too")
     options = parser.parse_args()
     os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(options.data / "mobilenet_v2_imagenet"))
-    bench = Bench(options.data.resolve(), options.out.resolve(), options.part, options.seconds, options.autogluon)
+    bench = Bench(
+        data=options.data.resolve(),
+        out=options.out.resolve(),
+        work=options.work.resolve(),
+        part=options.part,
+        seconds=options.seconds,
+        autogluon=options.autogluon,
+    )
     if options.command == "table":
         found = [
             table(replace(bench, tag=tag)) for tag in ((tags(bench.out) or [""]) if bench.part == "test" else [""])

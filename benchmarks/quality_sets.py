@@ -19,29 +19,32 @@ from sklearn.model_selection import train_test_split
 Part = Literal["dev", "test"]
 DEV_SHARE, DEV_SEED = 0.25, 20_26
 """Which training rows are the development part."""
+DIGITS = 7
+"""Significant digits of a kept answer."""
 
 Labels = np.ndarray[Any, Any]
 Scorer = Callable[[Labels, Labels], float]
 
 
-def _auc(y: Labels, outputs: Labels) -> float:
-    return float(roc_auc_score(y, outputs[:, 1]))
+SCORERS: Mapping[str, Scorer] = {
+    "roc_auc": lambda y, found: float(roc_auc_score(y, found)),
+    "accuracy": lambda y, found: float(accuracy_score(y, found)),
+    "f1_macro": lambda y, found: float(f1_score(y, found, average="macro")),
+    "r2": lambda y, found: float(r2_score(y, found)),
+}
+"""All of them: higher is better. They compare the target with what ``answers`` made."""
 
 
-def _accuracy(y: Labels, outputs: Labels) -> float:
-    return float(accuracy_score(y, outputs.argmax(axis=1)))
+def answers(metric: str, outputs: Labels) -> Labels:
+    """What a metric reads of a system's outputs: one number a row (n,), short enough to be kept beside the code.
 
-
-def _macro_f1(y: Labels, outputs: Labels) -> float:
-    return float(f1_score(y, outputs.argmax(axis=1), average="macro"))
-
-
-def _r2(y: Labels, outputs: Labels) -> float:
-    return float(r2_score(y, outputs[:, 0]))
-
-
-SCORERS: Mapping[str, Scorer] = {"roc_auc": _auc, "accuracy": _accuracy, "f1_macro": _macro_f1, "r2": _r2}
-"""All of them: higher is better. Outputs are class probabilities (n, C) in the order of sorted labels, or (n, 1)."""
+    Outputs are class probabilities (n, C) in the order of sorted labels, or values (n, 1). Of a ranking it is the
+    probability of the second class, of labels the likeliest class, of values the value.
+    """
+    if metric in ("accuracy", "f1_macro"):
+        return outputs.argmax(axis=1)
+    kept = outputs[:, 1 if metric == "roc_auc" else 0]
+    return np.array([float(f"{value:.{DIGITS}g}") for value in kept])
 
 
 @dataclass(frozen=True)
