@@ -9,6 +9,7 @@ from hybrid_ray.extractors import (
     _transformers,
     _tuned_torchvision,
     _tuned_transformers,
+    networks,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "_transformers",
     "_tuned_torchvision",
     "_tuned_transformers",
+    "networks",
 ]

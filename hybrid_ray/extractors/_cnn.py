@@ -16,6 +16,7 @@ from hybrid_ray.extractors.items import FILLED, ItemExtractor, Items
 from hybrid_ray.extractors.tensors import to_features, to_tensor
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.training.rows import normal_scores
 from hybrid_ray.types import AnyArray, FloatArray, Kind, Prepared, State
 
 if TYPE_CHECKING:
@@ -192,11 +193,3 @@ class CnnExtractor(ItemExtractor):
         net.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in state.tensors.items()})
         extractor._net = net.eval().requires_grad_(False)
         return extractor
-
-
-def normal_scores(y: AnyArray) -> FloatArray:
-    """Numbers (m,) as the normal quantiles of their ranks, float32: a heavy tail does not rule the loss."""
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
-    return np.asarray(ndtri((rankdata(y) - 0.5) / len(y)), np.float32)

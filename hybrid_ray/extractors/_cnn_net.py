@@ -15,6 +15,7 @@ from torch.utils.data import default_collate
 
 from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.extractors.tensors import to_tensor
+from hybrid_ray.training.rows import hold_out
 from hybrid_ray.types import AnyArray
 
 _FINAL_SIDE = 4
@@ -23,10 +24,6 @@ _STRIDED_FROM = 24
 """Side of an image from which the first convolution halves it: a quarter of the work, and no less accurate."""
 _MIN_STEPS = 16
 """Steps an epoch that few rows are divided into, at least."""
-_HELD_OUT = 0.1
-"""Share of the training rows that says when to stop."""
-_MIN_HELD_OUT = 5
-"""Rows below which nothing is held out."""
 
 
 class _Residual(nn.Module):
@@ -235,17 +232,3 @@ def _standardise(net: ResidualNet, images: AnyArray) -> None:
     mean, std = flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
     net.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
     net.std.copy_(torch.from_numpy(std).clamp(min=1.0).view(1, -1, 1, 1))
-
-
-def hold_out(codes: AnyArray | None, n: int, seed: int) -> tuple[AnyArray, AnyArray]:
-    """Rows to learn from and rows that say when to stop, both sorted; classes keep their shares where they can."""
-    generator = np.random.default_rng(seed)
-    if codes is None:
-        held = generator.permutation(n)[: int(n * _HELD_OUT)]
-    else:
-        of_class = [generator.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]
-        # Each class in turn gives its share, rounded at random: rare classes are held out now and then.
-        held = np.concatenate([rows[: int(len(rows) * _HELD_OUT + generator.random())] for rows in of_class])
-    if len(held) < _MIN_HELD_OUT:
-        held = held[:0]
-    return np.setdiff1d(np.arange(n), held), np.sort(held)

@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.errors import BadInputError, NotFittedError
-from hybrid_ray.extractors._cnn import normal_scores
 from hybrid_ray.extractors._tabular_categories import ENCODERS, Encode, Encoder, Target, fit_encoder
 from hybrid_ray.extractors._tabular_numbers import Impute, Numbers, Scale
 from hybrid_ray.extractors.base import Extractor, ExtractorTags, FitContext
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.training.rows import normal_scores
 from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, FloatArray, Kind, Prepared, State
 
 NUMERIC, DATES, CATEGORIES = "numeric", "dates", "categories"

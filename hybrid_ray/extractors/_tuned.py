@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
 from hybrid_ray.errors import BadInputError, NotFittedError
-from hybrid_ray.extractors._cnn import normal_scores
 from hybrid_ray.extractors.base import Extractor, FitContext
 from hybrid_ray.extractors.items import FILLED, ItemExtractor, Items
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.trained import Training, teach
 from hybrid_ray.params import PluginParams
+from hybrid_ray.training.settings import Settings
 from hybrid_ray.types import AnyArray, FloatArray, Kind, Prepared, State
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from hybrid_ray.extractors._tuned_loop import Checkpoints, Team
     from hybrid_ray.extractors._tuned_net import Split
+    from hybrid_ray.training.loop import Learner
 
 ACTIVATIONS = "activations"
 """Name of the array (m, n_columns, ...) of what the frozen blocks give, in place of pixels or tokens."""
@@ -63,61 +63,6 @@ class TuningParams(PluginParams):
     them for itself: features are made in fp32."""
     cache_mb: int = Field(2048, ge=0)
     """Mebibytes that the activations of all training rows may take; beyond, they are computed anew in each pass."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """One training, as the workers that carry it out need it.
-
-    Attributes
-    ----------
-    extractor : TunedExtractor
-        Not fitted.
-    arrays : dict of str to ndarray
-        Of the present training rows: what ``prepare`` gave, or their activations.
-    target : ndarray (m,)
-        int64 class codes, or float32 normal scores.
-    n_outputs : int
-    seed : int
-    threads : int
-    """
-
-    extractor: TunedExtractor
-    arrays: dict[str, AnyArray]
-    target: AnyArray
-    n_outputs: int
-    seed: int
-    threads: int
-
-    def run(
-        self,
-        device: str,
-        team: Team | None = None,
-        checkpoints: Checkpoints | None = None,
-        allowed_s: float | None = None,
-    ) -> dict[str, AnyArray]:
-        """Train as one worker of a team, from the last checkpoint if there is one: the low-rank matrices by name.
-
-        Raises
-        ------
-        TooSlowError
-            Its passes show that it would take more than ``allowed_s`` seconds.
-        """
-        from hybrid_ray.extractors._tuned_loop import Team, train
-        from hybrid_ray.extractors.pace import Paced
-        from hybrid_ray.seeding import reproducible
-
-        if allowed_s is not None:
-            settings = self.extractor.params
-            checkpoints = Paced(checkpoints, allowed_s, settings.epochs, settings.patience)
-        self.extractor.setup(device)  # it may draw, and may have been done already: before the seed
-        with reproducible(self.seed, self.threads):
-            return train(self, team or Team(), checkpoints)
-
-    def blank(self) -> Tuning:
-        """The same with an extractor that holds no network yet: it can be sent to another process."""
-        own = self.extractor
-        return replace(self, extractor=type(own)(own.params, own.columns))
 
 
 class TunedExtractor(ItemExtractor):
@@ -211,21 +156,26 @@ class TunedExtractor(ItemExtractor):
         BadInputError
             There are no labels, or fewer than two rows hold anything.
         """
-        rows = int(prepared.present.sum())
-        if y is None or rows < 2:
-            raise BadInputError(
-                f"{self.name}: needs labels and at least two rows that are not empty; got {rows} rows. Leave it out"
-            )
-        present = y[prepared.present]
-        target = normal_scores(present) if context.task == "regression" else present.astype(np.int64)
-        training = Tuning(self, dict(prepared.arrays), target, context.n_outputs, context.seed, context.threads)
-        if context.conduct is not None:
-            self._learned = context.conduct(training)
-        else:
-            self._learned = training.run(self._device or "cpu")
+        self._learned = teach(self, prepared, y, context, self._device or "cpu")
         self._top = None
         self.setup(self._device or "cpu")
         return self
+
+    @property
+    def settings(self) -> Settings:
+        """How the matrices are trained."""
+        p = self.params
+        return Settings(p.epochs, p.patience, p.batch_size, p.lr, p.weight_decay, p.label_smoothing)
+
+    def learner(self, training: Training) -> Learner:
+        """The upper part with fresh matrices, and the rows of a training."""
+        from hybrid_ray.extractors._tuned_learner import TunedLearner
+
+        return TunedLearner(self, training)
+
+    def blank(self) -> Self:
+        """The same without a network."""
+        return type(self)(self.params, self.columns)
 
     # ------------------------------------------------------------------ rows
 
@@ -266,7 +216,7 @@ class TunedExtractor(ItemExtractor):
         split = self.split()
         cells = np.flatnonzero(filled)
         flat = {name: a.reshape(filled.size, *a.shape[2:])[cells] for name, a in arrays.items() if name != FILLED}
-        found = split.lower(flat, dtype) if len(cells) else split.nothing(dtype)
+        found = split.of_cells(flat, dtype)
         if len(found) == filled.size:
             return {ACTIVATIONS: found.reshape(*filled.shape, *found.shape[1:]), FILLED: filled}
         placed = np.zeros((filled.size, *found.shape[1:]), found.dtype)

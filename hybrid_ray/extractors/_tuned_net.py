@@ -43,6 +43,10 @@ class Split(ABC):
     def nothing(self, dtype: type[np.floating[Any]]) -> AnyArray:
         """Activations of no item."""
 
+    def of_cells(self, items: Mapping[str, AnyArray], dtype: type[np.floating[Any]]) -> AnyArray:
+        """Activations of items, if there are any."""
+        return self.lower(items, dtype) if len(next(iter(items.values()))) else self.nothing(dtype)
+
     @abstractmethod
     def collate(self, activations: AnyArray) -> tuple[torch.Tensor, ...]:
         """Activations of some items, on the device, as the upper part takes them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hybrid_ray.errors import TooSlowError
 
 if TYPE_CHECKING:
-    from hybrid_ray.extractors._tuned_loop import Checkpoints
+    from hybrid_ray.training.loop import Checkpoints
     from hybrid_ray.types import State
 
 PASSES = 6

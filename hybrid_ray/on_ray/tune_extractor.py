@@ -16,7 +16,7 @@ from hybrid_ray.store.checkpoints import StoreCheckpoints
 from hybrid_ray.types import AnyArray
 
 if TYPE_CHECKING:
-    from hybrid_ray.extractors._tuned_loop import Team
+    from hybrid_ray.training.loop import Team
 
 _MOST_FAILURES = 3
 """Deaths of workers that one training survives: each time it goes on from its last checkpoint."""
@@ -143,7 +143,7 @@ def _team() -> Team:
     import torch
     from torch import nn
 
-    from hybrid_ray.extractors._tuned_loop import Team
+    from hybrid_ray.training.loop import Team
 
     class TrainTeam(Team):
         """Workers of Ray Train, joined by torch's collectives."""

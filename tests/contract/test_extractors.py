@@ -18,6 +18,8 @@ BUILT_IN = {
     "cnn",
     "tuned_torchvision",
     "tuned_transformers",
+    "text_cnn",
+    "text_rnn",
 }
 NAMES = [
     name

@@ -9,9 +9,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.extractors._cnn import normal_scores
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.testing.rows import toy_batch, toy_labels
+from hybrid_ray.training.rows import hold_out, normal_scores
 from hybrid_ray.types import Prepared
 
 IMAGE = {"image": "image"}
@@ -80,8 +80,6 @@ def test_threads_are_as_before():
 
 
 def test_the_hold_out_is_of_the_training_rows_and_keeps_the_classes():
-    from hybrid_ray.extractors._cnn_net import hold_out
-
     codes = np.repeat([0, 1, 2], [600, 300, 7])
     kept, held = hold_out(codes, len(codes), 0)
     assert sorted([*kept, *held]) == list(range(len(codes)))

@@ -152,7 +152,7 @@ def test_training_stops_when_the_hold_out_gets_no_better(encoder):
     assert len(checkpoints.states) < 30
     best = checkpoints.states[-1 - checkpoints.states[-1].meta["worse"]]
     for name, values in extractor.learned().tensors.items():
-        np.testing.assert_array_equal(values, best.tensors[f"weights/{name}"])
+        np.testing.assert_array_equal(values, best.tensors[f"learning/{name}"])
 
 
 def test_the_seed_decides(encoder):

@@ -1,0 +1,1 @@
+"""The one training loop of extractors that are networks: on one worker or several, resumable, and what it needs."""
