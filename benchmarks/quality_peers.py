@@ -23,6 +23,9 @@ import pandas as pd
 
 MOST_TRIED = 256
 """Features, about, that boosting of the stacking looks at for each split."""
+FOLDS = 5
+_LEAST_TREES, _MOST_TREES, _PROBED = 10, 200, 8
+"""Trees of the stacking's forests, and those that tell what one takes."""
 PIXELS = 12
 """Side of the thumbnails that a learner of tables is given where an image is all there is and no features are."""
 
@@ -43,7 +46,7 @@ def main() -> None:
     if options.peer == "autogluon":
         answer = fit_autogluon(task, rows, test, features, options.seconds)
     else:
-        answer = fit_stacking(task, rows, test, features, options.seed)
+        answer = fit_stacking(task, rows, test, features, options.seconds, options.seed)
     options.output.write_text(json.dumps(answer))
 
 
@@ -93,9 +96,17 @@ def fit_autogluon(
 
 
 def fit_stacking(
-    task: dict[str, Any], rows: pd.DataFrame, test: np.ndarray, features: dict[str, np.ndarray], seed: int
+    task: dict[str, Any],
+    rows: pd.DataFrame,
+    test: np.ndarray,
+    features: dict[str, np.ndarray],
+    seconds: float,
+    seed: int,
 ) -> dict[str, Any]:
-    """scikit-learn's stacking of the usual five, on the features, one-hot categories, numbers and word counts."""
+    """scikit-learn's stacking of the usual five, on the features, one-hot categories, numbers and word counts.
+
+    It knows no time limit: its forests get as many trees as half of the time holds.
+    """
     import sklearn
     from sklearn import ensemble, linear_model
     from sklearn.compose import make_column_transformer
@@ -128,31 +139,49 @@ def fit_stacking(
     encoder = make_column_transformer(*steps, sparse_threshold=0.0)
     # Boosting on every feature for every class of wide rows would take longer than all others together have.
     share = min(1.0, MOST_TRIED / max(dense.shape[1], 1))
-    if task["task"] == "regression":
+    regression = task["task"] == "regression"
+    forests = (
+        (ensemble.RandomForestRegressor, ensemble.ExtraTreesRegressor)
+        if regression
+        else (ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier)
+    )
+    started = time.perf_counter()
+    held, y = table[test].drop(columns=task["label"]), table.loc[~test, task["label"]]
+    X = encoder.fit_transform(table[~test].drop(columns=task["label"]))
+    trees = _affordable(forests[0](_PROBED, n_jobs=-1, random_state=seed), X, y, seconds)
+    forest, extra = (kind(trees, n_jobs=-1, random_state=seed) for kind in forests)
+    if regression:
         base = [
             ("ridge", linear_model.RidgeCV(np.logspace(-2, 4, 13))),
-            ("forest", ensemble.RandomForestRegressor(200, n_jobs=-1, random_state=seed)),
-            ("extra", ensemble.ExtraTreesRegressor(200, n_jobs=-1, random_state=seed)),
+            ("forest", forest),
+            ("extra", extra),
             ("boosting", ensemble.HistGradientBoostingRegressor(random_state=seed, max_features=share)),
             ("neighbours", KNeighborsRegressor(10)),
         ]
-        model = make_pipeline(encoder, ensemble.StackingRegressor(base, linear_model.RidgeCV(), cv=5))
+        model = ensemble.StackingRegressor(base, linear_model.RidgeCV(), cv=FOLDS)
     else:
         base = [
             ("logistic", linear_model.LogisticRegression(C=0.1, max_iter=500)),
-            ("forest", ensemble.RandomForestClassifier(200, n_jobs=-1, random_state=seed)),
-            ("extra", ensemble.ExtraTreesClassifier(200, n_jobs=-1, random_state=seed)),
+            ("forest", forest),
+            ("extra", extra),
             ("boosting", ensemble.HistGradientBoostingClassifier(random_state=seed, max_features=share)),
             ("neighbours", KNeighborsClassifier(10)),
         ]
-        final = linear_model.LogisticRegression(max_iter=500)
-        model = make_pipeline(encoder, ensemble.StackingClassifier(base, final, cv=5))
-    started = time.perf_counter()
-    model.fit(table[~test].drop(columns=task["label"]), table.loc[~test, task["label"]])
+        model = ensemble.StackingClassifier(base, linear_model.LogisticRegression(max_iter=500), cv=FOLDS)
+    model.fit(X, y)
     fitted = time.perf_counter() - started
-    held = table[test].drop(columns=task["label"])
-    outputs = model.predict(held).reshape(-1, 1) if task["task"] == "regression" else model.predict_proba(held)
-    return {"outputs": outputs.tolist(), "seconds": fitted, "version": sklearn.__version__, "detail": []}
+    rows_held = encoder.transform(held)
+    outputs = model.predict(rows_held).reshape(-1, 1) if regression else model.predict_proba(rows_held)
+    detail = [{"trees": trees}]
+    return {"outputs": outputs.tolist(), "seconds": fitted, "version": sklearn.__version__, "detail": detail}
+
+
+def _affordable(forest: Any, X: np.ndarray, y: pd.Series, seconds: float) -> int:
+    """Trees of a forest so that two kinds of them, fitted in each fold and once on all rows, take half of the time."""
+    started = time.perf_counter()
+    forest.fit(X, y)
+    of_one = (time.perf_counter() - started) / _PROBED
+    return int(np.clip(seconds / 2 / (2 * (FOLDS + 1) * of_one), _LEAST_TREES, _MOST_TREES))
 
 
 def _frame(features: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
