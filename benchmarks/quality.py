@@ -7,7 +7,8 @@
 Systems:
 
 ours                one `hybrid-ray run`: the spec says what the data is and how it is scored, and nothing else
-single              the same, but the answer is the best single candidate
+best_candidate      the best single candidate of the same runs, as their reports score it; no cell of its own
+single              one `hybrid-ray run` that may answer by a single candidate only
 stacking            scikit-learn's stacking of five learners on the same features
 autogluon           AutoGluon-Tabular, best quality preset, on the raw columns (text as it is; where an image is all
                     there is, on its thumbnail's pixels)
@@ -57,6 +58,9 @@ from hybrid_ray.store.root import StoreRoot
 
 SYSTEMS = ("naive", "single", "stacking", "autogluon", "autogluon_features", "ours")
 OURS = ("single", "ours")
+BEST = "best_candidate"
+ROWS = ("naive", BEST, *SYSTEMS[1:])
+"""Systems of the table."""
 PEERS = "peers"
 GRACE = 900
 """Seconds beside the fit that a cell may take: start, last fits, prediction."""
@@ -278,6 +282,7 @@ def table(bench: Bench) -> dict[str, Any]:
     budgets = sorted({cell["budget"] for cell in cells.values() if cell["system"] != "naive"})
     if len(budgets) > 1:
         raise SystemExit(f"{bench.out}: all cells must have the same --seconds; got {budgets}. Use another --out")
+    cells |= best_candidates(cells)
     sets = [name for name in SETS if any(key[0] == name for key in cells)]
     scores: dict[str, dict[str, list[float]]] = {}
     for (name, system, _), cell in sorted(cells.items()):
@@ -288,18 +293,45 @@ def table(bench: Bench) -> dict[str, Any]:
     for (name, system, seed), cell in cells.items():
         report["seconds"][f"{name}.{system}.{seed}"] = round(cell["seconds"], 1)
     report["mean_rank"] = mean_ranks(cells, sets)
+    report["fusion_gain"] = {name: fusion_gains(name, cells) for name in sets}
     for name in sets:
         if "ours" in scores[name]:
             report["differences"][name] = differences(bench, name, cells)
     return report
 
 
-def mean_ranks(cells: Mapping[tuple[str, str, int], Any], sets: list[str]) -> dict[str, float]:
+Cells = Mapping[tuple[str, str, int], Any]
+
+
+def best_candidates(cells: Cells) -> dict[tuple[str, str, int], Any]:
+    """What the best single candidate of each run of ours reached, as if it were a cell; it has no answers."""
+    found = {}
+    for (name, system, seed), cell in cells.items():
+        levels = cell["detail"].get("levels", {}) if system == "ours" else {}
+        if "best candidate" in levels:
+            own = {"score": levels["best candidate"]["test"], "seconds": cell["seconds"], "budget": cell["budget"]}
+            found[name, BEST, seed] = own
+    return found
+
+
+def fusion_gains(name: str, cells: Cells) -> list[dict[str, Any]]:
+    """Of each run of ours: what the ensemble gains on the test rows over the best single modality or extractor."""
+    gains = []
+    for (owner, system, _), cell in sorted(cells.items()):
+        levels = cell["detail"].get("levels", {}) if (owner, system) == (name, "ours") else {}
+        alone = [level for level, row in levels.items() if row["p_value"] is None and level.startswith("alone:")]
+        if alone and "ensemble" in levels:
+            gain = levels["ensemble"]["test"] - levels[alone[0]]["test"]
+            gains.append({"over": alone[0], "gain": gain, "p_value": levels["ensemble"]["p_value"]})
+    return gains
+
+
+def mean_ranks(cells: Cells, sets: list[str]) -> dict[str, float]:
     """Mean over sets and seeds of ours of each system's rank, 1 is best, ties share; of systems that have every set.
 
     A system without the seed stands with its first cell.
     """
-    systems = [s for s in SYSTEMS if all(any(k[:2] == (name, s) for k in cells) for name in sets)]
+    systems = [s for s in ROWS if all(any(k[:2] == (name, s) for k in cells) for name in sets)]
     ranks: dict[str, list[float]] = {system: [] for system in systems}
     for name in sets:
         for seed in sorted({key[2] for key in cells if key[:2] == (name, "ours")}):
@@ -313,14 +345,14 @@ def mean_ranks(cells: Mapping[tuple[str, str, int], Any], sets: list[str]) -> di
     return {system: float(np.mean(values)) for system, values in ranks.items() if values}
 
 
-def differences(bench: Bench, name: str, cells: Mapping[tuple[str, str, int], Any]) -> dict[str, Any]:
+def differences(bench: Bench, name: str, cells: Cells) -> dict[str, Any]:
     """Difference of ours, mean over seeds, to each other system: 95 % interval over resampled test rows (paired)."""
     entry = SETS[name]
     rows = entry.rows(bench.data, bench.part)
     y = entry.target(rows)[(rows["split"] == "test").to_numpy()]
     answered: dict[str, list[np.ndarray]] = {}
     for (owner, system, _), cell in sorted(cells.items()):
-        if owner == name:
+        if owner == name and system != BEST:
             answered.setdefault(system, []).append(np.array(cell["answers"]))
     score = SCORERS[entry.metric]
     rng = np.random.default_rng(0)
@@ -343,7 +375,7 @@ def differences(bench: Bench, name: str, cells: Mapping[tuple[str, str, int], An
 
 def show(report: Mapping[str, Any]) -> None:
     """The table for people."""
-    systems = [s for s in SYSTEMS if any(s in row for row in report["scores"].values())]
+    systems = [s for s in ROWS if any(s in row for row in report["scores"].values())]
     print(" ".join(text for text in (report["part"], report["tag"], report["note"].strip()) if text))
     print(f"{'':18}" + "".join(f"{s:>20}" for s in systems))
     for name, row in report["scores"].items():
@@ -357,6 +389,11 @@ def show(report: Mapping[str, Any]) -> None:
     means = report["mean_rank"]
     print(f"{'mean rank':18}" + "".join(f"{means[s]:>20.2f}" if s in means else f"{'':>20}" for s in systems))
     print("+ ours is significantly better, - worse, = neither (paired bootstrap, 95 %)")
+    for name, gains in report["fusion_gain"].items():
+        said = (
+            f"{row['gain']:+.4f} over {row['over'].removeprefix('alone:')} (p {row['p_value']:.3f})" for row in gains
+        )
+        print(f"{name:18} ensemble: {', '.join(said)}")
 
 
 def main() -> None:
