@@ -315,14 +315,15 @@ def best_candidates(cells: Cells) -> dict[tuple[str, str, int], Any]:
 
 
 def fusion_gains(name: str, cells: Cells) -> list[dict[str, Any]]:
-    """Of each run of ours: what the ensemble gains on the test rows over the best single modality or extractor."""
+    """Of each run of ours: what the ensemble gains on the test rows over the best single modality, or the best candidate
+    where no modality was tried alone."""
     gains = []
     for (owner, system, _), cell in sorted(cells.items()):
         levels = cell["detail"].get("levels", {}) if (owner, system) == (name, "ours") else {}
-        alone = [level for level, row in levels.items() if row["p_value"] is None and level.startswith("alone:")]
-        if alone and "ensemble" in levels:
-            gain = levels["ensemble"]["test"] - levels[alone[0]]["test"]
-            gains.append({"over": alone[0], "gain": gain, "p_value": levels["ensemble"]["p_value"]})
+        reference = [level for level, row in levels.items() if row["p_value"] is None]
+        if reference and "ensemble" in levels:
+            gain = levels["ensemble"]["test"] - levels[reference[0]]["test"]
+            gains.append({"over": reference[0], "gain": gain, "p_value": levels["ensemble"]["p_value"]})
     return gains
 
 
