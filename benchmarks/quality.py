@@ -315,8 +315,10 @@ def best_candidates(cells: Cells) -> dict[tuple[str, str, int], Any]:
 
 
 def fusion_gains(name: str, cells: Cells) -> list[dict[str, Any]]:
-    """Of each run of ours: what the ensemble gains on the test rows over the best single modality, or the best candidate
-    where no modality was tried alone."""
+    """What the ensemble of each run of ours gains on the test rows, and over what.
+
+    That is the best single modality, or the best candidate where no modality was tried alone.
+    """
     gains = []
     for (owner, system, _), cell in sorted(cells.items()):
         levels = cell["detail"].get("levels", {}) if (owner, system) == (name, "ours") else {}
