@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["image", "text", "tabular", "series", "graph", "audio"]
-Kind = Literal["image", "text", "numeric", "categorical", "date"]
+Kind = Literal["image", "text", "numeric", "categorical", "date", "series"]
 Task = Literal["binary", "multiclass", "regression", "clustering", "anomaly", "forecasting"]
 CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
@@ -30,6 +30,7 @@ MODALITY_OF: Mapping[Kind, Modality] = {
     "numeric": "tabular",
     "categorical": "tabular",
     "date": "tabular",
+    "series": "series",
 }
 
 FloatArray = NDArray[np.float32]
@@ -55,6 +56,7 @@ text         object (n,): ``str`` or None
 categorical  object (n,): ``str`` or None
 numeric      float64 (n,): NaN where missing
 date         datetime64[ms] (n,): NaT where missing
+series       object (n,): float32 (steps, channels), NaN where a number is missing, or None
 """
 
 

@@ -16,12 +16,11 @@ import pyarrow.compute as pc
 from hybrid_ray.data.dates import parse_dates
 from hybrid_ray.data.files import resolve
 from hybrid_ray.data.pieces import plain_type
+from hybrid_ray.data.series import Reasons, parse_series
 from hybrid_ray.types import AnyArray, Batch, BoolArray, Kind
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "nat", "?")
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-
-Reasons = dict[int, str]
 
 
 class CellError(NamedTuple):
@@ -276,4 +275,5 @@ _COERCE: Mapping[Kind, Callable[[pa.Array], tuple[AnyArray, Reasons]]] = {
     "text": _text,
     "categorical": _categorical,
     "date": _date,
+    "series": parse_series,
 }

@@ -28,6 +28,7 @@ from hybrid_ray.data.folders import is_image_name
 from hybrid_ray.data.frames import to_table
 from hybrid_ray.data.images import is_image
 from hybrid_ray.data.pieces import plain_type
+from hybrid_ray.data.series import is_series_text, is_series_type
 from hybrid_ray.data.split import is_split_column
 from hybrid_ray.errors import DataError
 from hybrid_ray.types import Kind
@@ -103,7 +104,7 @@ def unreadable(sample: pa.Table) -> dict[str, str]:
     for name in sample.column_names:
         kind = plain_type(sample.column(name).type)
         fields = {kind.field(i).name for i in range(kind.num_fields)} if pa.types.is_struct(kind) else set()
-        if pa.types.is_nested(kind) and not fields & {"bytes", "path"}:
+        if pa.types.is_nested(kind) and not fields & {"bytes", "path"} and not is_series_type(kind):
             reasons[name] = f"values of the type {kind} are of no kind that extractors read"
         elif is_bytes(kind):
             held = one_array(sample.column(name)).drop_null()
@@ -122,6 +123,8 @@ def _guess(name: str, column: pa.Array, base: str | None) -> Guess:
         return Guess("categorical", "true and false")
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Guess("date", f"stored as {kind}")
+    if is_series_type(kind):
+        return Guess("series", "lists of numbers")
     if pa.types.is_struct(kind):
         return Guess("image", "bytes and paths of images, as Hugging Face datasets store them")
     if is_bytes(kind):
@@ -175,6 +178,8 @@ def _guess_text(name: str, raw: pa.Array, base: str | None) -> Guess:
     images = _guess_paths(held, base)
     if images is not None:
         return images
+    if all(is_series_text(text) for text in _some(held)):
+        return Guess("series", "lists of numbers, written as JSON")
     lower = set(pc.utf8_lower(values).to_pylist()) if count <= FEW else set()
     if count == 2 and lower in _BOOLEAN:
         return Guess("categorical", f"{' and '.join(sorted(lower))}")

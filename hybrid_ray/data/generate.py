@@ -159,10 +159,20 @@ def _image(level: AnyArray, rng: np.random.Generator) -> pa.Array:
     return pa.array(images, pa.binary())
 
 
+def _series(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    """Waves of 24 to 40 steps that swing the faster the higher the level."""
+    waves = []
+    for v in level:
+        at = np.arange(int(rng.integers(24, 41)))
+        waves.append(np.sin((0.2 + v) * at + rng.uniform(0, 6)) + rng.normal(0, NOISE / 2, len(at)))
+    return pa.array(waves, pa.list_(pa.float32()))
+
+
 _MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
     "numeric": _numeric,
     "categorical": _categorical,
     "date": _date,
     "text": _text,
     "image": _image,
+    "series": _series,
 }

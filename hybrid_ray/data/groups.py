@@ -19,6 +19,8 @@ from hybrid_ray.types import AnyArray, BoolArray, Kind
 BANDS = 4
 """Bands that a numeric column or a date is cut into, by quantiles of the training rows."""
 FEW_VALUES = 8
+_UNGROUPED: frozenset[Kind] = frozenset({"image", "series"})
+"""Kinds of columns that name no groups."""
 """Different numbers up to which each is a group of its own."""
 MAX_GROUPS = 12
 """Groups of a column of categories; rarer values are put together."""
@@ -102,14 +104,14 @@ def check_groups(data: DataSpec) -> None:
     DataError
     """
     for name in data.groups:
-        if (data.columns or {}).get(name) == "image":
+        if (data.columns or {}).get(name) in _UNGROUPED:
             raise _no_groups(name)
 
 
 def _no_groups(name: str) -> DataError:
     return DataError(
-        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images or of values "
-        "that nothing reads. Take it out"
+        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images, of "
+        "series or of values that nothing reads. Take it out"
     )
 
 
@@ -120,7 +122,7 @@ def _kind(data: DataSpec, name: str, table: pa.Table, base: str) -> Kind:
         return declared
     looked = np.unique(np.linspace(0, len(table) - 1, _LOOKED_AT).astype(np.int64))
     guess = infer_kinds(table.take(pa.array(looked)), (), base).get(name)
-    if guess is None or guess.kind == "image":
+    if guess is None or guess.kind in _UNGROUPED:
         raise _no_groups(name)
     return guess.kind
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -110,7 +110,9 @@ def row_digests(batch: Batch, columns: Mapping[str, Kind], files: FileDigests | 
         elif kind == "date":
             fixed.append(np.ascontiguousarray(values.astype("datetime64[ms]")).view(np.int64))
         elif kind == "image":
-            fixed.append(_image_words(values, files))
+            fixed.append(_words(values, [_image_digest(v, files) for v in values if v is not None]))
+        elif kind == "series":
+            fixed.append(_words(values, [_series_digest(v) for v in values if v is not None]))
         else:
             lengths, encoded = _encoded(values)
             fixed.append(lengths)
@@ -153,11 +155,19 @@ def _absent(values: AnyArray) -> BoolArray:
     return np.fromiter((v is None for v in values), bool, len(values))
 
 
-def _image_words(values: AnyArray, files: FileDigests) -> AnyArray:
-    """Three int64 a row: whether there is an image, and the digest of its bytes."""
-    digests = b"".join(bytes(KEY_BYTES) if v is None else _image_digest(v, files) for v in values)
-    words = np.frombuffer(digests, np.int64).reshape(len(values), KEY_BYTES // 8)
-    return np.column_stack([np.where(_absent(values), MISSING, 0), words])
+def _words(values: AnyArray, digests: Sequence[bytes]) -> AnyArray:
+    """Three int64 a row: whether there is a value, and its digest; digests of the values that are there."""
+    absent = _absent(values)
+    words = np.zeros((len(values), KEY_BYTES // 8), np.int64)
+    words[~absent] = np.frombuffer(b"".join(digests), np.int64).reshape(-1, KEY_BYTES // 8)
+    return np.column_stack([np.where(absent, MISSING, 0), words])
+
+
+def _series_digest(steps: AnyArray) -> bytes:
+    """Digest of how many steps and channels there are, and of the numbers, with one zero and one NaN."""
+    plain = np.ascontiguousarray(steps, np.float32) + np.float32(0)
+    plain[np.isnan(plain)] = np.nan
+    return _blake2b(np.array(plain.shape, np.int64).tobytes() + plain.tobytes(), digest_size=KEY_BYTES).digest()
 
 
 def _image_digest(value: bytes | str, files: FileDigests) -> bytes:

@@ -3,6 +3,7 @@
 from hybrid_ray.extractors import (
     _cnn,
     _pixels,
+    _series_stats,
     _tabular,
     _tfidf,
     _torchvision,
@@ -15,6 +16,7 @@ from hybrid_ray.extractors import (
 __all__ = [
     "_cnn",
     "_pixels",
+    "_series_stats",
     "_tabular",
     "_tfidf",
     "_torchvision",

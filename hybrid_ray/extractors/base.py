@@ -194,6 +194,11 @@ class Extractor(ABC):
         """True when ``resolve`` would change the parameters."""
         return False
 
+    @property
+    def decided_by_rows(self) -> bool:
+        """True when ``resolve`` chooses by what the rows hold, not by the machine: its answer is never remembered."""
+        return False
+
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """Parameters with every choice made that is left to the machine (``precision: auto``), made on some rows.
 

@@ -92,13 +92,15 @@ def default_extractors(kinds: Mapping[str, Kind], task: Task, n_rows: int | None
     Returns
     -------
     list of DefaultChoice
-        Images first, then texts, then the table.
+        Images first, then texts, series, and the table.
     """
     images = tuple(column for column, kind in kinds.items() if kind == "image")
     texts = tuple(column for column, kind in kinds.items() if kind == "text")
+    series = tuple(column for column, kind in kinds.items() if kind == "series")
     table = tuple(column for column, kind in kinds.items() if kind in _TABULAR)
     choices = [*_for_images(images, task, n_rows)] if images else []
     choices += _for_texts(texts) if texts else []
+    choices += _for_series(series, task, n_rows) if series else []
     if table:
         reason = "numbers imputed and scaled, categories one-hot, dates as cycles; fitted in each fold"
         choices.append(DefaultChoice("tabular", {}, table, reason))
@@ -147,6 +149,16 @@ def _for_texts(columns: tuple[str, ...]) -> list[DefaultChoice]:
         return [DefaultChoice("tfidf", params, columns, "words and letters: no encoder is there", warning)]
     words = DefaultChoice("tfidf", {}, columns, "words that the encoder blurs; fitted in each fold, cheap")
     return [DefaultChoice("transformers", found.params, columns, found.reason), words]
+
+
+def _for_series(columns: tuple[str, ...], task: Task, n_rows: int | None) -> list[DefaultChoice]:
+    """Statistics, and a trained network where labels and rows make it worth while."""
+    choices = [DefaultChoice("series_stats", {}, columns, "the classical baseline; costs next to nothing")]
+    if task in ("binary", "multiclass", "regression") and (n_rows is None or n_rows in TRAINED_ROWS):
+        choices.append(
+            DefaultChoice("series_cnn", {}, columns, "trained in each fold: sees shapes that statistics blur")
+        )
+    return choices
 
 
 def _image_weights() -> _Found | None:

@@ -202,6 +202,11 @@ class FusedExtractor(Extractor):
         """Whether the extractor is."""
         return self.inner.undecided
 
+    @property
+    def decided_by_rows(self) -> bool:
+        """Whether the extractor is."""
+        return self.inner.decided_by_rows
+
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """The extractor's parameters, decided on rows that were put together."""
         first = {c: batch[c][:_ROWS] for c in self.columns}

@@ -16,6 +16,7 @@ from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.params import PluginParams
 from hybrid_ray.store.memos import Memos
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import Batch
 
 SAMPLE_ROWS = 64
 """Rows on which an extractor chooses."""
@@ -24,8 +25,8 @@ SAMPLE_ROWS = 64
 def decide(entry: Entry, source: Source, root: StoreRoot, plan: ExtractionPlan) -> PluginParams:
     """Parameters with every choice made, see ``Extractor.resolve``.
 
-    The answer is remembered in the store under the undecided extractor and the hardware, so that later runs neither
-    load the network for it nor choose otherwise because other rows came first.
+    An answer that the hardware decides is remembered in the store under the undecided extractor and the hardware, so
+    that later runs neither load the network for it nor choose otherwise because other rows came first.
     """
     task = _decide.options(num_cpus=plan.cpus, num_gpus=plan.gpus)
     decided: PluginParams = ray.get(task.remote(entry, source.bare(), source.pieces[0], root, plan.device))
@@ -35,6 +36,8 @@ def decide(entry: Entry, source: Source, root: StoreRoot, plan: ExtractionPlan) 
 @ray.remote
 def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device: str) -> PluginParams:
     extractor = entry.build()
+    if extractor.decided_by_rows:
+        return extractor.resolve(_sample(entry, source, piece), device)
     memos = Memos(root, "decided")
     key = digest_json([extractor.fingerprint(), hardware_key(device)])
     known = memos.get(key)
@@ -43,7 +46,11 @@ def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device:
             chosen = extractor.Params.model_validate_json(known)
             # What the fingerprint leaves out (where the weights lie) is this run's own.
             return chosen.model_copy(update=extractor.params.model_dump(exclude=set(extractor.identity())))
-    sample = next(read_piece(source, piece, list(entry.columns), SAMPLE_ROWS))
-    decided = extractor.resolve(coerce(sample, entry.columns, source.base).batch, device)
+    decided = extractor.resolve(_sample(entry, source, piece), device)
     memos.put(key, decided.model_dump_json().encode())
     return decided
+
+
+def _sample(entry: Entry, source: Source, piece: Piece) -> Batch:
+    table = next(read_piece(source, piece, list(entry.columns), SAMPLE_ROWS))
+    return coerce(table, entry.columns, source.base).batch

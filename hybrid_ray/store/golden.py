@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hybrid_ray.data.images import DecodeError, decode, encode_png, fetch
+from hybrid_ray.data.series import series_cell
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.graph import Graph
 from hybrid_ray.store.manifest import MAX_TOLERANCE, PARITY
@@ -32,6 +33,8 @@ IMAGE_SIDE = 256
 """Longer side of such a smaller picture, pixels."""
 TEXT_CHARACTERS = 4096
 """Characters of a text that a golden row holds."""
+SERIES_STEPS = 1024
+"""Steps of a series that a golden row holds, the last ones."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Golden:
     Attributes
     ----------
     rows : list of dict
-        JSON-able cells by column: images as ``{"base64": …}``, dates as ISO text, None where missing.
+        JSON-able cells by column: images as ``{"base64": …}``, dates as ISO text, series as lists of steps,
+        None where missing.
     outputs : list of list of float
         Expected outputs, (n, n_outputs).
     tolerance : float
@@ -181,7 +185,8 @@ def to_batch(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Kind]) -> 
                 batch[name] = np.array(["NaT" if v is None else v for v in values], "datetime64[ms]")
             else:
                 batch[name] = np.empty(len(rows), object)
-                batch[name][:] = [_image(v) if kind == "image" else _text(v) for v in values]
+                for row, value in enumerate(values):  # one by one: arrays of one shape would become one array
+                    batch[name][row] = _FROM_CELL.get(kind, _text)(value)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise ArtifactError(f"golden rows: must hold a cell of its kind for every column; {error}") from error
     return batch
@@ -231,6 +236,8 @@ def _cell(value: Any, kind: Kind) -> Any:
         return None if np.isnat(value) else str(np.datetime64(value, "ms"))
     if value is None:
         return None
+    if kind == "series":
+        return series_cell(value, SERIES_STEPS)
     return _small_image(value) if kind == "image" else str(value)[:TEXT_CHARACTERS]
 
 
@@ -255,6 +262,18 @@ def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError(f"a text must be a string; got a {type(value).__name__}")
     return value
+
+
+def _series(value: Any) -> AnyArray | None:
+    if value is None:
+        return None
+    steps = np.array([[math.nan if v is None else float(v) for v in step] for step in value], np.float32)
+    if steps.ndim != 2:
+        raise TypeError(f"a series must be steps of as many numbers each; got {steps.ndim} dimensions")
+    return steps
+
+
+_FROM_CELL: Mapping[Kind, Callable[[Any], Any]] = {"image": _image, "series": _series}
 
 
 def _rounded(values: AnyArray) -> list[float]:

@@ -11,8 +11,9 @@ For an extractor of your own::
 
 from __future__ import annotations
 
+import copy
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -95,6 +96,23 @@ def ready(plugin: type[Extractor], case: Case, n: int = 24) -> Extractor:
         extractor.fit(prepared, labels, FitContext("multiclass", N_CLASSES, seed=SEED))
     extractor.setup("cpu")
     return extractor
+
+
+def _protect(arrays: Iterable[AnyArray]) -> None:
+    """Make arrays, and those that are cells of them, raise when they are written to."""
+    for array in arrays:
+        cells = array.ravel() if array.dtype == object else ()
+        _protect(cell for cell in cells if isinstance(cell, np.ndarray))
+        array.flags.writeable = False
+
+
+def _assert_same(found: AnyArray, expected: AnyArray) -> None:
+    """Equal, and so are the arrays that are cells of them."""
+    if expected.dtype != object:
+        np.testing.assert_array_equal(found, expected)
+        return
+    for cell, other in zip(found.ravel(), expected.ravel(), strict=True):
+        np.testing.assert_array_equal(cell, other)
 
 
 def rows_of(batch: Batch, rows: AnyArray | slice) -> Batch:
@@ -203,22 +221,20 @@ def check_inputs_kept(plugin: type[Extractor], case: Case) -> None:
     extractor = ready(plugin, case)
     batch = toy_batch(case.columns)
     expected = extractor.transform(batch).values
-    before = {column: values.copy() for column, values in batch.items()}
-    for values in batch.values():
-        values.flags.writeable = False
+    before = copy.deepcopy(batch)
+    _protect(batch.values())
     prepared = extractor.prepare(batch)
-    copies = {name: array.copy() for name, array in prepared.arrays.items()}
-    for array in prepared.arrays.values():
-        array.flags.writeable = False
+    copies = copy.deepcopy(prepared.arrays)
+    _protect(prepared.arrays.values())
     np.testing.assert_array_equal(extractor.block(prepared).values, expected)
     if plugin.tags.trained:
         labels = toy_labels()
         labels.flags.writeable = False
         built(plugin, case).fit(prepared, labels, FitContext("multiclass", N_CLASSES, seed=SEED))
     for column, values in before.items():
-        np.testing.assert_array_equal(batch[column], values)
+        _assert_same(batch[column], values)
     for name, array in copies.items():
-        np.testing.assert_array_equal(prepared.arrays[name], array)
+        _assert_same(prepared.arrays[name], array)
 
 
 def check_state_round_trip(plugin: type[Extractor], case: Case) -> None:

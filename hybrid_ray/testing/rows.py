@@ -45,6 +45,9 @@ def _toy_column(kind: Kind, labels: AnyArray, rng: np.random.Generator) -> AnyAr
         values[:] = [f"colour {label + rng.integers(2)}" for label in labels]
     elif kind == "text":
         values[:] = [_toy_text(int(label), rng) for label in labels]
+    elif kind == "series":
+        for row, label in enumerate(labels):
+            values[row] = _toy_series(int(label), rng)
     else:
         values[:] = [_toy_image(int(label), rng) for label in labels]
     return values
@@ -55,6 +58,15 @@ def _toy_text(label: int, rng: np.random.Generator) -> str:
     fillers = ["the", "a", "very", "some", "good", "old", "and", "with"]
     words = [str(rng.choice(topic if rng.random() < 0.5 else fillers)) for _ in range(int(rng.integers(1, 24)))]
     return " ".join(words)
+
+
+def _toy_series(label: int, rng: np.random.Generator) -> AnyArray:
+    """Two channels of 1 to 40 steps, a wave of the label's pace and noise, with gaps."""
+    at = np.arange(int(rng.integers(1, 41)))
+    steps = np.stack([np.sin((0.3 + label) * at), rng.normal(size=len(at))], axis=1).astype(np.float32)
+    steps[rng.random(steps.shape) < 0.1] = np.nan
+    steps[0] = 0.0
+    return steps
 
 
 def _toy_image(label: int, rng: np.random.Generator) -> bytes:

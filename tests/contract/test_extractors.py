@@ -20,6 +20,9 @@ BUILT_IN = {
     "tuned_transformers",
     "text_cnn",
     "text_rnn",
+    "series_cnn",
+    "series_rnn",
+    "series_stats",
 }
 NAMES = [
     name

@@ -25,7 +25,7 @@ COLUMNS = {
     "colour": [("red", "green", "blue")[i % 3] for i in EVERY],
     "review": [f"the {i} times I saw this thing it was {'good' if i % 2 else 'bad'} and {i * 7} more" for i in EVERY],
     "sold": [f"2020-01-{i % 28 + 1:02d}" for i in EVERY],
-    "vector": [[1.0, 2.0]] * N,
+    "vector": [["a", "b"]] * N,
     "label": [("no", "yes")[i % 2] for i in EVERY],
 }
 KINDS = {"area": "numeric", "zipcode": "categorical", "colour": "categorical", "review": "text", "sold": "date"}

@@ -11,6 +11,7 @@ from pydantic import Field
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams
+from hybrid_ray.extractors.networks.passes import by_length
 from hybrid_ray.extractors.networks.vocabulary import PAD, UNKNOWN, Vocabulary
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import AnyArray, Kind
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 TAGS = ExtractorTags(modality="text", kinds=frozenset({"text"}), trained=True, supervised=True, gpu=True, spreads=True)
 TEXTS, NUMBERS = "texts", "numbers"
-_CELLS = 20_000
-"""Numbers, about, of one pass: few long texts or many short ones."""
+_STEPS = 20_000
+"""Words, about, of one pass: few long texts or many short ones."""
 
 
 class TextParams(NetworkParams):
@@ -35,7 +36,7 @@ class TextParams(NetworkParams):
     """Words and marks of a text that are read."""
     embedding: int = Field(128, ge=2, le=2048)
     """Length of a word's vector."""
-    word_dropout: float = Field(0.1, ge=0, lt=1)
+    word_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the words that a training text is read without in each pass."""
 
 
@@ -84,15 +85,7 @@ class TextExtractor(NetworkExtractor):
 
     def passes(self, items: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Texts of about the same length together."""
-        lengths = (items[NUMBERS] != PAD).sum(axis=1)
-        order, parts, start = np.argsort(lengths, kind="stable"), [], 0
-        while start < len(order):
-            # The longest of a pass is its last: as many as still fit with it.
-            widths = lengths[order[start:]] * np.arange(1, len(order) - start + 1)
-            end = start + max(int(np.searchsorted(widths, _CELLS, side="right")), 1)
-            parts.append(order[start:end])
-            start = end
-        return parts
+        return by_length((items[NUMBERS] != PAD).sum(axis=1), _STEPS)
 
     @property
     def augmented(self) -> bool:

@@ -6,14 +6,24 @@ What a text gives depends on no other text, nor on how far it is padded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent, Cell
 from hybrid_ray.extractors.networks.vocabulary import PAD
+
+_SPREAD = 0.25
+"""Largest first number of a word's vector, as Kim has it: with larger ones a network learns little about its words."""
+
+
+def _words(n_words: int, embedding: int) -> nn.Embedding:
+    words = nn.Embedding(n_words, embedding, PAD)
+    nn.init.uniform_(words.weight, -_SPREAD, _SPREAD)
+    with torch.no_grad():
+        words.weight[PAD] = 0.0
+    return words
 
 
 class ConvolutionalText(nn.Module):
@@ -29,7 +39,7 @@ class ConvolutionalText(nn.Module):
 
     def __init__(self, n_words: int, embedding: int, filters: int, widths: Sequence[int]) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(n_words, embedding, PAD)
+        self.embedding = _words(n_words, embedding)
         self.widths = tuple(widths)
         self.n_features = filters * len(self.widths)
         # Zeros on both sides: each pattern may hang over an end, and the shortest text has an answer.
@@ -50,7 +60,7 @@ class ConvolutionalText(nn.Module):
 
 
 class RecurrentText(nn.Module):
-    """States of a recurrent network of both directions, weighted by attention.
+    """A recurrent network with attention over the words' vectors.
 
     Parameters
     ----------
@@ -58,21 +68,12 @@ class RecurrentText(nn.Module):
     cell : {"lstm", "gru"}
     """
 
-    def __init__(self, n_words: int, embedding: int, hidden: int, layers: int, cell: Literal["lstm", "gru"]) -> None:
+    def __init__(self, n_words: int, embedding: int, hidden: int, layers: int, cell: Cell) -> None:
         super().__init__()
-        kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        self.embedding = nn.Embedding(n_words, embedding, PAD)
-        self.recurrent = kind(embedding, hidden, layers, batch_first=True, bidirectional=True)
-        self.looked_for = nn.Linear(2 * hidden, 2 * hidden)
-        self.weight = nn.Linear(2 * hidden, 1, bias=False)
+        self.embedding = _words(n_words, embedding)
+        self.reader = AttentiveRecurrent(embedding, hidden, layers, cell)
 
     def forward(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Vectors (k, 2 * hidden) of numbers (k, longest) and lengths (k,), which are on the CPU."""
-        if not len(numbers):
-            return torch.zeros(0, 2 * self.recurrent.hidden_size, device=numbers.device)
-        packed = pack_padded_sequence(self.embedding(numbers), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
-        scores = self.weight(torch.tanh(self.looked_for(states)))[:, :, 0]
-        beyond = torch.arange(states.shape[1], device=states.device) >= lengths.to(states.device)[:, None]
-        weights = scores.masked_fill(beyond, -torch.inf).softmax(dim=1)
-        return (weights[:, :, None] * states).sum(dim=1)
+        vectors: torch.Tensor = self.reader(self.embedding(numbers), lengths)
+        return vectors

@@ -197,10 +197,12 @@ def _put(rows: list[Any], row: int, column: str, value: Any) -> None:
 def _text_cell(text: str, kind: Kind | None) -> Any:
     if not text:
         return None
-    if kind != "numeric":
+    if kind not in ("numeric", "series"):
         return text
     try:
-        number = from_json(text.strip(), allow_inf_nan=False)
+        value = from_json(text.strip(), allow_inf_nan=False)
     except ValueError:
         return text
-    return number if isinstance(number, int | float) and not isinstance(number, bool) else text
+    if kind == "series":
+        return value if isinstance(value, list) else text
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text

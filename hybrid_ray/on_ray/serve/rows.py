@@ -89,6 +89,12 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
         "description": "Date or time, ISO 8601.",
         "examples": ["2024-05-17T09:30:00"],
     },
+    "series": {
+        "type": ["array", "null"],
+        "items": {"type": ["number", "null", "array"], "items": {"type": ["number", "null"]}},
+        "description": "Series: a list of numbers, or of lists of as many numbers each; null where one is missing.",
+        "examples": [[0.5, 1.0, None, 2.0]],
+    },
 }
 _Text = Annotated[str, Field(strict=True)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
@@ -98,7 +104,14 @@ _CELLS: dict[Kind, Any] = {
     "numeric": Annotated[_Number | None, WithJsonSchema(_SCHEMAS["numeric"])],
     "categorical": Annotated[_Text | None, BeforeValidator(_category), WithJsonSchema(_SCHEMAS["categorical"])],
     "date": Annotated[_Text | None, WithJsonSchema(_SCHEMAS["date"])],
+    "series": Annotated[list[_Number | None] | list[list[_Number | None]] | None, WithJsonSchema(_SCHEMAS["series"])],
 }
+_TYPES: dict[Kind, pa.DataType] = {
+    "image": pa.binary(),
+    "numeric": pa.float64(),
+    "series": pa.large_list(pa.large_list(pa.float64())),
+}
+"""Types of cells in a table; text where there is none."""
 
 
 def row_model(columns: Mapping[str, Kind], required: Sequence[str] = ()) -> type[BaseModel]:
@@ -187,13 +200,17 @@ class RowReader:
         return f"{names[:12]}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
     def _table(self, checked: Sequence[BaseModel]) -> pa.Table:
-        types: dict[Kind, pa.DataType] = {"image": pa.binary(), "numeric": pa.float64()}
-        return pa.table(
-            {
-                name: pa.array([getattr(row, f"f{i}") for row in checked], types.get(kind, pa.string()))
-                for i, (name, kind) in enumerate(self._columns.items())
-            }
-        )
+        columns = {}
+        for i, (name, kind) in enumerate(self._columns.items()):
+            cells = [getattr(row, f"f{i}") for row in checked]
+            cells = [_steps(cell) for cell in cells] if kind == "series" else cells
+            columns[name] = pa.array(cells, _TYPES.get(kind, pa.string()))
+        return pa.table(columns)
+
+
+def _steps(cell: list[Any] | None) -> list[list[Any]] | None:
+    """A series whose steps are lists, whichever way it was sent."""
+    return cell if not cell or isinstance(cell[0], list) else [[value] for value in cell]
 
 
 def _message(text: str) -> str:

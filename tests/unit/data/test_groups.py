@@ -100,7 +100,11 @@ def test_groups_that_would_have_one_name_are_numbered():
     [
         ([f"row {i}" for i in range(N)], {}, r"whose values many rows share; got 'g' with 300 different values in 300"),
         ([None] * N, {}, "with values in the training rows; got 'g', which has none"),
-        ([[1, 2]] * N, {}, "categories, numbers or dates; got 'g', a column of images or of values that nothing reads"),
+        (
+            [[1, 2]] * N,
+            {},
+            "categories, numbers or dates; got 'g', a column of images, of series or of values that nothing reads",
+        ),
     ],
 )
 def test_what_cannot_group_is_refused(values, fields, message):

@@ -1,0 +1,119 @@
+"""Extractors of series: what they tell, and what a series' vector depends on."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from hybrid_ray.extractors.base import FitContext, build_extractor
+from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent
+from hybrid_ray.extractors.networks.series_nets import ConvolutionalSeries
+from hybrid_ray.extractors.signals import channels_of, shortened
+
+SERIES = {"signal": "series"}
+SMALL = {"series_cnn": {"filters": 8, "blocks": 3}, "series_rnn": {"hidden": 16}}
+NETS = {"cnn": ConvolutionalSeries(4, 6, 3, 5), "rnn": AttentiveRecurrent(4, 6, 1, "gru")}
+
+
+def batch(n, seed=0):
+    """Noise in which a rise stands before a fall, or after it, wherever: alike in every statistic of one step."""
+    rng = np.random.default_rng(seed)
+    cells, y = np.empty(n, object), np.arange(n) % 2
+    for row, label in enumerate(y):
+        steps = rng.normal(0, 0.3, int(rng.integers(30, 50))).astype(np.float32)
+        at = int(rng.integers(2, len(steps) - 12))
+        shape = np.repeat([3.0, 0.0, -3.0], 3)
+        steps[at : at + 9] += shape if label else shape[::-1]
+        cells[row] = steps[:, None]
+    return {"signal": cells}, y
+
+
+def accuracy(extractor):
+    (rows, y), (other, y_other) = batch(300), batch(200, seed=1)
+    if extractor.tags.trained:
+        extractor.fit(extractor.prepare(rows), y, FitContext("binary", 2, seed=3))
+    scaler = StandardScaler().fit(extractor.transform(rows).values)
+    reader = LogisticRegression(max_iter=2000).fit(scaler.transform(extractor.transform(rows).values), y)
+    return reader.score(scaler.transform(extractor.transform(other).values), y_other)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_shapes_are_learned(name):
+    params = {**SMALL[name], "channels": 1, "epochs": 25, "patience": 25, "lr": 0.01}
+    assert accuracy(build_extractor(name, params, SERIES)) > 0.95
+
+
+def test_statistics_tell_paces_levels_and_noise():
+    rng = np.random.default_rng(0)
+    at = np.arange(200)
+
+    def described(*signals):
+        cells = np.empty(len(signals), object)
+        for row, signal in enumerate(signals):
+            cells[row] = np.asarray(signal, np.float32).reshape(len(signal), -1)
+        extractor = build_extractor("series_stats", {"channels": cells[0].shape[1]}, SERIES)
+        return extractor.transform({"signal": cells}).values
+
+    slow, fast = described(np.sin(at / 30), np.sin(at / 2))
+    assert np.abs(slow - fast).max() > 0.5
+    wave = np.sin(at / 5)
+    short, long = described(wave[:100], wave)
+    assert np.abs(short[:-1] - long[:-1]).max() < 0.5, "what is told hangs little on the length"
+    gaps = wave.copy()
+    gaps[rng.random(200) < 0.2] = np.nan
+    whole, gappy = described(wave, gaps)
+    assert np.abs(whole - gappy).max() < 0.5
+    pair = described(np.stack([wave, -wave], 1), np.stack([wave, rng.normal(size=200)], 1))
+    assert pair[0, -2] == pytest.approx(-1)
+    assert abs(pair[1, -2]) < 0.3
+
+
+@pytest.mark.parametrize("signal", [[5.0], [1.0] * 3, [3e38, -3e38, 3e38], [np.nan, 2.0], [0, 1, 2]], ids=str)
+def test_odd_series_have_finite_statistics(signal):
+    cells = np.empty(1, object)
+    cells[0] = np.array(signal, np.float32)[:, None]
+    with np.errstate(all="raise", under="ignore"):
+        values = build_extractor("series_stats", {"channels": 1}, SERIES).transform({"signal": cells}).values
+    assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_how_far_a_series_is_padded_changes_nothing(net):
+    steps = torch.randn(3, 9, 4, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([4, 9, 1])
+    with torch.inference_mode():
+        together = net(steps, lengths)
+        alone = [net(steps[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate(lengths.tolist())]
+        steps[0, 4:] = 100.0
+        wide = net(torch.nn.functional.pad(steps, (0, 0, 0, 7)), lengths)
+    np.testing.assert_allclose(together, torch.cat(alone), atol=1e-6)
+    np.testing.assert_allclose(wide, together, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["series_stats", *SMALL])
+def test_channels_are_those_of_the_first_series(name):
+    extractor = build_extractor(name, {}, SERIES)
+    assert extractor.undecided
+    assert extractor.decided_by_rows
+    cells = np.empty(3, object)
+    cells[1], cells[2] = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
+    params = extractor.resolve({"signal": cells})
+    assert params.channels == 3
+    chosen = build_extractor(name, params, SERIES)
+    assert not chosen.undecided
+    prepared = chosen.prepare({"signal": cells})
+    assert prepared.present.tolist() == [False, True, False]
+    assert prepared.errors == {2: "signal: a series must have 3 channels; got 2"}
+
+
+def test_no_series_has_one_channel():
+    assert channels_of({"signal": np.array([None, None], object)}, ["signal"]) == 1
+
+
+def test_long_series_are_shortened_by_means():
+    steps = np.arange(10, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(shortened(steps, 4)[:, 0], [1, 4, 7, 9])
+    assert shortened(steps, 10) is steps
+    steps[3:6] = np.nan
+    np.testing.assert_array_equal(shortened(steps, 4)[:, 0], [1, np.nan, 7, 9])
