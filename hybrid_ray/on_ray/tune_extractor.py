@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from hybrid_ray.errors import RunFailedError
+from hybrid_ray.extractors.pace import Sparing
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.store.checkpoints import StoreCheckpoints
 from hybrid_ray.types import AnyArray
@@ -47,7 +48,9 @@ class Here:
             It would take longer than it may.
         """
         run = training.run
-        learned: dict[str, AnyArray] = run(self.device, checkpoints=self.checkpoints, allowed_s=self.allowed_s)
+        learned: dict[str, AnyArray] = run(
+            self.device, checkpoints=_sparing(self.checkpoints), allowed_s=self.allowed_s
+        )
         return learned
 
 
@@ -133,8 +136,12 @@ def _work(config: dict[str, Any]) -> dict[str, AnyArray]:
     load_plugins()
     training = ray.get(config["training"][0])
     device = ray.train.torch.get_device().type
-    learned: dict[str, AnyArray] = training.run(device, _team(), config["checkpoints"])
+    learned: dict[str, AnyArray] = training.run(device, _team(), _sparing(config["checkpoints"]))
     return learned
+
+
+def _sparing(checkpoints: StoreCheckpoints | None) -> Sparing | None:
+    return Sparing(checkpoints) if checkpoints is not None else None
 
 
 def _team() -> Team:

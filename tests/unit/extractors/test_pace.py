@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hybrid_ray.errors import TooSlowError
-from hybrid_ray.extractors.pace import PASSES, Paced
+from hybrid_ray.extractors.pace import PASSES, Paced, Sparing
 from hybrid_ray.types import State
 
 
@@ -89,3 +89,30 @@ def test_one_that_goes_on_needs_only_what_is_left():
     passes(watched, clock, 12.0, 1, 4)
     with pytest.raises(TooSlowError, match="passes so far: 2 in 24 s"):
         passes(watched, clock, 12.0, 1, 5)
+
+
+class Slow(Kept):
+    """Checkpoints that take some seconds each."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.seconds, self.saved = clock, seconds, []
+
+    def save(self, state):
+        self.clock.now += self.seconds
+        self.saved.append(state.meta["done"])
+        super().save(state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.0, list(range(1, 31))), (0.1, list(range(1, 31))), (0.5, [1, 6, 11, 16, 21, 26])]
+)
+def test_saving_takes_a_tenth_of_the_time_at_most(seconds, expected):
+    clock = Clock()
+    slow = Slow(clock, seconds)
+    sparing = Sparing(slow, clock)
+    assert sparing.load() is None
+    passes(sparing, clock, 1.0, 30)
+    assert slow.saved == expected
+    assert sparing.load().meta["done"] == expected[-1]
+    assert seconds * len(slow.saved) <= 0.1 * 30 + seconds
