@@ -165,7 +165,7 @@ class TunedExtractor(ItemExtractor):
     def settings(self) -> Settings:
         """How the matrices are trained."""
         p = self.params
-        return Settings(p.epochs, p.patience, p.batch_size, p.lr, p.weight_decay, p.label_smoothing)
+        return Settings(p.epochs, p.patience, p.batch_size, p.lr, p.weight_decay)
 
     def learner(self, training: Training) -> Learner:
         """The upper part with fresh matrices, and the rows of a training."""

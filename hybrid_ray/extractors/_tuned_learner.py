@@ -27,7 +27,7 @@ _PROBED = 1024
 def _feed(extractor: TunedExtractor, training: Training) -> ItemFeed:
     """Rows of a training, from activations that are kept, or computed each time."""
     split = extractor.split()
-    arrays = dict(extractor.kept(Prepared(dict(training.arrays), np.ones(len(training.target), bool))).arrays)
+    arrays = dict(extractor.kept(Prepared(dict(training.arrays), np.ones(len(training.arrays[FILLED]), bool))).arrays)
     filled = arrays.pop(FILLED)
 
     def collate(cells: dict[str, AnyArray]) -> tuple[torch.Tensor, ...]:
@@ -47,6 +47,7 @@ class TunedLearner(ItemLearner):
     """
 
     def __init__(self, extractor: TunedExtractor, training: Training) -> None:
+        assert training.target is not None
         settings, split = extractor.params, extractor.split()
         feed = _feed(extractor, training)
         top = with_adapters(split.top, split.targets, settings.rank, settings.alpha)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.extractors.base import FitContext
+from hybrid_ray.extractors.base import ExtractorTags, FitContext
 from hybrid_ray.training.rows import normal_scores
 from hybrid_ray.training.settings import Settings
 from hybrid_ray.types import AnyArray, Prepared
@@ -22,6 +22,7 @@ class Trainable(Protocol):
     """An extractor that a training teaches."""
 
     name: ClassVar[str]
+    tags: ClassVar[ExtractorTags]
 
     @property
     def settings(self) -> Settings:
@@ -47,8 +48,8 @@ class Training:
         Not fitted.
     arrays : mapping of str to ndarray
         Of the present training rows: what ``prepare`` gave, or what ``before_fits`` made of it.
-    target : ndarray (m,)
-        int64 class codes, or float32 normal scores.
+    target : ndarray (m,) or None
+        int64 class codes, or float32 normal scores; None where labels are not looked at.
     n_outputs : int
     seed : int
     threads : int
@@ -56,7 +57,7 @@ class Training:
 
     extractor: Trainable
     arrays: Mapping[str, AnyArray]
-    target: AnyArray
+    target: AnyArray | None
     n_outputs: int
     seed: int
     threads: int
@@ -99,14 +100,20 @@ def teach(
     Raises
     ------
     BadInputError
-        There are no labels, or fewer than two rows hold anything.
+        There are no labels that it needs, or fewer than two rows hold anything.
     """
     rows = int(prepared.present.sum())
-    if y is None or rows < 2:
+    supervised = extractor.tags.supervised
+    if rows < 2 or (supervised and y is None):
         raise BadInputError(
-            f"{extractor.name}: needs labels and at least two rows that are not empty; got {rows} rows. Leave it out"
+            f"{extractor.name}: needs {'labels and ' if supervised else ''}at least two rows that are not empty; got "
+            f"{rows} rows. Leave it out"
         )
-    present = y[prepared.present]
-    target = normal_scores(present) if context.task == "regression" else present.astype(np.int64)
+    target = _target(y[prepared.present], context) if supervised and y is not None else None
     training = Training(extractor, dict(prepared.arrays), target, context.n_outputs, context.seed, context.threads)
     return training.run(device) if context.conduct is None else context.conduct(training)
+
+
+def _target(y: AnyArray, context: FitContext) -> AnyArray:
+    """Labels as a loss takes them."""
+    return normal_scores(y) if context.task == "regression" else y.astype(np.int64)

@@ -28,7 +28,6 @@ class Settings:
     batch_size: int
     lr: float
     weight_decay: float
-    label_smoothing: float = 0.0
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "warm_cosine"
     mixed: bool = False

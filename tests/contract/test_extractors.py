@@ -18,6 +18,7 @@ BUILT_IN = {
     "cnn",
     "tuned_torchvision",
     "tuned_transformers",
+    "autoencoder",
     "text_cnn",
     "text_rnn",
     "series_cnn",

@@ -1,4 +1,4 @@
-"""The base of extractors that are trained from nothing on the training rows' labels."""
+"""The base of extractors that are networks trained from nothing on the training rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybrid_ray.training.loop import Learner
 
 
-class NetworkParams(PluginParams):
+class UnsupervisedParams(PluginParams):
     """Parameters of a training, whatever the network."""
 
     epochs: int = Field(20, ge=1, le=1000)
@@ -37,10 +37,6 @@ class NetworkParams(PluginParams):
     """Largest learning rate."""
     weight_decay: float = Field(1e-2, ge=0, le=1)
     """Decay of the weights; AdamW takes it apart from the gradients."""
-    dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of the features that the head goes without in a step."""
-    label_smoothing: float = Field(0.05, ge=0, lt=1)
-    """Share of a class label that is spread over all classes."""
     optimizer: Optimizer = "adamw"
     """How gradients become steps; sgd: Nesterov's, with a momentum of 0.9."""
     schedule: Schedule = "warm_cosine"
@@ -48,6 +44,15 @@ class NetworkParams(PluginParams):
     plateau: it is cut to 0.3 where the hold-out loss gets no better; step: the same after each third of the passes."""
     mixed: bool = True
     """True: where it is trained on a GPU, matrix products are made in bfloat16. Features are always made in fp32."""
+
+
+class NetworkParams(UnsupervisedParams):
+    """Parameters of a training by labels."""
+
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of the features that the head goes without in a step."""
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    """Share of a class label that is spread over all classes."""
 
 
 class NetworkExtractor(ItemExtractor):
@@ -110,7 +115,6 @@ class NetworkExtractor(ItemExtractor):
             batch_size=p.batch_size,
             lr=p.lr,
             weight_decay=p.weight_decay,
-            label_smoothing=p.label_smoothing,
             optimizer=p.optimizer,
             schedule=p.schedule,
             mixed=p.mixed,
@@ -144,10 +148,14 @@ class NetworkExtractor(ItemExtractor):
         """A fresh network, and the rows of a training."""
         from hybrid_ray.extractors.networks.learner import NetworkLearner
 
-        arrays, filled = _parted(training.arrays)
-        flat = self.encoded({name: array.reshape(filled.size, *array.shape[2:]) for name, array in arrays.items()})
-        placed = {name: array.reshape(*filled.shape, *array.shape[1:]) for name, array in flat.items()}
-        return NetworkLearner(self, placed, filled, training, self._device)
+        arrays, filled = self.encoded_rows(training.arrays)
+        return NetworkLearner(self, arrays, filled, training, self._device)
+
+    def encoded_rows(self, arrays: Mapping[str, AnyArray]) -> tuple[dict[str, AnyArray], AnyArray]:
+        """Encoded cells (m, n_columns, ...) of rows, and which of them are filled (m, n_columns)."""
+        raw, filled = _parted(arrays)
+        flat = self.encoded({name: array.reshape(filled.size, *array.shape[2:]) for name, array in raw.items()})
+        return {name: array.reshape(*filled.shape, *array.shape[1:]) for name, array in flat.items()}, filled
 
     def blank(self) -> Self:
         """The same without a network, with what ``look`` learned."""

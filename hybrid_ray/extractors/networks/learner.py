@@ -44,6 +44,7 @@ class NetworkLearner(ItemLearner):
 
         augment = extractor.augment if extractor.augmented else None
         feed = ItemFeed(arrays, filled, collate, device, augment)
+        assert training.target is not None
         super().__init__(net.to(device), feed, training.target, own.label_smoothing)
 
     @property

@@ -1,0 +1,124 @@
+"""Features of a network that learns to draw images again from a few numbers; labels are not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from hybrid_ray.extractors.base import ExtractorTags
+from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
+from hybrid_ray.extractors.items import Items
+from hybrid_ray.extractors.networks.base import NetworkExtractor, UnsupervisedParams
+from hybrid_ray.extractors.trained import Training
+from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.types import AnyArray, Kind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from hybrid_ray.training.loop import Learner
+
+CHANGED = "changed"
+
+
+class AutoencoderParams(UnsupervisedParams):
+    """Parameters of ``autoencoder``."""
+
+    layers: Literal["convolutional", "dense"] = "convolutional"
+    """What the network is made of."""
+    size: int = Field(32, ge=4, le=256)
+    """Side of the square that images are brought to."""
+    mode: Literal["grey", "rgb"] = "rgb"
+    """grey: one channel; rgb: three."""
+    width: int = Field(16, ge=2, le=512)
+    """Channels of the first convolution, which double where the side halves; or a sixteenth of a dense layer."""
+    features: int = Field(32, ge=1, le=2048)
+    """Numbers from which an image is drawn again: its vector."""
+    noise: float = Field(0.1, ge=0, le=1)
+    """Noise that is added to training images, which are to be drawn without it; white is 1."""
+    mask: float = Field(0.0, ge=0, lt=1)
+    """Share of the pixels of training images that are black, and to be drawn as they were."""
+
+
+@EXTRACTORS.register("autoencoder")
+class AutoencoderExtractor(NetworkExtractor):
+    """The few numbers from which a network draws an image again; denoising where ``noise`` or ``mask`` is above 0.
+
+    References
+    ----------
+    Vincent et al., "Stacked denoising autoencoders: learning useful representations in a deep network with a local
+    denoising criterion", JMLR 11, 2010.
+    """
+
+    name: ClassVar[str]
+    tags: ClassVar[ExtractorTags] = ExtractorTags(
+        modality="image", kinds=frozenset({"image"}), trained=True, gpu=True, spreads=True
+    )
+    Params: ClassVar[type[PluginParams]] = AutoencoderParams
+
+    @classmethod
+    def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
+        """Tiny networks, convolutions on one column, dense layers on two."""
+        few = {"size": 8, "width": 2, "features": 3, "epochs": 2}
+        yield AutoencoderParams(**few), {"image": "image"}
+        more = {**few, "layers": "dense", "mode": "grey", "noise": 0.0, "mask": 0.3}
+        yield AutoencoderParams(**more), {"front": "image", "back": "image"}
+
+    @property
+    def channels(self) -> int:
+        """Numbers of a pixel."""
+        return 3 if self.params.mode == "rgb" else 1
+
+    @property
+    def item_features(self) -> int:
+        """As the parameters say."""
+        return int(self.params.features)
+
+    def read(self, cells: Sequence[Any]) -> Items:
+        """Decode and resize: uint8 (k, size, size, channels)."""
+        return read_images(cells, Stretch(self.params.size), "RGB" if self.params.mode == "rgb" else "L")
+
+    def trunk(self) -> nn.Module:
+        """What makes numbers of an image."""
+        from hybrid_ray.extractors.networks.autoencoder_nets import encoder
+
+        p = self.params
+        return encoder(p.layers, self.channels, p.size, p.width, p.features)
+
+    def learner(self, training: Training) -> Learner:
+        """The trunk, and what draws images again."""
+        from hybrid_ray.extractors.networks.autoencoder_nets import RedrawingLearner, decoder
+
+        p = self.params
+        drawing = decoder(p.layers, self.channels, p.size, p.width, p.features)
+        arrays, filled = self.encoded_rows(training.arrays)
+        return RedrawingLearner(self, drawing, arrays | {CHANGED: arrays[PIXELS]}, filled, self._device)
+
+    def collate(self, items: Mapping[str, AnyArray], device: str) -> tuple[torch.Tensor, ...]:
+        """Images float32 (k, channels, size, size) from black, 0, to white, 1; of training, also as they were."""
+        import torch
+
+        def scaled(pixels: AnyArray) -> torch.Tensor:
+            numbers = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float()
+            return (numbers / 255 if pixels.dtype == np.uint8 else numbers).permute(0, 3, 1, 2)
+
+        if CHANGED in items:
+            return scaled(items[CHANGED]), scaled(items[PIXELS])
+        return (scaled(items[PIXELS]),)
+
+    @property
+    def augmented(self) -> bool:
+        """True when images are made worse than they are to be drawn."""
+        return bool(self.params.noise or self.params.mask)
+
+    def augment(self, items: Mapping[str, AnyArray], rng: np.random.Generator) -> dict[str, AnyArray]:
+        """Images with noise, and with pixels that are black."""
+        pixels = items[PIXELS]
+        noise = np.float32(self.params.noise) * rng.standard_normal(pixels.shape, np.float32)
+        seen = rng.random((*pixels.shape[:3], 1), np.float32) >= self.params.mask
+        return {CHANGED: (pixels.astype(np.float32) / 255 + noise) * seen}
