@@ -19,6 +19,7 @@ BUILT_IN = {
     "tuned_torchvision",
     "tuned_transformers",
     "autoencoder",
+    "dbn",
     "text_cnn",
     "text_rnn",
     "series_cnn",
