@@ -1,0 +1,54 @@
+"""Texts in plain words: what is left out, and what is left where nothing would be."""
+
+import pickle
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from hybrid_ray.fusion.cleaned import Cleaned, CleanedParams
+
+
+def cleaned(text, **params):
+    return Cleaned(CleanedParams(**params))(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "expected"),
+    [
+        ("<p>Good &amp; <b>CHEAP</b></p><br/>", {}, "good & cheap"),
+        ("2 < 3 and 4 > 1", {}, "2 < 3 and 4 > 1"),
+        ("see https://a.b/c?d=1 or me@x.org.", {}, "see link or address."),
+        ("ﬁne Ⅷ", {}, "fine viii"),
+        ("Été à Zürich", {"accents": False}, "ete a zurich"),
+        ("room 12 of 345", {"digits": False}, "room 00 of 000"),
+        ("This is not the best movie", {"stop_words": "english"}, "best movie"),
+        ("running dogs, happily", {"stem": "english"}, "run dog, happili"),
+        ("die Häuser", {"stem": "german"}, "die haus"),
+        ("A\n B", {"lower": False, "markup": False, "links": False}, "A B"),
+        ("The and OF", {"stop_words": "english"}, "the and of"),
+        ("<br>", {}, "empty"),
+        ("?!", {"stop_words": "english"}, "?!"),
+    ],
+    ids=str,
+)
+def test_what_stays(text, params, expected):
+    assert cleaned(text, **params) == expected
+
+
+def test_texts_of_a_row_stand_in_the_order_of_names():
+    batch = {"b": np.array(["<i>Two</i>", None, None], object), "a": np.array(["One", "One", None], object)}
+    kinds = {"b": "text", "a": "text"}
+    assert Cleaned(CleanedParams()).combine(batch, kinds).values.tolist() == ["one two", "one missing", None]
+    assert Cleaned(CleanedParams(missing="")).combine(batch, kinds).values.tolist() == ["one two", "one", None]
+
+
+def test_a_language_that_is_not_known_is_refused():
+    with pytest.raises(ValidationError, match=r"must be one of .*got 'englisch'. Did you mean 'english'"):
+        CleanedParams(stem="englisch")
+
+
+def test_it_travels_after_use():
+    fusion = Cleaned(CleanedParams(stem="english", stop_words="english"))
+    assert fusion("the dogs") == "dog"
+    assert pickle.loads(pickle.dumps(fusion))("the cats") == "cat"
