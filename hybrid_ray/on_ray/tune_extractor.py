@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import ray
 
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.extractors.pace import Sparing
+from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.store.checkpoints import StoreCheckpoints
 from hybrid_ray.types import AnyArray
@@ -105,14 +105,16 @@ class Spread:
         resources = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
         # Rows lie in the object store once; all else of Ray Train's own is disposable, and goes with this folder.
         rows = ray.put(training.blank())
-        with tempfile.TemporaryDirectory(prefix="hybrid_ray_train_") as folder:
+        with scratch("hybrid_ray_train") as folder:
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"training": [rows], "checkpoints": self.checkpoints, "folder": os.getcwd()},
                 scaling_config=ScalingConfig(
                     num_workers=self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources
                 ),
-                run_config=RunConfig(storage_path=folder, failure_config=FailureConfig(max_failures=_MOST_FAILURES)),
+                run_config=RunConfig(
+                    storage_path=str(folder), failure_config=FailureConfig(max_failures=_MOST_FAILURES)
+                ),
                 torch_config=TorchConfig(backend="nccl" if self.gpus else "gloo"),
             )
             try:

@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from hybrid_ray.on_ray.resources import SearchResources
+from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.search.samplers import make_sampler
 from hybrid_ray.search.trials import Told
@@ -434,7 +434,7 @@ def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) 
         if not search.advance():
             return
         supply = Supply(context, search)
-        with _environment(), tempfile.TemporaryDirectory(prefix="hybrid_ray_tune_") as folder:
+        with _environment(), scratch("hybrid_ray_tune") as folder:
             asked = {"cpu": resources.cpus, "memory": resources.memory}
             tuner = tune.Tuner(
                 tune.with_resources(Worker, asked),
@@ -449,7 +449,7 @@ def run_trials(context: Opens, search: BatchSearch, resources: SearchResources) 
                 ),
                 run_config=tune.RunConfig(
                     name="search",
-                    storage_path=folder,
+                    storage_path=str(folder),
                     verbose=0,
                     callbacks=[supply],
                     failure_config=tune.FailureConfig(max_failures=2),
