@@ -16,7 +16,7 @@ from hybrid_ray.errors import ResourceError
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.resources import ClusterView
 from hybrid_ray.spec import ScaleSpec, ServeSpec
-from hybrid_ray.types import Batch
+from hybrid_ray.types import AnyArray, Batch
 
 HOP_MS = 7.0
 """CPU time of one hop between deployments with Serve as it is installed, milliseconds."""
@@ -105,9 +105,15 @@ def measure_nodes(graph: Graph, batch: Batch, repeats: int = 5) -> dict[str, flo
 
 
 def _fullest_row(batch: Batch) -> Batch:
-    there = [[value is not None and value == value for value in values] for values in batch.values()]
-    row = int(np.sum(there, axis=0).argmax())
+    row = int(np.sum([_there(values) for values in batch.values()], axis=0).argmax())
     return {name: values[row : row + 1] for name, values in batch.items()}
+
+
+def _there(values: AnyArray) -> AnyArray:
+    """Which cells (n,) hold something: not None, NaN or NaT."""
+    if values.dtype == object:
+        return np.array([value is not None for value in values], bool)
+    return np.asarray(values == values)
 
 
 def _median_ms(call: Callable[[], Any], repeats: int) -> float:
