@@ -10,10 +10,10 @@ from pydantic import Field
 
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import ItemExtractor, Items
-from hybrid_ray.extractors.signals import channels_of, read_series
+from hybrid_ray.extractors.signals import OfChannels, read_series
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
-from hybrid_ray.types import AnyArray, Batch, FloatArray, Kind, State
+from hybrid_ray.types import AnyArray, FloatArray, Kind, State
 
 STATISTICS = "statistics"
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -30,7 +30,7 @@ class SeriesStatsParams(PluginParams):
 
 
 @EXTRACTORS.register("series_stats")
-class SeriesStatsExtractor(ItemExtractor):
+class SeriesStatsExtractor(OfChannels, ItemExtractor):
     """Each channel in numbers that do not ask how long the series is, and how channels go together.
 
     Of a channel: quantiles, mean, deviation, skewness and kurtosis, first and last value, slope, size of the steps,
@@ -49,36 +49,17 @@ class SeriesStatsExtractor(ItemExtractor):
         yield SeriesStatsParams(channels=2), {"signal": "series"}
         yield SeriesStatsParams(channels=2), {"left": "series", "right": "series"}
 
-    @property
-    def undecided(self) -> bool:
-        """True until the channels are known."""
-        return self.params.channels is None
-
-    @property
-    def decided_by_rows(self) -> bool:
-        """Channels are the rows'."""
-        return True
-
-    def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
-        """The parameters with the channels of the first series."""
-        channels = self.params.channels or channels_of(batch, list(self.columns))
-        return SeriesStatsParams(channels=channels)
-
-    @property
-    def _channels(self) -> int:
-        return self.params.channels or 1
-
     def read(self, cells: Sequence[Any]) -> Items:
         """Their statistics: float32 (k, item_features)."""
-        series, errors = read_series(cells, self._channels)
+        series, errors = read_series(cells, self.n_channels)
         rows = [_statistics(steps) for steps in series]
         return Items({STATISTICS: np.array(rows, np.float32).reshape(len(rows), self.item_features)}, errors)
 
     @property
     def item_features(self) -> int:
         """Statistics of each channel and each pair, and the length."""
-        paired = min(self._channels, _PAIRED)
-        return self._channels * _OF_CHANNEL + paired * (paired - 1) // 2 + 1
+        paired = min(self.n_channels, _PAIRED)
+        return self.n_channels * _OF_CHANNEL + paired * (paired - 1) // 2 + 1
 
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
         """The statistics, as they were read."""

@@ -7,13 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ray.types import AnyArray, Batch, FloatArray
+from hybrid_ray.params import PluginParams
+from hybrid_ray.types import AnyArray, Batch, FloatArray, Kind
 
 
 def channels_of(batch: Batch, columns: Sequence[str]) -> int:
     """Channels of the first series that is there; 1 where there is none."""
     cells = (cell for column in columns for cell in batch[column] if cell is not None)
     return next((int(cell.shape[1]) for cell in cells), 1)
+
+
+class OfChannels:
+    """Mix-in of extractors whose parameter ``channels``, left out, is what the rows say."""
+
+    params: Any
+    columns: dict[str, Kind]
+
+    @property
+    def n_channels(self) -> int:
+        """Numbers of a step; 1 as long as nobody has said."""
+        return int(self.params.channels or 1)
+
+    @property
+    def undecided(self) -> bool:
+        """True until the channels are known."""
+        return self.params.channels is None
+
+    @property
+    def decided_by_rows(self) -> bool:
+        """Channels are the rows'."""
+        return True
+
+    def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
+        """The parameters with the channels of the first series."""
+        own: PluginParams = self.params
+        channels = self.params.channels or channels_of(batch, list(self.columns))
+        return type(own).model_validate(own.model_dump() | {"channels": channels})
 
 
 def read_series(cells: Sequence[Any], channels: int) -> tuple[list[FloatArray], dict[int, str]]:

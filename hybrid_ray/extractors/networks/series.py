@@ -12,9 +12,9 @@ from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams
 from hybrid_ray.extractors.networks.passes import by_length
-from hybrid_ray.extractors.signals import channels_of, objects, read_series, shortened
+from hybrid_ray.extractors.signals import OfChannels, objects, read_series, shortened
 from hybrid_ray.params import PluginParams
-from hybrid_ray.types import AnyArray, Batch, Kind
+from hybrid_ray.types import AnyArray, Kind
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ class SeriesParams(NetworkParams):
     """Noise that is added to training series in each pass, in deviations of a channel."""
 
 
-class SeriesExtractor(NetworkExtractor):
+class SeriesExtractor(OfChannels, NetworkExtractor):
     """Vectors of series, by a network over their steps.
 
     Channels are brought to the mean and deviation that they have in the training series; beside each channel the
@@ -49,26 +49,6 @@ class SeriesExtractor(NetworkExtractor):
         super().__init__(params, columns)
         self._mean = np.zeros(self.n_channels, np.float32)
         self._std = np.ones(self.n_channels, np.float32)
-
-    @property
-    def n_channels(self) -> int:
-        """Numbers of a step."""
-        return int(self.params.channels or 1)
-
-    @property
-    def undecided(self) -> bool:
-        """True until the channels are known."""
-        return self.params.channels is None
-
-    @property
-    def decided_by_rows(self) -> bool:
-        """Channels are the rows'."""
-        return True
-
-    def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
-        """The parameters with the channels of the first series."""
-        channels = self.params.channels or channels_of(batch, list(self.columns))
-        return type(self.params)(**(self.params.model_dump() | {"channels": channels}))
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Series, float32 (steps, channels) each, of at most ``max_steps``."""

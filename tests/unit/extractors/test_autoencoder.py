@@ -7,6 +7,7 @@ import torch
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.networks.autoencoder_nets import Autoencoder, decoder, encoder
+from hybrid_ray.testing.checkpoints import MemoryCheckpoints
 from hybrid_ray.testing.graphs import png
 
 IMAGE = {"image": "image"}
@@ -64,21 +65,7 @@ def test_rows_are_needed_and_labels_are_not():
 
 def test_it_goes_on_elsewhere_from_where_it_was_cut_off():
     params = {"size": 8, "width": 2, "features": 3, "epochs": 4}
-    states = []
-
-    class Memory:
-        """Checkpoints in memory."""
-
-        def __init__(self, until):
-            self.until = until
-
-        def load(self):
-            return states[-1] if states else None
-
-        def save(self, state):
-            states.append(state)
-            if len(states) == self.until:
-                raise KeyboardInterrupt
+    checkpoints = MemoryCheckpoints(dies_at=2)
 
     def fitted(conduct):
         extractor = build_extractor("autoencoder", params, IMAGE)
@@ -87,8 +74,9 @@ def test_it_goes_on_elsewhere_from_where_it_was_cut_off():
 
     whole = fitted(lambda training: training.run("cpu"))
     with pytest.raises(KeyboardInterrupt):
-        fitted(lambda training: training.blank().run("cpu", checkpoints=Memory(2)))
-    again = fitted(lambda training: training.blank().run("cpu", checkpoints=Memory(0)))
-    assert len(states) == 4
+        fitted(lambda training: training.blank().run("cpu", checkpoints=checkpoints))
+    checkpoints.dies_at = None
+    again = fitted(lambda training: training.blank().run("cpu", checkpoints=checkpoints))
+    assert len(checkpoints.states) == 4
     for name, values in whole.items():
         np.testing.assert_array_equal(again[name], values)

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors.base import FitContext, build_extractor
+from hybrid_ray.testing.checkpoints import MemoryCheckpoints
 from hybrid_ray.testing.encoders import WORDS, tiny_encoder
 from hybrid_ray.testing.rows import toy_batch, toy_labels
 from hybrid_ray.types import Prepared, State
@@ -105,21 +106,6 @@ def test_how_activations_are_kept_changes_next_to_nothing(encoder, params):
     np.testing.assert_allclose(fitted(encoder, n=60, **params).transform(batch).values, expected, atol=2e-2)
 
 
-class Memory:
-    """Checkpoints in memory; the process ``dies`` while it writes one."""
-
-    def __init__(self, dies_at=None):
-        self.states, self.dies_at = [], dies_at
-
-    def load(self):
-        return self.states[-1] if self.states else None
-
-    def save(self, state):
-        self.states.append(state)
-        if len(self.states) == self.dies_at:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("params", [{}, {"drop": 0.2}], ids=["kept", "augmented"])
 def test_a_training_goes_on_as_if_it_had_never_been_cut_off(encoder, params):
     def run(checkpoints):
@@ -129,7 +115,7 @@ def test_a_training_goes_on_as_if_it_had_never_been_cut_off(encoder, params):
         return fitted(encoder, n=60, context=FitContext("binary", 2, 3, conduct=conduct), epochs=4, **params)
 
     expected = run(None).learned().tensors
-    cut_off = Memory(dies_at=2)
+    cut_off = MemoryCheckpoints(dies_at=2)
     with pytest.raises(KeyboardInterrupt):
         run(cut_off)
     cut_off.dies_at = None
@@ -140,7 +126,7 @@ def test_a_training_goes_on_as_if_it_had_never_been_cut_off(encoder, params):
 
 
 def test_training_stops_when_the_hold_out_gets_no_better(encoder):
-    checkpoints = Memory()
+    checkpoints = MemoryCheckpoints()
 
     def conduct(training):
         return training.run("cpu", checkpoints=checkpoints)

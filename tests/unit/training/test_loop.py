@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hybrid_ray.seeding import reproducible
+from hybrid_ray.testing.checkpoints import MemoryCheckpoints
 from hybrid_ray.training.items import ItemFeed, ItemLearner, ItemNet
 from hybrid_ray.training.loop import OPTIMIZERS, Step, Team, train
 from hybrid_ray.training.rows import hold_out
@@ -50,21 +51,6 @@ def learner(augment=None, dropout=0.3, target=None, n=90):
     )
 
 
-class Memory:
-    """Checkpoints in memory; the process ``dies`` while it writes one."""
-
-    def __init__(self, dies_at=None):
-        self.states, self.dies_at = [], dies_at
-
-    def load(self):
-        return self.states[-1] if self.states else None
-
-    def save(self, state):
-        self.states.append(state)
-        if len(self.states) == self.dies_at:
-            raise KeyboardInterrupt
-
-
 def run(settings=PLAIN, checkpoints=None, team=None, seed=0, **options):
     with reproducible(seed, 1):
         return train(learner(**options), settings, seed, team or Team(), checkpoints)
@@ -74,8 +60,8 @@ def run(settings=PLAIN, checkpoints=None, team=None, seed=0, **options):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_training_goes_on_as_if_it_had_never_been_cut_off(optimizer, schedule):
     settings = Settings(5, 2, 16, 0.03, 0.01, optimizer=optimizer, schedule=schedule)
-    expected = run(settings, whole := Memory(), augment=Doubled())
-    cut_off = Memory(dies_at=2)
+    expected = run(settings, whole := MemoryCheckpoints(), augment=Doubled())
+    cut_off = MemoryCheckpoints(dies_at=2)
     with pytest.raises(KeyboardInterrupt):
         run(settings, cut_off, augment=Doubled())
     cut_off.dies_at = None
@@ -93,7 +79,7 @@ def test_it_learns():
 
 
 def test_the_best_pass_is_kept():
-    found = run(Settings(40, 3, 16, 0.5, 0.0), states := Memory())
+    found = run(Settings(40, 3, 16, 0.5, 0.0), states := MemoryCheckpoints())
     last = states.states[-1]
     assert last.meta["worse"] == 3 or last.meta["done"] == 40
     best = states.states[-1 - last.meta["worse"]]
@@ -106,7 +92,7 @@ def test_the_best_pass_is_kept():
 def test_numbers_are_learned_too():
     cells, filled, _ = problem(200)
     target = (cells[:, :, 1] * filled).sum(axis=1).astype(np.float32)
-    states = Memory()
+    states = MemoryCheckpoints()
     run(Settings(30, 30, 16, 0.03, 0.0), states, target=target, n=200, dropout=0.0)
     assert states.states[-1].meta["best"] < 0.1 * float(np.square(target).mean() / 2)
 
@@ -155,7 +141,7 @@ def test_dropout_does_nothing_outside_a_step():
 
 
 def test_few_rows_hold_out_nothing_and_the_last_pass_counts():
-    found = run(PLAIN, states := Memory(), n=20)
+    found = run(PLAIN, states := MemoryCheckpoints(), n=20)
     assert [s.meta["best"] for s in states.states] == [None] * 4
     np.testing.assert_array_equal(found["head.bias"], states.states[-1].tensors["learning/head.bias"])
 
@@ -176,7 +162,7 @@ def test_a_plateau_cuts_the_rate():
     settings = Settings(9, 6, 16, 1.0, 0.0, schedule="plateau")
     assert settings.wait == 2
     np.testing.assert_allclose([rate(settings, 0.5, cuts) for cuts in (0, 1, 2)], [1, 0.3, 0.09])
-    states = Memory()
+    states = MemoryCheckpoints()
     run(Settings(60, 6, 16, 1.0, 0.0, schedule="plateau"), states)
     assert states.states[-1].meta["cuts"] >= 3, "six passes without a better loss are three times two"
 
