@@ -29,9 +29,8 @@ def is_series_type(kind: pa.DataType) -> bool:
 
 
 def is_series_text(text: str) -> bool:
-    """Whether a text is a JSON list that starts with a number, a list or null."""
-    head = text.lstrip()
-    return head[:1] == "[" and (head[1:].lstrip()[:1] in "[-nN" or head[1:].lstrip()[:1].isdigit())
+    """Whether a text is a series, written as JSON."""
+    return text.lstrip()[:1] == "[" and not isinstance(_from_json(text), str)
 
 
 def parse_series(raw: pa.Array) -> tuple[AnyArray, Reasons]:

@@ -13,7 +13,8 @@ from hybrid_ray.seeding import reproducible
 from hybrid_ray.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
-    from hybrid_ray.estimators.models.training import Optimizer, Schedule
+    from hybrid_ray.estimators.models.training import Schedule
+    from hybrid_ray.training.settings import Optimizer
 
 
 class Head(LayersKept):

@@ -14,9 +14,10 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import Dataset
 
+from hybrid_ray.training.loop import OPTIMIZERS
+from hybrid_ray.training.settings import Optimizer
 from hybrid_ray.types import AnyArray, FloatArray
 
-Optimizer = Literal["adam", "adamw", "rmsprop", "adagrad", "sgd"]
 Schedule = Literal["constant", "exponential", "cosine", "step", "plateau"]
 Named = tuple[str, Any]
 
@@ -25,13 +26,6 @@ _END = 0.01
 _STEPS = 3
 """Parts of the epochs after which the step schedule, and waiting epochs after which plateau, cut the rate."""
 _CUT = 0.3
-_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (torch.optim.Adam, {}),
-    "adamw": (torch.optim.AdamW, {}),
-    "rmsprop": (torch.optim.RMSprop, {}),
-    "adagrad": (torch.optim.Adagrad, {}),
-    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ def train_network(
     classes = y.dtype == np.int64
     target = y if classes else y[:, None]
     parts = [_Rows(X[part], target[part]) for part in rows]
-    optimizer, settings = _OPTIMIZERS[training.optimizer]
+    optimizer, settings = OPTIMIZERS[training.optimizer]
     learner = NeuralNet(
         net,
         criterion=_criterion(classes, training.label_smoothing, class_weights),

@@ -78,6 +78,8 @@ def test_kinds_are_seen():
     guesses = infer_kinds(table, ())
     assert [guesses[name].kind for name in "ab"] == ["series", "series"]
     assert guesses["c"].kind != "series"
+    for texts in (["[", "[ "], ["[none]", "[no idea]"], ["[1, 2", "[[1], 2]"]):
+        assert infer_kinds(pa.table({"d": texts}), ())["d"].kind != "series"
     assert set(unreadable(pa.table({"d": [["x"]], "e": [[1.0]]}))) == {"d"}
 
 
