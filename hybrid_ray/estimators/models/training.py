@@ -65,7 +65,7 @@ def train_network(
     training : Training
     class_weights : ndarray (n_outputs,) or None
     callbacks : sequence of (str, Callback)
-        Of skorch, beside those that stop training and lower the learning rate.
+        Of skorch, called after those that keep the best epoch's network, stop training and lower the learning rate.
 
     Returns
     -------
@@ -93,7 +93,8 @@ def train_network(
         iterator_valid__collate_fn=_as_it_is,
         iterator_valid__batch_size=4096,
         train_split=predefined_split(parts[1]) if len(held) else None,
-        callbacks=[*callbacks, *_callbacks(training, bool(len(held)))],
+        # The best epoch's network is kept before a caller's callbacks change the one that was scored.
+        callbacks=[*_callbacks(training, bool(len(held))), *callbacks],
         device="cpu",
         verbose=0,
     )
