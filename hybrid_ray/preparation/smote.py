@@ -88,15 +88,22 @@ class Smote(BalanceStep):
         from imblearn.over_sampling import SMOTE
 
         scaled, mean, deviation = standardised(X)
-        neighbours = min(self.params.neighbours, min(int((y == code).sum()) for code in targets) - 1)
-        sampler = SMOTE(sampling_strategy=dict(targets), k_neighbors=neighbours, random_state=seed % 2**32)
-        both, labels = sampler.fit_resample(scaled, y)
-        values = (both[len(X) :] * deviation + mean).astype(np.float32)
+        alike: dict[int, dict[Any, int]] = {}
+        for code, target in targets.items():
+            neighbours = min(self.params.neighbours, int((y == code).sum()) - 1)
+            alike.setdefault(neighbours, {})[code] = target
+        made, codes = [], []
+        for neighbours, some in alike.items():
+            sampler = SMOTE(sampling_strategy=some, k_neighbors=neighbours, random_state=seed % 2**32)
+            both, labels = sampler.fit_resample(scaled, y)
+            made.append(both[len(X) :])
+            codes.append(labels[len(X) :])
+        values = (np.concatenate(made) * deviation + mean).astype(np.float32)
         low, high = X.min(axis=0), X.max(axis=0)
         two = ((low == X) | (high == X)).all(axis=0)
         values[:, two] = np.where(values[:, two] - low[two] < high[two] - values[:, two], low[two], high[two])
         present = {name: np.ones(len(values), bool) for name in blocks}
-        return Rows(apart(values, blocks, present), labels[len(X) :])
+        return Rows(apart(values, blocks, present), np.concatenate(codes))
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -189,6 +189,16 @@ def test_a_class_of_two_has_one_neighbour_and_a_class_of_one_is_repeated():
     assert len(np.unique(out.blocks["table"].values[out.y == 2], axis=0)) == 1
 
 
+def test_a_class_of_few_rows_takes_no_neighbours_from_another():
+    corners = np.eye(6) * np.linspace(1.0, 1.5, 6)
+    x = np.concatenate([np.random.default_rng(0).normal(5.0, 0.1, size=(60, 6)), corners, -corners[:2]])
+    y = np.array([0] * 60 + [1] * 6 + [2] * 2)
+    out = build("smote").resample({"table": block(x)}, y, "multiclass", seed=0)
+    made = out.blocks["table"].values[len(x) :][out.y[len(x) :] == 1]
+    pairs = {tuple(np.flatnonzero(np.abs(row) > 1e-4)) for row in made}
+    assert len(pairs) > 6, "with one neighbour, six rows make six pairs at most"
+
+
 def test_frequent_rows_are_left_out_but_not_below_the_least():
     x, y = np.arange(200.0)[:, None], np.array([0] * 150 + [1] * 47 + [2] * 3)
     out = build("undersample").resample({"table": block(x)}, y, "multiclass", seed=0)
