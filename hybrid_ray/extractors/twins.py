@@ -170,7 +170,10 @@ def _why(asked: Tuned, n_twins: int, left_out: Sequence[str], limit_s: float | N
 
 
 def twin_of(entry: ExtractorSpec, optional: bool) -> ExtractorSpec:
-    """The tuned twin of a pretrained extractor, on the same columns, without an id; no more is tuned than there is."""
+    """The tuned twin of a pretrained extractor, on the same columns, without an id; no more is tuned than there is.
+
+    How many workers the pool of the frozen one may have says nothing of the trainings, which run side by side.
+    """
     fields = _shared(entry)
     if entry.name == "transformers" and (layers := _encoder(entry)[0]) < _TUNED_LAYERS:
         fields["blocks"] = layers
@@ -179,7 +182,7 @@ def twin_of(entry: ExtractorSpec, optional: bool) -> ExtractorSpec:
         params=fields,
         columns=entry.columns,
         fusion=entry.fusion,
-        resources=entry.resources,
+        resources=entry.resources.model_copy(update={"min_workers": 1, "max_workers": None}),
         optional=optional,
     )
 

@@ -33,6 +33,11 @@ def test_a_twin_has_the_resources_of_the_frozen_one():
     assert twin_of(costly, optional=True).resources == costly.resources
 
 
+def test_a_pool_of_several_workers_makes_no_team_of_the_twin():
+    pooled = TEXT.model_copy(update={"resources": Resources(num_cpus=0.5, min_workers=2, max_workers=4)})
+    assert twin_of(pooled, optional=True).resources == Resources(num_cpus=0.5)
+
+
 def test_a_twin_reads_what_the_frozen_one_reads():
     first, second = propose_twins("auto", CHOICES, True, WORK).twins
     assert (first.name, second.name) == ("tuned_torchvision", "tuned_transformers")
