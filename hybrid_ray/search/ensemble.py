@@ -126,16 +126,30 @@ def thrifty_trials(
     scored = library.scores[:, list(library.scored)] * sign
     alone = [Option(name, tuple(row.tolist()), costs[name]) for name, row in zip(library.names, scored, strict=True)]
     most = max(trial.recipe.n_members for trial in tried)
+    together = _together(tried, library.metric.direction)
     trials: list[EnsembleTrial] = []
     for option in front(alone, ("latency", "size"))[:MAX_THRIFTY]:
         cheap = [name for name in library.names if costs[name].latency_ms <= costs[option.choice].latency_ms]
         for names in ([option.choice], cheap):
             if len(names) > 1 and until is not None and time.time() >= until:
                 continue
-            recipe = Recipe("pool" if len(names) > 1 else "best", min(most, len(names)), POOL)
+            n_members = min(most, len(names))
+            recipe = replace(together, n_members=n_members) if n_members > 1 else ALONE
             trial = ensembler.only(names).try_recipe(len(tried) + len(trials), recipe)
             trials.append(replace(trial, within=tuple(names)))
     return trials
+
+
+def _together(tried: Sequence[EnsembleTrial], direction: Direction) -> Recipe:
+    """How cheap candidates are put together: by the plain pool, unless the search was to do without it.
+
+    Then the best that was tried says how, but for its number of members.
+    """
+    several = [trial for trial in tried if trial.recipe.n_members > 1]
+    if not several or any(trial.recipe.combiner == POOL for trial in several):
+        return Recipe("pool", 1, POOL)
+    best = max(several, key=lambda trial: (not trial.error, gain(trial.score, direction), -trial.number))
+    return replace(best.recipe, strategy="pool")
 
 
 def finish_ensemble(

@@ -471,3 +471,14 @@ def test_where_costs_count_cheap_members_are_tried_too_and_the_wish_decides():
     limited = finish_ensemble(tried, ensembler, wish=Wish(max_latency_ms=0.7))
     assert list(limited.members) == ["m3"]
     assert finish_ensemble(tried, ensembler).tradeoff == ()
+
+
+def test_cheap_members_are_put_together_as_the_search_was_asked_to():
+    library = make_library([1.0, 1.3, 1.0, 0.2], n=200)
+    chains = {candidate.key: Cost(1.0 + 5 * i, 1.0, 1.0) for i, candidate in enumerate(library.candidates.values())}
+    ensembler = Ensembler(library, 0, Prices(chains, {"b0": Cost(2.0)}, 1))
+    wish = Wish(("metric", "latency"))
+    for combiner in ("log_pool", "linear_pool"):
+        tried = [ensembler.try_recipe(0, Recipe("best", 3, combiner))]
+        added = finish_ensemble(tried, ensembler, wish=wish).tried[1:]
+        assert {trial.recipe.combiner for trial in added if trial.recipe.n_members > 1} == {combiner}
