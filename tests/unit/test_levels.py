@@ -1,5 +1,5 @@
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.search.levels import BEST, DATA_LEVEL, FEATURE_LEVEL, level_candidates
+from hybrid_ray.search.levels import BEST, DATA_LEVEL, FEATURE_LEVEL, ablation_note, level_candidates
 
 
 def candidate(*blocks, C=1.0):
@@ -60,3 +60,19 @@ def test_images_put_together_are_one_more_block_of_their_modality():
     assert levels["alone:image"] == candidate("views", "grid")
     assert levels["alone:grid"] == candidate("grid")
     assert DATA_LEVEL not in levels
+
+
+def test_what_of_the_ablation_was_not_tried_is_told():
+    read = {"img": "image", "txt": "text", "tab": "tabular"}
+    assert ablation_note(["alone:image", "alone:text", "without:text", "without:image"], read) == (
+        "The search ended before it had tried: alone tabular, without tabular. More time, or `search.begin_with: "
+        "subsets`, tells what these inputs are worth."
+    )
+    every = [f"{kind}:{name}" for kind in ("alone", "without") for name in read.values()]
+    assert ablation_note(every, read) == ""
+    assert ablation_note(["alone:image"], {"cnn": "image", "pixels": "image"}) == ""
+
+
+def test_what_no_candidate_can_do_is_not_missed():
+    # The image is read together with the text only.
+    assert ablation_note(["alone:text"], {"txt": "text", "both": "image+text"}) == ""
