@@ -19,9 +19,9 @@ from hybrid_ray.types import AnyArray, BoolArray, Kind
 BANDS = 4
 """Bands that a numeric column or a date is cut into, by quantiles of the training rows."""
 FEW_VALUES = 8
+"""Different numbers up to which each is a group of its own."""
 _UNGROUPED: frozenset[Kind] = frozenset({"image", "series"})
 """Kinds of columns that name no groups."""
-"""Different numbers up to which each is a group of its own."""
 MAX_GROUPS = 12
 """Groups of a column of categories; rarer values are put together."""
 LONGEST = 60
