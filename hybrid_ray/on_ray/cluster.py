@@ -339,6 +339,7 @@ def _look() -> tuple[ClusterView, bool]:
                 gpus=left.get("GPU", 0.0),
                 memory=int(left.get("memory", 0)),
                 object_store=int(has.get("object_store_memory", 0)),
+                computes=has.get("CPU", 0.0) > 0,
             )
         )
         idle = idle and all(left.get(name, 0.0) >= has.get(name, 0.0) for name in ("CPU", "GPU"))

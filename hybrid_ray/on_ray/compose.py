@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 
 from hybrid_ray.candidate import Candidate
@@ -28,13 +29,17 @@ class Material:
     folded : ObjectRef of FoldedData
     copies : mapping of str to (mapping of str to FoldFit)
         Extractor id to its fitted copies by extractor key (``cnn@0``; ``tabular`` for the fit on all training rows).
-    test : mapping of str to ObjectRef of Block
-        Features of the test rows, by extractor key.
+    test : sequence of mapping of str to ObjectRef of Block
+        Features of the test rows, by extractor key: all of them, or one part of the rows after the other.
     """
 
     folded: Any
     copies: Mapping[str, Mapping[str, FoldFit]]
-    test: Mapping[str, Any]
+    test: Sequence[Mapping[str, Any]]
+
+    def test_of(self, blocks: Collection[str]) -> list[dict[str, Any]]:
+        """The same of some extractor keys only."""
+        return [{key: part[key] for key in blocks} for part in self.test]
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,12 @@ def _refit(
     folded: FoldedData,
     fitting: Fitting,
     final: dict[str, Any],
-    test: dict[str, Any],
+    test: Sequence[Mapping[str, Any]],
 ) -> tuple[Member, AnyArray]:
     blocks: dict[str, Block] = {b: folded.frozen[b] for b in candidate.blocks if b in folded.frozen}
     blocks |= {b: ray.get(final[b]) for b in candidate.blocks if b in final}
     member = Member(name, candidate, [_fit(candidate, blocks, folded.y, folded, fitting)])
-    return member, member.predict({key: ray.get(test[key]) for key in member.keys})
+    return member, predict_parts(member, test)
 
 
 @ray.remote(num_returns=2)
@@ -79,7 +84,7 @@ def _bag(
     fitting: Fitting,
     root: StoreRoot,
     prefixes: Sequence[str],
-    test: dict[str, Any],
+    test: Sequence[Mapping[str, Any]],
 ) -> tuple[Member, AnyArray]:
     chains: list[Chain] = []
     for fold, prefix in zip(folded.folds, prefixes, strict=True):
@@ -92,15 +97,21 @@ def _bag(
         keys = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
         chains.append(_fit(candidate, blocks, y, folded, fitting, keys))
     member = Member(name, candidate, chains)
-    return member, member.predict({key: ray.get(test[key]) for key in member.keys})
+    return member, predict_parts(member, test)
 
 
 @ray.remote(num_returns=2)
 def _read(
-    name: str, candidate: Candidate, root: StoreRoot, prefix: str, test: dict[str, Any]
+    name: str, candidate: Candidate, root: StoreRoot, prefix: str, test: Sequence[Mapping[str, Any]]
 ) -> tuple[Member, AnyArray]:
     member = Member(name, candidate, [read_chain(root, prefix)])
-    return member, member.predict({key: ray.get(test[key]) for key in member.keys})
+    return member, predict_parts(member, test)
+
+
+def predict_parts(member: Member, test: Sequence[Mapping[str, Any]]) -> AnyArray:
+    """What a member predicts for parts of rows, one after the other; the features of one part are held at a time."""
+    outputs = [member.predict({key: ray.get(part[key]) for key in member.keys}) for part in test]
+    return np.concatenate(outputs)
 
 
 def _fit(
@@ -137,7 +148,7 @@ def refit_members(
             material.folded,
             fitting,
             {b: final[b] for b in candidate.blocks if b in final},
-            {b: material.test[b] for b in candidate.blocks},
+            material.test_of(candidate.blocks),
         )
         for name, candidate in candidates.items()
     }
@@ -165,7 +176,7 @@ def bag_members(
     """
     return {
         name: _bag.options(num_cpus=fitting.cpus).remote(
-            name, candidate, material.folded, fitting, root, list(chains[candidate.key]), dict(material.test)
+            name, candidate, material.folded, fitting, root, list(chains[candidate.key]), material.test
         )
         for name, candidate in candidates.items()
     }
@@ -180,6 +191,6 @@ def kept_members(
 ) -> dict[str, tuple[Any, Any]]:
     """One chain for each candidate, which lies in the store: refs of (Member, test outputs), by name."""
     return {
-        name: _read.options(num_cpus=fitting.cpus).remote(name, candidate, root, prefixes[name], dict(material.test))
+        name: _read.options(num_cpus=fitting.cpus).remote(name, candidate, root, prefixes[name], material.test)
         for name, candidate in candidates.items()
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 
 from hybrid_ray.candidate import Candidate
@@ -26,6 +28,8 @@ MEMBER = "member:"
 """Prefix of the names of the ensemble's members among what is composed."""
 RESERVE = "reserve:"
 """Prefix of those of the members of reserves: ``reserve:<gap>:<member>``."""
+PART_BYTES = 256 * 2**20
+"""Features of test rows that a task reads at once from one extractor; more rows are predicted part by part."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,12 @@ def parts_stage(
         else:
             everything = [slice(0, len(trained.trainers[name].order))]
             copies[name] = {name: trained.trainers[name].fit(len(fits) + 1, everything)}
-    test: dict[str, Any] = {
-        name: load_rows.remote(job.root, feature_set, test_rows) for name, feature_set in features.frozen.items()
-    }
-    for name, keyed in copies.items():
-        test |= trained.trainers[name].extract(keyed, test_rows)
+    test: list[dict[str, Any]] = []
+    for rows in np.array_split(test_rows, n_parts(len(test_rows), folded.dims)):
+        part = {name: load_rows.remote(job.root, frozen, rows) for name, frozen in features.frozen.items()}
+        for name, keyed in copies.items():
+            part |= trained.trainers[name].extract(keyed, rows)
+        test.append(part)
     levels = level_candidates(found.candidates.ranked(), job.modality_of())
     wanted = levels | {MEMBER + name: candidate for name, candidate in found.ensemble.members.items()}
     material = Material(folded.ref, copies, test)
@@ -122,15 +127,15 @@ def _from_sample(
     shard_rows = job.spec.data.shard_rows
     sets = {name: feature_set for name, feature_set in features.frozen.items() if name in used}
     with job.progress.stage("refit") as stage:
-        sizes = [piece.n_rows for piece in job.source.pieces]
         for name, copies in material.copies.items():
             if name in used:
                 stage.note(name)
                 fit, raw = copies[name], features.raw[name]
                 RunStore(job.root).use(job.run_id, features=[fit.digest])
-                sets[name] = write_features(raw, fit, sizes, job.root, shard_rows, trained.trainers[name].place)
+                sets[name] = write_features(raw, fit, job.root, shard_rows, trained.trainers[name].place)
         # What still reads the test rows holds CPUs that the plan is to count.
-        ray.wait(list(material.test.values()), num_returns=len(material.test), fetch_local=False)
+        pending = [ref for part in material.test for ref in part.values()]
+        ray.wait(pending, num_returns=len(pending), fetch_local=False)
         resources = plan_refit(job.cluster.view(), job.spec.graph.refit_workers)
         rows = TrainingRows.of(
             job.root,
@@ -144,6 +149,11 @@ def _from_sample(
         prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)
         fitted = refit_on_all(candidates, refits, rows, material, fitting, resources, prefix, stage)
     return fitted, refit_note(list(refits.values()), n_rows, len(order.rows), resources.workers)
+
+
+def n_parts(n_rows: int, widths: Mapping[str, int]) -> int:
+    """Parts of rows of which each takes ``PART_BYTES`` at most, one extractor's features (n, width) at a time."""
+    return max(math.ceil(4 * n_rows * max(widths.values(), default=1) / PART_BYTES), 1)
 
 
 def used_extractors(candidates: Iterable[Candidate]) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,7 @@ from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import HybridRayError, RunFailedError
 from hybrid_ray.estimators.streaming import Library, Team
 from hybrid_ray.graph import Member, fit_chain
-from hybrid_ray.on_ray.compose import Fitting, Material, kept_members, refit_members
+from hybrid_ray.on_ray.compose import Fitting, Material, kept_members, predict_parts, refit_members
 from hybrid_ray.on_ray.resources import RefitResources
 from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.on_ray.stream import Course, ShardStream, TrainingRows, plan_course
@@ -135,13 +135,13 @@ def _refit_in_memory(
     name: str, candidate: Candidate, refit: Refit, rows: TrainingRows, material: Material, fitting: Fitting
 ) -> tuple[Any, Any]:
     task = _fit_whole.options(num_cpus=fitting.cpus, memory=refit.n_bytes)
-    member, outputs = task.remote(name, candidate, rows, fitting, {b: material.test[b] for b in candidate.blocks})
+    member, outputs = task.remote(name, candidate, rows, fitting, material.test_of(candidate.blocks))
     return member, outputs
 
 
 @ray.remote(num_returns=2)
 def _fit_whole(
-    name: str, candidate: Candidate, rows: TrainingRows, fitting: Fitting, test: dict[str, Any]
+    name: str, candidate: Candidate, rows: TrainingRows, fitting: Fitting, test: Sequence[Mapping[str, Any]]
 ) -> tuple[Member, AnyArray]:
     """Fit a chain on all training rows in this process."""
     load_plugins()
@@ -157,7 +157,7 @@ def _fit_whole(
         transform=fitting.transform,
     )
     member = Member(name, candidate, [chain])
-    return member, member.predict({key: ray.get(test[key]) for key in chain.inputs.values()})
+    return member, predict_parts(member, test)
 
 
 @dataclass(frozen=True)

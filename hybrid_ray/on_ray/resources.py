@@ -43,12 +43,15 @@ class Node:
         Bytes for workers.
     object_store : int
         Bytes of the shared-memory object store.
+    computes : bool
+        False for a node that was started without CPUs, as a head may be: no task of ours runs there.
     """
 
     cpus: float
     gpus: float
     memory: int
     object_store: int
+    computes: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,11 @@ class ClusterView:
 
     @property
     def smallest_store(self) -> int:
-        """Bytes of the smallest object store of a node that can compute: what an object for every node must fit."""
-        return min((node.object_store for node in self.nodes if node.cpus > 0), default=0)
+        """Bytes of the smallest object store of a node that can compute: what an object for every node must fit.
+
+        Whether such a node has a CPU free at this moment says nothing of its store.
+        """
+        return min((node.object_store for node in self.nodes if node.computes), default=0)
 
     @property
     def most_cpus(self) -> float:
@@ -390,7 +396,7 @@ SHARE_OF_STORE = 0.25
 
 def shared_bytes(view: ClusterView) -> int:
     """Bytes that what the fits of an extractor have in common may take: every node that fits holds a copy."""
-    return int(SHARE_OF_STORE * min((node.object_store for node in view.nodes), default=0))
+    return int(SHARE_OF_STORE * view.smallest_store)
 
 
 def plan_team(view: ClusterView, cpus: float, gpus: float, *, asked: Resources, where: str) -> int:

@@ -237,9 +237,7 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
         told = raw.entry.build().most_features
         # Each fold has features of its own.
         width += n_folds * (UNTOLD_FEATURES * len(raw.entry.columns) if told is None else told)
-    # Whether a node has a CPU free at this moment says nothing of its store.
-    stores = [node.object_store for node in job.cluster.view().nodes]
-    room = int(job.spec.search.max_matrix * min(stores))
+    room = int(job.spec.search.max_matrix * job.cluster.view().smallest_store)
     # A run that goes on sees the rows that it began with, whatever the stores that it finds.
     most = RunStore(job.root).settle(job.run_id, "rows", room // (4 * width))
     if most >= len(order.rows):

@@ -165,9 +165,7 @@ def _write_piece(
     return shards, extractor.n_features
 
 
-def write_features(
-    raw: RawRows, fit: FoldFit, sizes: Sequence[int], root: StoreRoot, shard_rows: int, place: Place
-) -> FeatureSet:
+def write_features(raw: RawRows, fit: FoldFit, root: StoreRoot, shard_rows: int, place: Place) -> FeatureSet:
     """Features of every row of a source by one fitted copy of a trained extractor, as shards in the store.
 
     A task a piece; shards that are there already are not made again.
@@ -177,8 +175,6 @@ def write_features(
     raw : RawRows
     fit : FoldFit
         The copy; its digest names the shards.
-    sizes : sequence of int
-        Rows of each piece of the source.
     root : StoreRoot
     shard_rows : int
     place : Place
@@ -186,7 +182,7 @@ def write_features(
     """
     cache = FeatureCache(root, fit.digest)
     task = _write_piece.options(num_cpus=place.cpus, num_gpus=place.gpus)
-    bounds = np.cumsum([0, *sizes])
+    bounds = np.cumsum([0, *raw.sizes])
     written = ray.get(
         [
             task.remote(

@@ -100,12 +100,36 @@ class RawRows:
     digests : ndarray of uint8 (n, 16)
         Identity of every row.
     rejects : tuple of (row, column, reason)
+    sizes : tuple of int
+        Rows of each part.
     """
 
     entry: Entry
     parts: tuple[Any, ...]
     digests: AnyArray
     rejects: tuple[tuple[int, str, str], ...]
+    sizes: tuple[int, ...]
+
+    def take(self, rows: AnyArray) -> Any:
+        """An ObjectRef of ``Prepared`` of some rows, in the order of their numbers given (k,); a task a piece.
+
+        No process holds more than what was taken and one piece.
+        """
+        starts = np.cumsum([0, *self.sizes])
+        ordered = np.sort(rows, kind="stable")
+        bounds = np.searchsorted(ordered, starts)
+        taken = []
+        for i, part in enumerate(self.parts):
+            inner = ordered[bounds[i] : bounds[i + 1]] - starts[i]
+            if len(inner) == self.sizes[i] and (inner == np.arange(len(inner))).all():
+                taken.append(part)
+            elif len(inner):
+                taken.append(_take.remote(inner, part))
+        if not taken:
+            taken = [_take.remote(np.zeros(0, np.int64), self.parts[0])]
+        places = np.empty(len(rows), np.int64)
+        places[np.argsort(rows, kind="stable")] = np.arange(len(rows))
+        return _join.remote(places, *taken)
 
 
 @ray.remote(num_returns=2)
@@ -138,12 +162,20 @@ def prepare_rows(source: Source, entry: Entry, shard_rows: int, verify: Verify) 
         parts=tuple(part for part, _ in refs),
         digests=np.concatenate([digests for digests, _ in sides]),
         rejects=tuple(reject for _, rejects in sides for reject in rejects),
+        sizes=tuple(len(digests) for digests, _ in sides),
     )
 
 
 @ray.remote
-def _take(rows: AnyArray, *parts: Prepared) -> Prepared:
-    return Prepared.concat(parts).take(rows)
+def _take(rows: AnyArray, part: Prepared) -> Prepared:
+    return part.take(rows)
+
+
+@ray.remote
+def _join(places: AnyArray, *parts: Prepared) -> Prepared:
+    """Parts one after another, then row ``places[i]`` of that as row i."""
+    joined = parts[0] if len(parts) == 1 else Prepared.concat(parts)
+    return joined if (places == np.arange(len(places))).all() else joined.take(places)
 
 
 @ray.remote(num_returns=2)
@@ -306,7 +338,7 @@ class FoldTrainer:
         self.place = place
         self._shared_bytes = shared_bytes
         self._y = ray.put(y)
-        self._prepared = _take.remote(order, *raw.parts)
+        self._prepared = raw.take(order)
         self._shared: Any = None
         self._shared_s: Any = None
         self._last_team: Any = None
@@ -373,7 +405,7 @@ class FoldTrainer:
     def extract(self, fits: Mapping[str, FoldFit], rows: AnyArray) -> dict[str, Any]:
         """Features of some rows (row numbers) by fitted copies: an ObjectRef of Block for each, by its key."""
         entry, place = self.raw.entry, self.place
-        prepared = _take.remote(rows, *self.raw.parts)
+        prepared = self.raw.take(rows)
         if entry.shares and len(fits) > 1:
             prepared, _ = _before_fits.options(num_cpus=place.cpus, num_gpus=place.gpus).remote(
                 entry, prepared, self._shared_bytes, place.device

@@ -155,7 +155,7 @@ def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(
             {"k": candidate},
             {"k": Refit(candidate.label, "stream", 0)},
             rows,
-            Material(None, {}, {name: ray.put(block) for name, block in some.items()}),
+            Material(None, {}, in_parts(some)),
             Fitting(0, 1, "none", 1.0),
             RefitResources(1, 1.0, 1, 0),
             "runs/k/chains",
@@ -165,12 +165,20 @@ def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(
     assert all_free()
 
 
+def in_parts(blocks):
+    """Test rows in two parts of different sizes, as refs."""
+    n = len(next(iter(blocks.values())).values)
+    return [
+        {name: ray.put(block.take(rows)) for name, block in blocks.items()} for rows in (np.arange(7), np.arange(7, n))
+    ]
+
+
 @pytest.mark.slow
 def test_in_the_memory_of_one_task_it_is_fitted_there(made, no_block_here, all_free):
     _, blocks, y, training, rows = made
     held = np.flatnonzero(~training)
     candidate = Candidate(("a", "b"), "concat", "logistic")
-    some = {name: ray.put(block.take(held)) for name, block in blocks.items()}
+    some = in_parts({name: block.take(held) for name, block in blocks.items()})
     with no_block_here():
         found = refit_on_all(
             {"m": candidate},

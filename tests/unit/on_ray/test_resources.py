@@ -201,4 +201,8 @@ def test_workers_of_a_training_need_memory_and_gpus_too():
 
 
 def test_what_fits_share_takes_part_of_the_smallest_store():
-    assert shared_bytes(ClusterView((Node(1, 0, GIB, 8 * GIB), Node(0, 0, GIB, 4 * GIB)))) == GIB
+    busy, head = Node(0, 0, GIB, 4 * GIB), Node(0, 0, GIB, GIB, computes=False)
+    assert shared_bytes(ClusterView((Node(1, 0, GIB, 8 * GIB), busy))) == GIB
+    assert shared_bytes(ClusterView((Node(1, 0, GIB, 8 * GIB), busy, head))) == GIB, (
+        "no object of ours goes to the head"
+    )
