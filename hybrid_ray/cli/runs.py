@@ -261,4 +261,4 @@ def runs_study(
 
     answer = export_study(store, run_id, out)
     lines = [f"{name}: {n} trials" for name, n in answer["studies"].items()]
-    emit(answer, as_json, [*lines, f"optuna-dashboard {out}"])
+    emit(answer, as_json, [*lines, f"optuna-dashboard {answer['address']}"])

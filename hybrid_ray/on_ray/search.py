@@ -31,6 +31,7 @@ from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble, quick_start
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
+from hybrid_ray.search.study import Following, write_trials
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -259,12 +260,14 @@ def search_candidates(
         resources = candidate_resources(cluster, plan, folded, n_rows, min(open_at_once, worth))
         after_s = ensembles_s(plan.ensemble_trials, resources.concurrent, plan.max_members, numbers, folds, plan.effort)
         book = CandidateBook(plan, setting, Ledger(root, run_id).records())
+        follow = Following(root, run_id, plan.metric)
         began = time.time()
 
         def on_done(n: int) -> None:
             if not budget.start_s:
                 budget.start_s = time.time() - began - min(trial.seconds for trial in book.trials.values())
             stage.advance(n, book.note())
+            follow(lambda: book.answer(time.time() - began))
 
         search = candidate_trials(
             plan,
@@ -278,6 +281,7 @@ def search_candidates(
         threads = 1 if plan.deterministic else resources.threads
         run_trials(CandidateWork(plan, folded.ref, root, run_id, threads), search, resources)
     answer = book.answer(time.monotonic() - started)
+    write_trials(root, run_id, plan.metric, answer, None)
     if not answer.ranked_trials():
         reasons = sorted({trial.error for trial in answer.trials if trial.error})
         raise RunFailedError(

@@ -1,8 +1,10 @@
-"""An Optuna study of a finished search, for its dashboard and its plots; nothing of hybrid_ray reads it back."""
+"""Optuna studies of a search, for its dashboard and its plots; nothing of hybrid_ray reads them back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
 
 SQLITE = (".db", ".sqlite", ".sqlite3")
 """Endings of files that become an SQLite database; any other file becomes Optuna's journal."""
+_EVERY_S = 5.0
+"""Seconds after which the record of a search that goes on is written again, or longer where writing takes long."""
+_SHARE = 0.02
+"""Most of a search's time that writing it may take."""
 
 
 def write_trials(
-    root: StoreRoot, run_id: str, metric: str, candidates: CandidateSearch, ensembles: EnsembleSearch
+    root: StoreRoot, run_id: str, metric: str, candidates: CandidateSearch, ensembles: EnsembleSearch | None
 ) -> None:
-    """Write what a search proposed and what became of it, in order.
+    """Write what a search proposed and what became of it, in order; ``ensembles`` is None before they are searched.
 
     The scores of candidates stay in the ledger, whose keys are named here. With ``search.trials`` of their number,
     ``search.cut`` as written here and no time limit, a seed gives the same trials again.
@@ -66,14 +72,39 @@ def write_trials(
                 "cost": dict(trial.cost),
                 **trial.proposal.to_json(),
             }
-            for trial in ensembles.tried
+            for trial in (ensembles.tried if ensembles is not None else ())
         ],
     }
     root.write(_path(run_id), to_json(record))
 
 
+class Following:
+    """Writes the trials of a search while it goes on, every few seconds at most: one that is killed leaves them too.
+
+    Parameters
+    ----------
+    root : StoreRoot
+    run_id, metric : str
+    clock : callable, default time.monotonic
+    """
+
+    def __init__(self, root: StoreRoot, run_id: str, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._root, self._run_id, self._metric = root, run_id, metric
+        self._clock = clock
+        self._next = -math.inf
+
+    def __call__(self, so_far: Callable[[], CandidateSearch]) -> None:
+        """Write what is known by now, if it is time. A write takes time in proportion to the trials."""
+        began = self._clock()
+        if began < self._next:
+            return
+        write_trials(self._root, self._run_id, self._metric, so_far(), None)
+        ended = self._clock()
+        self._next = ended + max(_EVERY_S, (ended - began) / _SHARE)
+
+
 def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
-    """Write the candidates and the ensembles of a run as two Optuna studies.
+    """Write the candidates and the ensembles of a run as two Optuna studies; of a search that goes on, what is done.
 
     Parameters
     ----------
@@ -86,12 +117,12 @@ def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``storage`` and ``studies``: trials by the name of the study.
+        ``storage``; ``address``, by which optuna-dashboard finds it; and ``studies``: trials by the name of the study.
 
     Raises
     ------
     StoreError
-        There is no such run, its search is not over, or fits of it are lost.
+        There is no such run, its search has not begun, or fits of it are lost.
     BadInputError
         The database cannot be opened, or holds the study already.
     """
@@ -124,7 +155,7 @@ def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
                 trial.datetime_complete = began + timedelta(seconds=seconds)
             study.add_trials([trial for trial, _ in trials])
             written[name] = len(trials)
-    return {"run_id": run_id, "storage": out, "studies": written}
+    return {"run_id": run_id, "storage": out, "address": _address(out), "studies": written}
 
 
 def _path(run_id: str) -> str:
@@ -136,7 +167,7 @@ def _read(root: StoreRoot, run_id: str) -> Mapping[str, Any]:
         record = from_json(root.read(_path(run_id)))
     except FileNotFoundError:
         raise StoreError(
-            f"run {run_id}: its search must be over before it is exported; it is not. "
+            f"run {run_id}: its search must have begun before it is exported; it has not. "
             f"`hybrid-ray runs resume {run_id}` goes on with it"
         ) from None
     if not isinstance(record, dict) or "ensembles" not in record:
@@ -212,18 +243,22 @@ def _trial(
     )
 
 
+def _address(out: str) -> str:
+    """The URL of a database, or the path of a journal file; optuna-dashboard takes any file without a URL for one."""
+    return f"sqlite:///{out}" if "://" not in out and Path(out).suffix in SQLITE else out
+
+
 def _storage(out: str) -> BaseStorage:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    if "://" not in out:
-        if not Path(out).resolve().parent.is_dir():
-            raise BadInputError(f"--out: its folder must exist; got {out!r}")
-        if Path(out).suffix not in SQLITE:
-            return JournalStorage(JournalFileBackend(out))
-        out = f"sqlite:///{out}"
+    if "://" not in out and not Path(out).resolve().parent.is_dir():
+        raise BadInputError(f"--out: its folder must exist; got {out!r}")
+    address = _address(out)
+    if "://" not in address:
+        return JournalStorage(JournalFileBackend(address))
     try:
-        return RDBStorage(out)
+        return RDBStorage(address)
     except Exception as error:  # whatever the driver of the database raises, or that it is not installed
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInputError(f"--out: must be a database that can be opened; got {out!r}: {said}") from error

@@ -1,5 +1,7 @@
 """The study that a run's search is exported to, loaded back by Optuna itself."""
 
+import json
+
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -12,9 +14,9 @@ from hybrid_ray.search.fits import Evaluator
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import propose_ensemble
 from hybrid_ray.search.space import portfolio, propose
-from hybrid_ray.search.study import export_study, write_trials
+from hybrid_ray.search.study import Following, export_study, write_trials
 from hybrid_ray.search.tradeoff import Wish
-from hybrid_ray.search.trials import CandidateBook
+from hybrid_ray.search.trials import CandidateBook, CandidateSearch
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
@@ -61,7 +63,7 @@ def searched(make_plan, make_folded, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["study.journal", "study.db"])
-def test_optuna_loads_what_was_exported(searched, tmp_path, name):
+def test_optuna_loads_what_was_exported(searched, tmp_path, capsys, name):
     store, trials = searched
     out = str(tmp_path / name)
     assert main(["runs", "study", "run1", "--out", out, "--store", store]) == 0
@@ -69,6 +71,8 @@ def test_optuna_loads_what_was_exported(searched, tmp_path, name):
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(out))
     else:
         storage = f"sqlite:///{out}"
+    # The dashboard takes a file for a journal, whatever its name, unless it is told by a URL that it is none.
+    assert capsys.readouterr().out.splitlines()[-1] == f"optuna-dashboard {storage if 'db' in name else out}"
     study = optuna.load_study(study_name="toy-run1-candidates", storage=storage)
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE]
     assert [t.state for t in study.trials] == states
@@ -92,6 +96,28 @@ def test_optuna_loads_what_was_exported(searched, tmp_path, name):
     assert "latency_ms" not in study.trials[2].user_attrs
 
 
+def test_a_search_that_goes_on_is_written_now_and_then_and_exported_as_far_as_it_is(searched, tmp_path):
+    store, _ = searched
+    root, path = StoreRoot(store), "runs/run1/trials.json"
+    record = json.loads(root.read(path))
+    root.delete(path)
+    now, asked = [0.0], []
+    follow = Following(root, "run1", "log_loss", lambda: now[0])
+
+    def so_far():
+        asked.append(now[0])
+        now[0] += 0.2  # what writing takes
+        trials = tuple(trial for trial in searched[1] if trial.number < 2)
+        return CandidateSearch(trials, "minimize", 1.0, 0, 0)
+
+    for now[0] in (0.0, 3.0, 9.0, 11.0, 30.0):
+        follow(so_far)
+    assert asked == [0.0, 11.0, 30.0]
+    assert json.loads(root.read(path))["trials"] == record["trials"][:2]
+    written = export_study(store, "run1", str(tmp_path / "study.journal"))["studies"]
+    assert written == {"toy-run1-candidates": 2, "toy-run1-ensembles": 0}
+
+
 def test_a_study_is_not_written_twice(searched, tmp_path):
     out = str(tmp_path / "study.journal")
     export_study(searched[0], "run1", out)
@@ -107,7 +133,7 @@ def test_what_cannot_be_exported_is_said(searched, tmp_path, capsys):
         export_study(store, "run1", "nosuch://host/db")
     RunStore(StoreRoot(store)).begin("run2", {"name": "toy"})
     assert main(["runs", "study", "run2", "--out", "x.db", "--store", store]) == 2
-    assert "its search must be over" in capsys.readouterr().err
+    assert "its search must have begun" in capsys.readouterr().err
     StoreRoot(store).delete(f"runs/run1/fits/{trials[0].keys[0]}.json")
     with pytest.raises(StoreError, match="must hold every fit of trial 0"):
         export_study(store, "run1", str(tmp_path / "study.journal"))
