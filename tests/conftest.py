@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 SEED = 0
-PLUGINS = str(Path(__file__).parent / "on_ray" / "plugins")
+PLUGINS = Path(__file__).parent / "on_ray" / "plugins"
 
 # Examples are derived from the test itself and nothing is written beside the tests: two runs try the same cases.
 settings.register_profile("fixed", deadline=None, derandomize=True, database=None, max_examples=50)
@@ -98,15 +100,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def plugin_path() -> Iterator[str]:
-    """The folder of the tests' plugins, on the path of this process and of every process that it starts."""
+def plugin_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the package of the tests' plugins is installed: on the path of this process and of all that it starts."""
+    # Built from a copy: a build leaves folders beside what it builds.
+    source = shutil.copytree(PLUGINS, tmp_path_factory.mktemp("toy_plugins") / "source")
+    place = str(source.parent / "installed")
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", place, str(source)]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, timeout=120)
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [PLUGINS, before]))
-    sys.path.insert(0, PLUGINS)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [place, before]))
+    sys.path.insert(0, place)
     for module in ("toy_extractors", "toy_estimators", "toy_fusions", "toy_preparations"):
         importlib.import_module(module)
-    yield PLUGINS
-    sys.path.remove(PLUGINS)
+    yield place
+    sys.path.remove(place)
     if before is None:
         del os.environ["PYTHONPATH"]
     else:
