@@ -34,7 +34,7 @@ class LinearPoolParams(PluginParams):
 
     solver: Solver = "greedy"
     """greedy: selection with replacement; convex: the best weights there are; uniform: the same for all; tpe, cmaes:
-    the best of what Optuna's sampler asks for."""
+    the best of what Optuna's sampler, or the package that Optuna's sampler is made of, asks for."""
     objective: Objective = "loss"
     """What the weights minimise; loss: log loss, or squared error for numbers; metric: the metric of the search (convex
     can do that for log_loss, brier_score_loss, root_mean_squared_error and r2, and keeps to the loss for others)."""

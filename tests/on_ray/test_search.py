@@ -90,7 +90,8 @@ def combined(ensemble):
 def several_lanes():
     """Two workers at a time, however little there is to do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hybrid_ray.on_ray.search.LANE_VALUES", 1)
+        for name in ("LANE_VALUES", "LANE_BYTES"):
+            patch.setattr(f"hybrid_ray.on_ray.search.{name}", 1)
         yield
 
 
