@@ -31,7 +31,7 @@ from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble, quick_start
 from hybrid_ray.search.space import n_comparisons, portfolio, propose
-from hybrid_ray.search.study import Following, write_trials
+from hybrid_ray.search.study import Following
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -281,7 +281,7 @@ def search_candidates(
         threads = 1 if plan.deterministic else resources.threads
         run_trials(CandidateWork(plan, folded.ref, root, run_id, threads), search, resources)
     answer = book.answer(time.monotonic() - started)
-    write_trials(root, run_id, plan.metric, answer, None)
+    follow.last(answer)
     if not answer.ranked_trials():
         reasons = sorted({trial.error for trial in answer.trials if trial.error})
         raise RunFailedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,10 @@ def write_trials(
             for trial in (ensembles.tried if ensembles is not None else ())
         ],
     }
-    root.write(_path(run_id), to_json(record))
+    over = ensembles is not None
+    root.write(_path(run_id, over), to_json(record))
+    if over:
+        root.delete(_path(run_id, over=False))
 
 
 class Following:
@@ -98,9 +102,14 @@ class Following:
         began = self._clock()
         if began < self._next:
             return
-        write_trials(self._root, self._run_id, self._metric, so_far(), None)
+        self.last(so_far())
         ended = self._clock()
         self._next = ended + max(_EVERY_S, (ended - began) / _SHARE)
+
+    def last(self, found: CandidateSearch) -> None:
+        """Write all candidates, whatever the time."""
+        with suppress(StoreError, OSError):  # a search does not end because nobody could look at it
+            write_trials(self._root, self._run_id, self._metric, found, None)
 
 
 def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
@@ -133,10 +142,9 @@ def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
     record = _read(root, run_id)
     known = Ledger(root, run_id).records()
     began = datetime.fromisoformat(run["created"]).astimezone().replace(tzinfo=None)
-    studies = {
-        "candidates": list(_candidate_trials(record["trials"], known, run_id)),
-        "ensembles": list(_ensemble_trials(record["ensembles"])),
-    }
+    studies = {"candidates": list(_candidate_trials(record["trials"], known, run_id))}
+    if record["ensembles"]:
+        studies["ensembles"] = list(_ensemble_trials(record["ensembles"]))
     written = {}
     with quiet_optuna():
         storage = _storage(out)
@@ -158,20 +166,21 @@ def export_study(store: str, run_id: str, out: str) -> dict[str, Any]:
     return {"run_id": run_id, "storage": out, "address": _address(out), "studies": written}
 
 
-def _path(run_id: str) -> str:
-    return f"{run_prefix(run_id)}/trials.json"
+def _path(run_id: str, over: bool = True) -> str:
+    """Where the record is: a search that is done again does not take the place of the one that is over."""
+    return f"{run_prefix(run_id)}/{'trials' if over else 'trials_so_far'}.json"
 
 
 def _read(root: StoreRoot, run_id: str) -> Mapping[str, Any]:
-    try:
-        record = from_json(root.read(_path(run_id)))
-    except FileNotFoundError:
+    path = next((path for path in (_path(run_id), _path(run_id, over=False)) if root.exists(path)), None)
+    if path is None:
         raise StoreError(
             f"run {run_id}: its search must have begun before it is exported; it has not. "
             f"`hybrid-ray runs resume {run_id}` goes on with it"
-        ) from None
+        )
+    record = from_json(root.read(path))
     if not isinstance(record, dict) or "ensembles" not in record:
-        raise StoreError(f"{_path(run_id)}: must be a record of trials as this version writes it; it is not")
+        raise StoreError(f"{path}: must be a record of trials as this version writes it; it is not")
     return record
 
 

@@ -53,7 +53,10 @@ def test_folds_whose_chains_were_not_kept_or_are_lost_are_fitted_again(folded, t
     )
     chains = Evaluator(plan, folded, Ledger(root, "run1"))(CANDIDATE, (None, None)).chains
     assert all(chains) == (kept is not None)
-    test = {"img": folded.frozen["img"], "txt@0": folded.trained["txt"][0], "txt@1": folded.trained["txt"][1]}
+    whole = {"img": folded.frozen["img"], "txt@0": folded.trained["txt"][0], "txt@1": folded.trained["txt"][1]}
+    # Rows come in parts that are predicted one after the other.
+    n = len(folded.y)
+    test = [{name: block.take(rows) for name, block in whole.items()} for rows in (np.arange(7), np.arange(7, n))]
 
     def bag():
         return compose._bag._function("m", CANDIDATE, folded, FITTING, root, chains, test)

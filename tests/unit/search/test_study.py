@@ -98,9 +98,8 @@ def test_optuna_loads_what_was_exported(searched, tmp_path, capsys, name):
 
 def test_a_search_that_goes_on_is_written_now_and_then_and_exported_as_far_as_it_is(searched, tmp_path):
     store, _ = searched
-    root, path = StoreRoot(store), "runs/run1/trials.json"
-    record = json.loads(root.read(path))
-    root.delete(path)
+    root, path, over = StoreRoot(store), "runs/run1/trials_so_far.json", "runs/run1/trials.json"
+    record = json.loads(root.read(over))
     now, asked = [0.0], []
     follow = Following(root, "run1", "log_loss", lambda: now[0])
 
@@ -114,8 +113,12 @@ def test_a_search_that_goes_on_is_written_now_and_then_and_exported_as_far_as_it
         follow(so_far)
     assert asked == [0.0, 11.0, 30.0]
     assert json.loads(root.read(path))["trials"] == record["trials"][:2]
+    # One that is over is what counts, also while it is done again.
+    written = export_study(store, "run1", str(tmp_path / "over.journal"))["studies"]
+    assert written == {"toy-run1-candidates": 5, "toy-run1-ensembles": 3}
+    root.delete(over)
     written = export_study(store, "run1", str(tmp_path / "study.journal"))["studies"]
-    assert written == {"toy-run1-candidates": 2, "toy-run1-ensembles": 0}
+    assert written == {"toy-run1-candidates": 2}
 
 
 def test_a_study_is_not_written_twice(searched, tmp_path):
