@@ -39,10 +39,10 @@ from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import connect
 from hybrid_ray.on_ray.run import run_spec
 from hybrid_ray.progress import SilentProgress
-from hybrid_ray.search.levels import BEST
 from hybrid_ray.spec import load_spec, parse_override
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,19 +100,27 @@ def changed(graph: Graph, lacking: Batch, modality: str) -> dict[str, Block]:
     return blocks
 
 
-def compare(graph: Graph, answer: dict[str, Any], table: pa.Table, halves: int) -> dict[str, Any]:
+def losses_without(root: StoreRoot, answer: dict[str, Any], sign: float) -> dict[str, float]:
+    """What the best candidate loses on all test rows without each modality, as the report's ablation says."""
+    report = json.loads(root.read(f"{run_prefix(answer['run_id'])}/report.json"))
+    rows = report["evaluation"]["ablation"]
+    whole = next(row["score"]["value"] for row in rows if row["kind"] == "all")
+    return {row["name"]: sign * (row["score"]["value"] - whole) for row in rows if row["kind"] == "without"}
+
+
+def compare(root: StoreRoot, graph: Graph, answer: dict[str, Any], table: pa.Table, halves: int) -> dict[str, Any]:
     """The table, by modality."""
     metric = get_metric(answer["metric"], graph.task)
     sign = -1.0 if metric.direction == "maximize" else 1.0
     y = np.array([graph.classes.index(label) for label in table[graph.label].to_pylist()])
     outputs = answers(graph, table)
-    levels = {name: sign * level["test"] for name, level in answer["levels"].items()}
+    ablations = losses_without(root, answer, sign)
     full = sign * metric.score(y, outputs[""])
     rows: dict[str, Any] = {}
     for modality in sorted(outputs.keys() - {""}):
         draws = np.random.default_rng(0).random((halves, len(y))).argsort(axis=1) < len(y) // 2
         costs = [sign * metric.score(y, np.where(d[:, None], outputs[modality], outputs[""])) - full for d in draws]
-        ablation = levels[f"without:{modality}"] - levels[BEST]
+        ablation = ablations[modality]
         dropped = sign * metric.score(y, outputs[modality]) - full
         rows[modality] = {
             "full": full,
@@ -153,13 +161,14 @@ def main() -> None:
         cluster=lambda: connect("local", num_cpus=asked.cpus),
         progress=SilentProgress(),
     )
-    graph = ModelStore(StoreRoot(str(asked.store))).load(f"{answer['model']}:{answer['version']}")
+    root = StoreRoot(str(asked.store))
+    graph = ModelStore(root).load(f"{answer['model']}:{answer['version']}")
     table = pq.read_table(path)
     report = {
         "asked": {name: str(value) for name, value in vars(asked).items()},
         "python": platform.python_version(),
         "run_id": answer["run_id"],
-        **compare(graph, answer, table.filter(pc.equal(table[SPLIT], "test")), asked.halves),
+        **compare(root, graph, answer, table.filter(pc.equal(table[SPLIT], "test")), asked.halves),
     }
     text = json.dumps(report, indent=1)
     if asked.out is not None:
