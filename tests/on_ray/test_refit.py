@@ -150,12 +150,13 @@ def test_a_killed_fit_is_done_again_alike_and_a_finished_one_is_not(
     # A run that goes on finds the chain, and fits neither on the stream nor on the sample.
     monkeypatch.delattr(refit, "fit_on_stream")
     monkeypatch.delattr(refit, "_keep_chain")
+    parts = in_parts(some)
     with no_block_here():
         found = refit_on_all(
             {"k": candidate},
             {"k": Refit(candidate.label, "stream", 0)},
             rows,
-            Material(None, {}, in_parts(some)),
+            Material(None, {}, parts),
             Fitting(0, 1, "none", 1.0),
             RefitResources(1, 1.0, 1, 0),
             "runs/k/chains",
