@@ -46,7 +46,8 @@ from hybrid_ray.infer import resolve_spec
 from hybrid_ray.on_ray.cluster import connect
 from hybrid_ray.on_ray.matrices import Folded
 from hybrid_ray.on_ray.search import CandidateSearch, search_candidates, search_ensembles
-from hybrid_ray.on_ray.stages import Job, extract_stage, fold_stage, search_order, train_stage
+from hybrid_ray.on_ray.stages import Job, extract_stage, fold_stage, search_order
+from hybrid_ray.on_ray.train_stage import train_stage
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import SilentProgress
 from hybrid_ray.registry import ESTIMATORS
