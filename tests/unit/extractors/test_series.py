@@ -87,8 +87,9 @@ def test_how_far_a_series_is_padded_changes_nothing(net):
         alone = [net(steps[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate(lengths.tolist())]
         steps[0, 4:] = 100.0
         wide = net(torch.nn.functional.pad(steps, (0, 0, 0, 7)), lengths)
-    np.testing.assert_allclose(together, torch.cat(alone), atol=1e-6)
-    np.testing.assert_allclose(wide, together, atol=1e-6)
+    # Convolutions of other lengths add in another order; what lies beyond the end would change values by whole units.
+    np.testing.assert_allclose(together, torch.cat(alone), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(wide, together, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["series_stats", *SMALL])
