@@ -43,7 +43,7 @@ from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
 from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.frozen_or_tuned import twin_notes
-from hybrid_ray.search.levels import ablation_note, level_candidates
+from hybrid_ray.search.levels import ablation_note
 from hybrid_ray.search.oof import member_names
 from hybrid_ray.search.outcomes import combiner_rows
 from hybrid_ray.search.repeats import Repeats
@@ -107,7 +107,7 @@ def write_report(
         run_id=job.run_id,
         version=composed.version.version,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notes=[note for note in _notes(job, found, composed, resolved) if note],
+        notes=[note for note in _notes(job, found, parts, composed, resolved) if note],
         evaluation=evaluation,
         data=_data(job, features, resolved.reasons),
         ensemble=_ensemble(found, oof, evaluation),
@@ -139,11 +139,10 @@ def write_report(
     return report, outputs, y_test, str(local) if local else f"{job.root.uri}/{prefix}/report.html"
 
 
-def _notes(job: Job, found: Found, composed: Composed, resolved: Resolved) -> list[str]:
+def _notes(job: Job, found: Found, parts: Parts, composed: Composed, resolved: Resolved) -> list[str]:
     """What a reader must know first; some are empty."""
     told = [job.rows.split.note, *resolved.warnings, found.ensemble.note, _size_note(found, composed), *_twins(found)]
-    levels = level_candidates(found.candidates.ranked(), job.modality_of())
-    return [*told, *_reserve_notes(found), found.note, ablation_note(levels, job.modality_of())]
+    return [*told, *_reserve_notes(found), found.note, ablation_note(parts.levels, job.modality_of())]
 
 
 def _size_note(found: Found, composed: Composed) -> str:

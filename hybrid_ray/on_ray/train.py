@@ -116,7 +116,8 @@ class RawRows:
         No process holds more than what was taken and one piece.
         """
         starts = np.cumsum([0, *self.sizes])
-        ordered = np.sort(rows, kind="stable")
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
         bounds = np.searchsorted(ordered, starts)
         taken = []
         for i, part in enumerate(self.parts):
@@ -128,7 +129,7 @@ class RawRows:
         if not taken:
             taken = [_take.remote(np.zeros(0, np.int64), self.parts[0])]
         places = np.empty(len(rows), np.int64)
-        places[np.argsort(rows, kind="stable")] = np.arange(len(rows))
+        places[order] = np.arange(len(rows))
         return _join.remote(places, *taken)
 
 

@@ -18,12 +18,13 @@ from hybrid_ray.errors import TooSlowError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.optional import fit_in_time
-from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, prepare_rows, settle
+from hybrid_ray.on_ray.train import Entry, FoldTrainer, Place, RawRows, prepare_rows, settle
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.trained import AREA
 from hybrid_ray.testing.encoders import tiny_encoder
 from hybrid_ray.testing.rows import toy_batch, toy_labels
+from hybrid_ray.types import Prepared
 
 ROWS, EPOCHS, STEPS = 72, 4, 6
 """48 rows of a fold's training, a tenth of them held out, eight a step."""
@@ -81,6 +82,20 @@ def whole(fold: Callable[..., tuple[FoldTrainer, Path]]) -> dict[str, np.ndarray
 def assert_no_checkpoint(trainer: FoldTrainer) -> None:
     assert trainer.root is not None
     assert not [path for path in trainer.root.list(AREA) if "/checkpoint/" in path]
+
+
+def test_rows_are_taken_from_their_pieces_in_the_order_asked_for(cluster: Cluster) -> None:
+    # Every third row is missing: it has no entry in the arrays.
+    whole = Prepared({"x": np.arange(10)[np.arange(10) % 3 > 0]}, np.arange(10) % 3 > 0, {4: "bad"})
+    bounds = [(0, 4), (4, 5), (5, 10)]
+    parts = tuple(ray.put(whole.take(np.arange(*pair))) for pair in bounds)
+    entry = Entry("text", "mortal", {}, {"text": "text"})
+    raw = RawRows(entry, parts, np.zeros((10, 16), np.uint8), (), tuple(stop - start for start, stop in bounds))
+    for rows in ([7, 4, 0, 9, 1], [0, 1, 2, 3], list(range(10)), [5, 5, 2], []):
+        found, expected = ray.get(raw.take(np.array(rows, np.int64))), whole.take(np.array(rows, np.int64))
+        np.testing.assert_array_equal(found.arrays["x"], expected.arrays["x"])
+        np.testing.assert_array_equal(found.present, expected.present)
+        assert found.errors == expected.errors
 
 
 @pytest.mark.slow
