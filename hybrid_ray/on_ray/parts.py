@@ -153,7 +153,8 @@ def _from_sample(
 
 def n_parts(n_rows: int, widths: Mapping[str, int]) -> int:
     """Parts of rows of which each takes ``PART_BYTES`` at most, one extractor's features (n, width) at a time."""
-    return max(math.ceil(4 * n_rows * max(widths.values(), default=1) / PART_BYTES), 1)
+    most = max(PART_BYTES // (4 * max(widths.values(), default=1)), 1)
+    return max(math.ceil(n_rows / most), 1)
 
 
 def used_extractors(candidates: Iterable[Candidate]) -> set[str]:

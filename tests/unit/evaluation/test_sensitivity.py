@@ -112,3 +112,14 @@ def test_scores_count_by_their_rank():
     disaster = scores.copy()
     disaster[scores.argmax()] = 1e6
     assert sensitivity(choices, disaster, "candidates") == sensitivity(choices, scores, "candidates")
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_many_trials_some_are_looked_at_from_first_to_last(monkeypatch):
+    choices, scores = trials(90, seed=3)
+    monkeypatch.setattr(module, "MOST_TRIALS", 45)
+    kept = np.linspace(0, 89, 45).round().astype(int)
+    assert (kept[0], kept[-1], len(set(kept))) == (0, 89, 45)
+    some = sensitivity([choices[i] for i in kept], scores[kept], "candidates")
+    assert sensitivity(choices, scores, "candidates") == some
+    assert some.trials == 45

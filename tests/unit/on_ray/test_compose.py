@@ -8,6 +8,7 @@ import pytest
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.on_ray import compose
 from hybrid_ray.on_ray.compose import Fitting
+from hybrid_ray.on_ray.parts import PART_BYTES, n_parts
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.fits import Evaluator
@@ -67,3 +68,9 @@ def test_folds_whose_chains_were_not_kept_or_are_lost_are_fitted_again(folded, t
         root.delete_many(root.list(chains[1]))
     _, again = bag()
     np.testing.assert_allclose(again, answers, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "width", "expected"), [(0, 8, 1), (1000, 8, 1), (2**26, 1, 1), (2**20, 768, 13)])
+def test_no_part_of_the_test_rows_takes_more_than_its_bytes(rows, width, expected):
+    assert n_parts(rows, {"a": width, "b": 1}) == expected
+    assert 4 * width * -(-rows // expected) <= PART_BYTES
