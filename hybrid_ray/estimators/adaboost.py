@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, suggest_class_weight, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -37,7 +37,7 @@ class AdaBoost(OwnFamily):
     """Small trees, each on rows weighted by how wrong those before it were; probabilities calibrated on inner folds."""
 
     Params = AdaBoostParams
-    tags = EstimatorTags(tasks=BOTH, copies=2.0, max_rows=50_000)
+    tags = EstimatorTags(tasks=BOTH, copies=2.0, max_rows=50_000, effort=Effort(0.3, 2))
 
     @classmethod
     def models(cls) -> tuple[type[OwnEstimator], ...]:

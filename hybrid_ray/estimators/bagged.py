@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
@@ -51,7 +51,7 @@ class BaggedParams(PluginParams):
 class Bagged(OwnFamily):
     """The mean of copies of one family, each fitted on a sample of the rows (Breiman, "Bagging predictors", 1996)."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=4.0, max_rows=200_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=4.0, max_rows=200_000, effort=Effort(0.7, 0.4))
     Params = BaggedParams
 
     @classmethod

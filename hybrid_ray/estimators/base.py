@@ -31,6 +31,22 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
+class Effort:
+    """Seconds that a fit takes on one core, whatever a clock says, so that a seed decides what is made of it.
+
+    Attributes
+    ----------
+    start : float
+        However few rows.
+    rows : float
+        For each 1,000 training rows more; with ``EstimatorTags.pairs`` for the square of their thousands.
+    """
+
+    start: float = 0.1
+    rows: float = 0.3
+
+
+@dataclass(frozen=True)
 class EstimatorTags:
     """What a family is.
 
@@ -48,6 +64,8 @@ class EstimatorTags:
     max_rows : int or None
         Above this many training rows a fit is too slow: no default search tries it, and where it is asked for it is
         fitted on a stratified sample of so many.
+    effort : Effort
+        What a fit takes, roughly: a search shares out its trials by it.
     streams : {"xgboost", "lightgbm"} or None
         The library in which workers that each read a stream of rows fit one model together, by ``fit_stream``; None: a
         fit needs its whole matrix.
@@ -60,6 +78,11 @@ class EstimatorTags:
     columns: int = 0
     max_rows: int | None = None
     streams: Library | None = None
+    effort: Effort = Effort()
+
+    def fit_s(self, n_rows: int) -> float:
+        """Seconds that a fit takes, roughly: what one family costs beside another, not what a clock will say."""
+        return self.effort.start + self.effort.rows * (n_rows / 1000) ** (2 if self.pairs else 1)
 
     def fit_bytes(self, n_rows: int, n_features: int) -> int:
         """Memory that a fit takes beside its training matrix and the process itself, in bytes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -46,7 +46,7 @@ class BoostedMLPParams(PluginParams):
 class BoostedMLP(OwnFamily):
     """Small networks, each trained on what those before it left over."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=3.0, max_rows=100_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=3.0, max_rows=100_000, effort=Effort(0.3, 0.4))
     Params = BoostedMLPParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, suggest_class_weight, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -37,7 +37,7 @@ class DecisionTree(OwnFamily):
     """One tree: readable, quick to apply, and weaker than many."""
 
     Params = DecisionTreeParams
-    tags = EstimatorTags(tasks=BOTH, copies=1.0, max_rows=1_000_000)
+    tags = EstimatorTags(tasks=BOTH, copies=1.0, max_rows=1_000_000, effort=Effort(0.003, 0.02))
 
     @classmethod
     def models(cls) -> tuple[type[OwnEstimator], ...]:

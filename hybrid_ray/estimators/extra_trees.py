@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from hybrid_ray.estimators.base import Effort
 from hybrid_ray.estimators.random_forest import ForestFamily
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import Task
@@ -14,6 +16,7 @@ from hybrid_ray.types import Task
 class ExtraTrees(ForestFamily):
     """Trees on all rows, each split the best of random thresholds: one a feature."""
 
+    tags = replace(ForestFamily.tags, effort=Effort(0.15, 0.2))
     extra = True
 
     @classmethod

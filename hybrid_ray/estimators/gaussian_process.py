@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -39,7 +39,9 @@ class GaussianProcessParams(PluginParams):
 class GaussianProcess(OwnFamily):
     """Gaussian process with an rbf kernel, for few rows: a fit costs the cube of their number."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=4.0, pairs=2 * MAX_ROWS, max_rows=MAX_ROWS)
+    tags = EstimatorTags(
+        tasks=BOTH, scaled=True, copies=4.0, pairs=2 * MAX_ROWS, max_rows=MAX_ROWS, effort=Effort(0.05, 0.6)
+    )
     Params = GaussianProcessParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -46,7 +46,7 @@ class HistGradientBoostingParams(PluginParams):
 class HistGradientBoosting(OwnFamily):
     """scikit-learn's histogram gradient boosting; held-out rows decide the number of rounds."""
 
-    tags = EstimatorTags(tasks=BOTH, copies=1.0)
+    tags = EstimatorTags(tasks=BOTH, copies=1.0, effort=Effort(0.2, 0.15))
     Params = HistGradientBoostingParams
 
     @classmethod

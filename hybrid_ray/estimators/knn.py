@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -34,7 +34,7 @@ class KNNParams(PluginParams):
 class KNN(OwnFamily):
     """Mean of the nearest training rows, found by brute force."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=2.0, max_rows=50_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=2.0, max_rows=50_000, effort=Effort(0.002, 0.01))
     Params = KNNParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.params import PluginParams
@@ -51,7 +51,7 @@ class LightGBMParams(PluginParams):
 class LightGBM(OwnFamily):
     """Gradient boosting by LightGBM; held-out rows decide the number of rounds."""
 
-    tags = EstimatorTags(tasks=BOTH, copies=2.0, streams="lightgbm")
+    tags = EstimatorTags(tasks=BOTH, copies=2.0, streams="lightgbm", effort=Effort(0.1, 0.05))
     Params = LightGBMParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import (
     ClassWeight,
     OwnFamily,
@@ -43,7 +43,7 @@ class LogisticParams(PluginParams):
 class Logistic(OwnFamily):
     """Multinomial logistic regression with an L2 penalty."""
 
-    tags = EstimatorTags(tasks=CLASSIFICATION, scaled=True, copies=3.0)
+    tags = EstimatorTags(tasks=CLASSIFICATION, scaled=True, copies=3.0, effort=Effort(0.01, 0.01))
     Params = LogisticParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -44,7 +44,7 @@ class MLPParams(PluginParams):
 class MLP(OwnFamily):
     """Multilayer perceptron that stops where held-out rows get no better."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=2.0, max_rows=500_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=2.0, max_rows=500_000, effort=Effort(0.4, 0.25))
     Params = MLPParams
 
     @classmethod

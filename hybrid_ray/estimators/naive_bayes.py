@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -32,7 +32,7 @@ class NaiveBayesParams(PluginParams):
 class NaiveBayes(OwnFamily):
     """Gaussian naive Bayes, calibrated."""
 
-    tags = EstimatorTags(tasks=CLASSIFICATION, copies=6.0)
+    tags = EstimatorTags(tasks=CLASSIFICATION, copies=6.0, effort=Effort(0.002, 0.003))
     Params = NaiveBayesParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -57,7 +57,7 @@ class NeuralHeadParams(PluginParams):
 class NeuralHead(OwnFamily):
     """Deep network on the features, with dropout, batch normalisation, and a falling learning rate."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=3.0, max_rows=500_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=3.0, max_rows=500_000, effort=Effort(0.2, 0.3))
     Params = NeuralHeadParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, suggest_class_weight, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -42,7 +42,9 @@ class NystroemSVMParams(PluginParams):
 class NystroemSVM(OwnFamily):
     """Linear support vector machine on an approximated rbf kernel; its cost grows with the rows, not their square."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=3.0, columns=2 * MAX_LANDMARKS, max_rows=300_000)
+    tags = EstimatorTags(
+        tasks=BOTH, scaled=True, copies=3.0, columns=2 * MAX_LANDMARKS, max_rows=300_000, effort=Effort(0.02, 0.06)
+    )
     Params = NystroemSVMParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
@@ -33,7 +33,7 @@ class RidgeParams(PluginParams):
 class RidgeRegression(OwnFamily):
     """Linear regression with an L2 penalty."""
 
-    tags = EstimatorTags(tasks=REGRESSION, scaled=True, copies=3.0)
+    tags = EstimatorTags(tasks=REGRESSION, scaled=True, copies=3.0, effort=Effort(0.005, 0.003))
     Params = RidgeParams
 
     @classmethod

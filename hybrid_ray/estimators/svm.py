@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import (
     GRAM_ROWS,
     ClassWeight,
@@ -47,7 +47,9 @@ class SVMParams(PluginParams):
 class SVM(OwnFamily):
     """Support vector machine; class probabilities are calibrated on inner folds."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=6.0, pairs=GRAM_ROWS, max_rows=GRAM_ROWS)
+    tags = EstimatorTags(
+        tasks=BOTH, scaled=True, copies=6.0, pairs=GRAM_ROWS, max_rows=GRAM_ROWS, effort=Effort(0.01, 0.05)
+    )
     Params = SVMParams
 
     @classmethod

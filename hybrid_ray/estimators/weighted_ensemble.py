@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
@@ -72,7 +72,7 @@ class WeightedEnsembleParams(PluginParams):
 class WeightedEnsemble(OwnFamily):
     """Several families on the same features, averaged by weights that are solved on inner folds."""
 
-    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=4.0, max_rows=200_000)
+    tags = EstimatorTags(tasks=BOTH, scaled=True, copies=4.0, max_rows=200_000, effort=Effort(2, 2))
     Params = WeightedEnsembleParams
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
 from hybrid_ray.estimators.common import ClassWeight, OwnFamily, is_regression, typed
 from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.params import PluginParams
@@ -51,7 +51,7 @@ class XGBoostParams(PluginParams):
 class XGBoost(OwnFamily):
     """Gradient boosting by XGBoost; held-out rows decide the number of rounds."""
 
-    tags = EstimatorTags(tasks=BOTH, copies=2.0, streams="xgboost")
+    tags = EstimatorTags(tasks=BOTH, copies=2.0, streams="xgboost", effort=Effort(0.15, 0.08))
     Params = XGBoostParams
 
     @classmethod

@@ -30,7 +30,7 @@ from hybrid_ray.search.oof import MAX_CANDIDATES, admitted
 from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan, copies_of
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import Recipe, ensemble_portfolio, propose_ensemble, quick_start
-from hybrid_ray.search.space import n_comparisons, portfolio, propose
+from hybrid_ray.search.space import family_chooser, n_comparisons, portfolio, propose
 from hybrid_ray.search.study import Following
 from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
@@ -136,19 +136,22 @@ def candidate_trials(
     dims: Mapping[str, int],
     book: CandidateBook,
     *,
+    n_rows: int,
     until: Until = lambda: None,
     lanes: int = 1,
     on_done: Callable[[int], None] = lambda n: None,
 ) -> BatchSearch:
-    """The trials of a candidate search, as Tune asks for them; see ``BatchSearch``."""
+    """The trials of a candidate search over ``n_rows`` of training, as Tune asks for them; see ``BatchSearch``."""
     points, most = starts(plan.sampler, lambda trial: propose(trial, plan, dims), portfolio(plan, dims), plan.seed)
+    families = family_chooser(plan, n_rows, len(book.setting.folds))
     return BatchSearch(
-        make_optuna(CandidateSpace(plan, dims), points, plan.sampler, plan.seed),
+        make_optuna(CandidateSpace(plan, dims), points, plan.sampler, plan.seed, families),
         book,
         trials=min(plan.trials, most or plan.trials),
         batch=plan.batch,
         first=n_comparisons(plan),
         deterministic=plan.deterministic,
+        points=len(points),
         until=until,
         sure=lambda number: number == 0,
         lanes=lanes,
@@ -177,6 +180,7 @@ def ensemble_trials(
         batch=plan.batch,
         first=plan.batch,
         deterministic=plan.deterministic,
+        points=len(points),
         until=until,
         sure=book.sure,
         lanes=lanes,
@@ -273,6 +277,7 @@ def search_candidates(
             plan,
             folded.dims,
             book,
+            n_rows=n_rows,
             until=lambda: budget.candidates_until(book.ranked(), after_s) if budget.limited else None,
             lanes=resources.concurrent,
             on_done=on_done,

@@ -24,6 +24,8 @@ from ray.tune.search.optuna import OptunaSearch
 from hybrid_ray.on_ray.resources import SearchResources
 from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.quiet import quiet_optuna
+from hybrid_ray.search.families import FamilyChooser
+from hybrid_ray.search.halving import PENALTY
 from hybrid_ray.search.samplers import make_sampler
 from hybrid_ray.search.trials import Told
 from hybrid_ray.types import SamplerName
@@ -38,6 +40,10 @@ PACK_S = 0.5
 """Seconds of work that are handed out together: many times the 15 ms that it costs the driver to hand something out."""
 IN_TURN = 2
 """Parts of a batch: while the last trials of one run, the lanes that are free take from the next."""
+ASKS = 16
+"""How often the sampler is asked for a trial that there was not yet, before a repetition is taken."""
+MOST_REPEATED = 4
+"""Repetitions taken one after the other after which nothing new is looked for: the space has no more, or nearly so."""
 
 Work = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 """JSON-able items of work to JSON-able answers."""
@@ -45,6 +51,9 @@ Work = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 class Book(Protocol):
     """Who knows what a trial is: the driver's side of a search."""
+
+    def repeats(self, values: Mapping[str, Any]) -> bool:
+        """Whether a trial of these values is one that there is already."""
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, or None when there is nothing to do for it."""
@@ -91,6 +100,10 @@ class BatchSearch(Searcher):
     are handed out first. Without ``deterministic``, a trial is told when it ends and one more is proposed. Short trials
     are handed out several at a time: to hand one out costs more than some take.
 
+    What was proposed before brings nothing. The sampler is told that it failed, so that one that learns from order
+    turns to something else, and is asked again, without a number. Where it has nothing else, the repetition is taken as
+    a trial, which costs no work; after some of them in a row the search ends.
+
     Parameters
     ----------
     optuna_search : OptunaSearch
@@ -102,6 +115,8 @@ class BatchSearch(Searcher):
     first : int
         Trials of the first half at least.
     deterministic : bool
+    points : int
+        First proposals that are enqueued in ``optuna_search``, each for a trial of its own.
     until : callable
         Gives the end of the search as ``time.time()``, by what is known now, or None. What would not end by then is
         not handed out, and a worker is told of it.
@@ -125,6 +140,7 @@ class BatchSearch(Searcher):
         batch: int,
         first: int,
         deterministic: bool,
+        points: int,
         until: Callable[[], float | None],
         sure: Callable[[int], bool],
         lanes: int,
@@ -139,12 +155,15 @@ class BatchSearch(Searcher):
         self._in_turn = min(IN_TURN, batch)
         self._first = first if deterministic else 1
         self._deterministic = deterministic
+        self._points = points
         self._until = until
         self._sure = sure
         self._effort = effort
         self._lanes = lanes
         self._on_done = on_done
         self._proposed = 0
+        self._asked: dict[int, str] = {}
+        self._n_repeated = 0
         self._lacking = 0
         self._size = 0
         self._n_begun = 0
@@ -266,15 +285,29 @@ class BatchSearch(Searcher):
             self._n_begun += 1
             self._n_cut = 0
             self._open.append([])
-        values = self._inner.suggest(str(number))
+        values = self._ask(number)
         self._proposed = number + 1
         self._lacking -= 1
-        self._ended = self._ended or self._proposed == self._trials
+        self._ended = self._ended or self._proposed == self._trials or self._n_repeated >= MOST_REPEATED
         self._open[-1].append(number)
         item = self._book.begin(number, values)
         if item is not None:
             self._items[number] = item
             self._queue(number)
+
+    def _ask(self, number: int) -> dict[str, Any]:
+        """The values of a trial, new ones if the sampler has any."""
+        for attempt in range(ASKS):
+            self._asked[number] = f"{number}.{attempt}"
+            values: dict[str, Any] = self._inner.suggest(self._asked[number])
+            if number < self._points or not self._book.repeats(values):
+                self._n_repeated = 0
+                break
+            if attempt == ASKS - 1:
+                self._n_repeated += 1
+                break
+            self._inner.on_trial_complete(self._asked[number], {GAIN: PENALTY})
+        return values
 
     def _queue(self, number: int) -> None:
         """Put a trial in line: behind the half before its own, and in that by effort, behind longer ones."""
@@ -292,10 +325,10 @@ class BatchSearch(Searcher):
             self._on_done(len(fresh))
         for numbers in self._over():
             for number in numbers:
-                told = self._book.told(number)
+                told, asked = self._book.told(number), self._asked.pop(number)
                 for step, mean in enumerate(told.steps, start=1):
-                    self._inner.on_trial_result(str(number), {GAIN: mean, "training_iteration": step})
-                self._inner.on_trial_complete(str(number), None if told.value is None else {GAIN: told.value})
+                    self._inner.on_trial_result(asked, {GAIN: mean, "training_iteration": step})
+                self._inner.on_trial_complete(asked, None if told.value is None else {GAIN: told.value})
                 self._items.pop(number, None)
             self._open.remove(numbers)
             self._book.turn(numbers)
@@ -411,12 +444,16 @@ class Supply(tune.Callback):
 
 
 def make_optuna(
-    space: Callable[[Any], dict[str, Any]], points: list[dict[str, Any]], sampler: SamplerName, seed: int
+    space: Callable[[Any], dict[str, Any]],
+    points: list[dict[str, Any]],
+    sampler: SamplerName,
+    seed: int,
+    families: FamilyChooser | None = None,
 ) -> OptunaSearch:
     """A seeded OptunaSearch over a define-by-run space, its good starts enqueued."""
     with quiet_optuna():
         return OptunaSearch(
-            space, metric=GAIN, mode="max", points_to_evaluate=points, sampler=make_sampler(sampler, seed)
+            space, metric=GAIN, mode="max", points_to_evaluate=points, sampler=make_sampler(sampler, seed, families)
         )
 
 

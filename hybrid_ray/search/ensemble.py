@@ -252,6 +252,10 @@ class EnsembleBook:
         self._efforts: dict[int, float] = {}
         self._proposals: dict[int, Proposal] = {}
 
+    def repeats(self, values: Mapping[str, Any]) -> bool:
+        """Whether a trial of these values would repeat an earlier one."""
+        return Recipe(**values["recipe"]) in self._recipes.values()
+
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None for a recipe that was tried already."""
         self._recipes[number] = Recipe(**values["recipe"])

@@ -18,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hybrid_ray.search.families import FAMILY, FamilyChooser
 from hybrid_ray.search.halving import PENALTY
 from hybrid_ray.types import SamplerName
 
@@ -31,7 +32,7 @@ Group = frozenset[str]
 Point = dict[str, Any]
 
 
-def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
+def make_sampler(name: SamplerName, seed: int, families: FamilyChooser | None = None) -> BaseSampler:
     """A seeded sampler.
 
     Parameters
@@ -41,14 +42,16 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
         group, TPE for choices between names; gp: a Gaussian process over each group, choices included; random:
         uniform; grid: all its points are enqueued, see ``grid_points``, so that the sampler itself draws nothing.
     seed : int
+    families : FamilyChooser, optional
+        Who chooses the family of learners; random and grid do without. Default: a choice like any other.
     """
     if name in ("random", "grid"):
         return RandomSampler(seed=seed)
     if name == "cmaes":
-        return GroupSampler(_cma_es, seed, choices=False)
+        return GroupSampler(_cma_es, seed, choices=False, families=families)
     if name == "gp":
-        return GroupSampler(_gaussian_process, seed, choices=True)
-    return GroupSampler(_tpe, seed, choices=True)
+        return GroupSampler(_gaussian_process, seed, choices=True, families=families)
+    return GroupSampler(_tpe, seed, choices=True, ranks=True, families=families)
 
 
 def _tpe(seed: int, best: Point | None) -> BaseSampler:
@@ -77,8 +80,10 @@ class GroupSampler(BaseSampler):
     """Samples each group of parameters that are always there together from a study of its own.
 
     Groups are told from finished trials: two parameters are in one group when no trial has one without the other. A
-    parameter that no finished trial has, and choices between names where ``choices`` is false, are sampled by TPE. A
-    trial that was stopped counts with the last mean that it reached; one that failed does not count.
+    parameter that no finished trial has, and choices between names where ``choices`` is false, are sampled by TPE. The
+    family of learners, and what is given of its point, comes from ``families`` where there is one. A trial that was
+    stopped counts with the last mean that it was told with; one that failed counts only for a sampler that looks at the
+    order of values.
 
     Parameters
     ----------
@@ -87,16 +92,30 @@ class GroupSampler(BaseSampler):
     seed : int
     choices : bool
         Whether categorical parameters belong to the groups.
+    ranks : bool, default False
+        Whether the samplers look at the order of values only, so that the penalty of a failed trial does no harm.
+    families : FamilyChooser, optional
     """
 
-    def __init__(self, make: Callable[[int, Point | None], BaseSampler], seed: int, *, choices: bool) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, Point | None], BaseSampler],
+        seed: int,
+        *,
+        choices: bool,
+        ranks: bool = False,
+        families: FamilyChooser | None = None,
+    ) -> None:
         self._make = make
         self._seed = seed
         self._choices = choices
+        self._ranks = ranks
+        self._families = families
         self._others = TPESampler(seed=seed, constant_liar=True)
         self._groups: list[Group] = []
         self._studies: dict[Group, _GroupStudy] = {}
         self._values: dict[int, dict[Group, _Asked]] = {}
+        self._given: dict[int, Mapping[str, Any]] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Nothing is sampled before it is known which parameters the trial has."""
@@ -112,6 +131,12 @@ class GroupSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The value of a parameter; the first of a group that is asked for decides the whole group."""
+        if self._families is not None and param_name == FAMILY:
+            family, self._given[trial.number] = self._families.draw()
+            return family
+        given = self._given.get(trial.number, {})
+        if param_name in given:
+            return given[param_name]
         group = next((group for group in self._groups if param_name in group), None)
         if group is not None:
             asked = self._values.setdefault(trial.number, {})
@@ -126,8 +151,12 @@ class GroupSampler(BaseSampler):
     ) -> None:
         """Learn from a finished trial."""
         asked = self._values.pop(trial.number, {})
-        value = _value(trial, values)
-        searched = {name: d for name, d in trial.distributions.items() if self._searches(d)}
+        self._given.pop(trial.number, None)
+        value = self._value(trial, values)
+        if self._families is not None and FAMILY in trial.params:
+            whole = values[0] if values and values[0] > PENALTY else None
+            self._families.tell(trial.params[FAMILY], whole, None if values else len(trial.intermediate_values))
+        searched = {name: d for name, d in trial.distributions.items() if self._searches(name, d)}
         for group, known in self._studies.items():
             if group <= searched.keys():
                 known.tell(asked.get(group), trial, value)
@@ -140,14 +169,23 @@ class GroupSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Nothing: a study here is asked by one process only."""
 
-    def _searches(self, distribution: BaseDistribution) -> bool:
-        return not distribution.single() and (self._choices or not isinstance(distribution, CategoricalDistribution))
+    def _searches(self, name: str, distribution: BaseDistribution) -> bool:
+        if distribution.single() or (name == FAMILY and self._families is not None):
+            return False
+        return self._choices or not isinstance(distribution, CategoricalDistribution)
 
     def _study(self, study: optuna.Study, group: Group) -> _GroupStudy:
         if group not in self._studies:
             trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished() and group <= t.params.keys()]
-            self._studies[group] = _GroupStudy(group, trials, self._make, self._seed)
+            known = [(trial, self._value(trial, trial.values)) for trial in trials]
+            self._studies[group] = _GroupStudy(group, known, self._make, self._seed)
         return self._studies[group]
+
+    def _value(self, trial: FrozenTrial, values: Sequence[float] | None) -> float | None:
+        """The gain of a finished trial, the last mean of one that was stopped, None for one that does not count."""
+        last = next(iter(sorted(trial.intermediate_values.items(), reverse=True)), (0, None))[1]
+        value = values[0] if values else last
+        return None if value is None or (value <= PENALTY and not self._ranks) else value
 
 
 class _Asked:
@@ -164,14 +202,13 @@ class _GroupStudy:
     def __init__(
         self,
         group: Group,
-        trials: Sequence[FrozenTrial],
+        past: Sequence[tuple[FrozenTrial, float | None]],
         make: Callable[[int, Point | None], BaseSampler],
         seed: int,
     ) -> None:
         self._names = sorted(group)
-        newest = trials[-1].distributions
+        newest = past[-1][0].distributions
         self._distributions = {name: newest[name] for name in self._names}
-        past = [(trial, _value(trial, trial.values)) for trial in trials]
         known = [(trial, value) for trial, value in past if value is not None and self._fits(trial)]
         best = max(known, key=lambda pair: (pair[1], -pair[0].number), default=None)
         start = {name: best[0].params[name] for name in self._names} if best else None
@@ -211,9 +248,3 @@ def refined(groups: Sequence[Group], names: Group) -> list[Group]:
     parts = [part for group in groups for part in (group & names, group - names)]
     new = names.difference(*groups)
     return [part for part in (*parts, new) if part]
-
-
-def _value(trial: FrozenTrial, values: Sequence[float] | None) -> float | None:
-    """The gain of a finished trial, the last mean of one that was stopped, None for one that failed."""
-    value = values[0] if values else next(iter(sorted(trial.intermediate_values.items(), reverse=True)), (0, None))[1]
-    return None if value is None or value <= PENALTY else value

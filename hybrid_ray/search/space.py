@@ -12,11 +12,15 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
+from hybrid_ray.search.families import FAMILY, FamilyChooser
 from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.types import modalities_in
 
 QUICK = ("logistic", "ridge", "hist_gradient_boosting", "lightgbm", "xgboost")
 """Families that are strong and quick whatever the features, in this order: what single modalities are tried with."""
+
+TRIAL_S = 0.02
+"""Seconds that a fold of a trial costs beside its fit, roughly: it is proposed, handed out, written and told."""
 
 Point = dict[str, Any]
 """Values of a trial's parameters, by name."""
@@ -39,9 +43,9 @@ def propose(trial: Trial, plan: SearchPlan, dims: Mapping[str, int]) -> Candidat
     """
     blocks = _suggest_blocks(trial, plan.slots)
     fusion = _suggest_choice(trial, "fusion", plan.fusions)
-    estimator = _suggest_choice(trial, "estimator", plan.estimators)
+    estimator = _suggest_choice(trial, FAMILY, plan.estimators)
     chosen = {name: dims[name] for name in blocks}
-    fused, learned = _tried(trial, "fusion", fusion), _tried(trial, "estimator", estimator)
+    fused, learned = _tried(trial, "fusion", fusion), _tried(trial, FAMILY, estimator)
     fusion_params = FUSIONS.get(fusion.name).space(fused, chosen) if fusion.search else {}
     params = ESTIMATORS.get(estimator.name).space(learned, plan.task) if estimator.search else {}
     steps = tuple(_step(trial, plan, choice) for choice in plan.preparations if _takes(trial, choice))
@@ -61,9 +65,9 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     First the task's quickest strong family on all blocks. Then come, in the order that ``plan.begin_with`` says, the
     best start of every other family, which an ensemble is made of, and the other subsets of ``cover`` with the quickest
     family, so that a report has each modality alone. Then the other starts of the fusions, each preparation by its best
-    start, the second best start of every family, and the other starts of the preparations. No other point takes a
-    preparation that need not be taken. It is the same for any number of trials: a longer search begins with the shorter
-    one.
+    start, and the other starts of the preparations; between these two, the second best start of every family, where no
+    ``family_chooser`` gives such starts when a family is worth it. No other point takes a preparation that need not be
+    taken. It is the same for any number of trials: a longer search begins with the shorter one.
 
     Parameters
     ----------
@@ -92,9 +96,41 @@ def portfolio(plan: SearchPlan, dims: Mapping[str, int]) -> list[Point]:
     fusion = next(_starts_of_fusions(plan, plan.whole, dims))
     prepared = [_point(plan, plan.whole, fusion, learner, prepared=start) for start in _starts_of_preparations(plan)]
     points += prepared[: len(plan.preparations)]
-    points += [point for family in plan.estimators for point in start(plan.whole, family, rank=1)]
+    if not chosen_by_price(plan):
+        points += [point for family in plan.estimators for point in start(plan.whole, family, rank=1)]
     points += prepared[len(plan.preparations) :]
     return _distinct(points)
+
+
+def chosen_by_price(plan: SearchPlan) -> bool:
+    """Whether families are chosen by what they may still gain for what they cost, once the portfolio is done."""
+    return len(plan.estimators) > 1 and plan.sampler not in ("random", "grid")
+
+
+def family_chooser(plan: SearchPlan, n_rows: int, folds: int) -> FamilyChooser | None:
+    """Who chooses families of learners in a search, and gives their starts but for the best.
+
+    Parameters
+    ----------
+    plan : SearchPlan
+    n_rows : int
+        Training rows.
+    folds : int
+
+    Returns
+    -------
+    FamilyChooser or None
+        None where there is one family, or a sampler that learns nothing.
+    """
+    if not chosen_by_price(plan):
+        return None
+    families = {choice.key: ESTIMATORS.get(choice.name) for choice in plan.estimators}
+    costs = {key: TRIAL_S + family.tags.fit_s(n_rows) for key, family in families.items()}
+    starts = {
+        choice.key: [_chosen(FAMILY, plan.estimators, choice, start) for start in _starts_of_family(plan, choice)[1:]]
+        for choice in plan.estimators
+    }
+    return FamilyChooser(costs, folds, starts, plan.seed)
 
 
 def n_comparisons(plan: SearchPlan) -> int:
@@ -192,7 +228,7 @@ def _point(
             point[f"use.{slot[0]}"] = taken is not None
         if taken is not None and len(slot) > 1:
             point[f"variant.{slot[0]}"] = taken
-    point |= _chosen("fusion", plan.fusions, *fusion) | _chosen("estimator", plan.estimators, *estimator)
+    point |= _chosen("fusion", plan.fusions, *fusion) | _chosen(FAMILY, plan.estimators, *estimator)
     for choice in plan.preparations:
         starts = _starts_of_preparation(plan, choice) if choice.always else []
         start = prepared[1] if prepared is not None and prepared[0] == choice else next(iter(starts), None)

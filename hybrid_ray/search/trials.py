@@ -119,7 +119,7 @@ class Told:
     value : float or None
         Its gain; None when it was pruned.
     steps : tuple of float
-        Running means of a pruned trial: the sampler ranks it by how far it came, and how well.
+        Of a pruned trial: what the mean over all folds would be, as told after one fold, two folds, and so on.
     """
 
     value: float | None
@@ -130,8 +130,8 @@ class Told:
 class CandidateBook:
     """Keeps the trials of a candidate search on the driver.
 
-    The searcher calls ``begin`` when it proposes a trial, ``finish`` when a worker has answered, ``told`` when the
-    sampler is to learn of it, and ``turn`` after the last trial of a batch was told.
+    The searcher calls ``repeats`` before it proposes a trial, ``begin`` when it does, ``finish`` when a worker has
+    answered, ``told`` when the sampler is to learn of it, and ``turn`` after the last trial of a batch was told.
 
     Parameters
     ----------
@@ -156,6 +156,12 @@ class CandidateBook:
         self._proposals: dict[int, Proposal] = {}
         self._first: dict[str, int] = {}
         self._pace: dict[str, tuple[float, int]] = {}
+        self._ahead = [0.0] * len(self.setting.folds)
+        self._n_whole = 0
+
+    def repeats(self, values: Mapping[str, Any]) -> bool:
+        """Whether a trial of these values would repeat an earlier one."""
+        return Candidate(**values["candidate"]).key in self._first
 
     def begin(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """The work of a trial, JSON-able; None when its outcome is known, or will be with that of an earlier trial."""
@@ -200,15 +206,25 @@ class CandidateBook:
         if trial.failed:
             return Told(PENALTY)
         means = self._means(trial)
-        return Told(None, means) if trial.pruned else Told(means[-1])
+        if not trial.pruned:
+            return Told(means[-1])
+        return Told(None, tuple(mean + self._offset(n) for n, mean in enumerate(means, start=1)))
 
     def turn(self, numbers: Sequence[int]) -> None:
         """A batch is over: its trials move the bars for the next."""
         for number in numbers:
             trial = self.trials[number]
             if not trial.failed and not trial.cut and trial.repeats is None:
-                self._pool(trial.candidate.estimator).add(self._means(trial))
+                means = self._means(trial)
+                self._pool(trial.candidate.estimator).add(means)
+                if trial.complete:
+                    self._ahead = [ahead + means[-1] - mean for ahead, mean in zip(self._ahead, means, strict=True)]
+                    self._n_whole += 1
         self._thresholds = {family: halving.thresholds() for family, halving in self._halving.items()}
+
+    def _offset(self, folds: int) -> float:
+        """What whole trials ended with above their mean over the first few folds: folds are not equally hard."""
+        return self._ahead[folds - 1] / max(self._n_whole, 1)
 
     def _pool(self, family: str) -> Halving:
         """What the candidates of a family reached: the best of each is what an ensemble is made of."""

@@ -25,6 +25,9 @@ class Notebook:
         self.values, self.answers, self.turns, self.known = {}, {}, [], set(known)
         self.short, self.n_cut = short, 0
 
+    def repeats(self, values):
+        return any(values["x"] == known["x"] for known in self.values.values())
+
     def begin(self, number, values):
         self.values[number] = values
         if number in self.known:
@@ -93,6 +96,8 @@ def drive(search, lanes, seed, fail=(), packs=None, ahead=0):
 def make_search(
     book,
     *,
+    space=space,
+    points=({"kind": "tree", "tree.rate": -0.5},),
     trials=40,
     first=0,
     deterministic=True,
@@ -104,8 +109,9 @@ def make_search(
     **more,
 ):
     return BatchSearch(
-        make_optuna(space, [{"kind": "tree", "tree.rate": -0.5}], sampler, seed=3),
+        make_optuna(space, list(points), sampler, seed=3),
         book,
+        points=len(points),
         trials=trials,
         batch=batch,
         first=first,
@@ -184,6 +190,36 @@ def test_the_sampler_learns_from_what_it_is_told():
     drive(make_search(book, trials=80), 4, 0)
     late, early = [book.answers[n] for n in range(60, 80)], [book.answers[n] for n in range(20)]
     assert sum(late) / 20 > sum(early) / 20
+
+
+def steps(trial):
+    """Twelve points, and one more on each of twenty lines."""
+    if trial.suggest_categorical("kind", ["steps", "line"]) == "steps":
+        return {"x": trial.suggest_categorical("step", [round(0.1 * n, 1) for n in range(-8, 4)])}
+    return {"x": trial.suggest_int("line", -20, -1) / 20 + 0.01}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_what_was_proposed_before_is_asked_again_and_a_space_without_more_ends_the_search(sampler):
+    seen = []
+    for lanes, seed in ((1, 0), (4, 2)):
+        book = Notebook()
+        drive(make_search(book, space=steps, points=(), trials=200, sampler=sampler), lanes, seed)
+        seen.append(book.values)
+    xs = [values["x"] for values in seen[0].values()]
+    assert seen[0] == seen[1]
+    assert len(set(xs)) > 26 if sampler == "tpe" else len(set(xs)) > 8
+    assert xs.index(next(x for n, x in enumerate(xs) if x in xs[:n])) >= 0
+    assert len(xs) - len(set(xs)) <= 16
+    assert len(xs) < 200
+
+
+def test_given_points_are_tried_whatever_they_repeat():
+    book, point = Notebook(), {"kind": "steps", "step": 0.1}
+    drive(make_search(book, space=steps, points=[point] * 5, trials=8, sampler="random"), 1, 0)
+    xs = [values["x"] for values in book.values.values()]
+    assert xs[:5] == [0.1] * 5
+    assert len(set(xs)) == 4
 
 
 def test_long_trials_of_a_half_are_handed_out_first():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hybrid_ray.estimators.base import EstimatorTags
+from hybrid_ray.estimators.base import Effort, EstimatorTags
 from hybrid_ray.estimators.knn import KNN
 from hybrid_ray.estimators.lightgbm import LightGBM
 from hybrid_ray.estimators.models.lgbm import LightGBMClassifier, LightGBMRegressor
@@ -97,3 +97,9 @@ def test_a_family_that_needs_its_matrix_says_so(rows, tmp_path):
 def test_bytes_of_a_fit():
     tags = EstimatorTags(BOTH, copies=2.0, pairs=10, columns=3)
     assert tags.fit_bytes(100, 5) == 2 * 4 * 100 * 5 + 8 * (100 * 3 + 2 * 10 * 10)
+
+
+def test_seconds_of_a_fit_grow_with_rows_or_with_their_square():
+    effort = Effort(start=0.5, rows=0.25)
+    assert EstimatorTags(BOTH, effort=effort).fit_s(4000) == 1.5
+    assert EstimatorTags(BOTH, effort=effort, pairs=10).fit_s(4000) == 4.5

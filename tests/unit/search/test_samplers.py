@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from hybrid_ray.quiet import quiet_optuna
+from hybrid_ray.search.families import FAMILY, FamilyChooser
 from hybrid_ray.search.halving import PENALTY
 from hybrid_ray.search.samplers import GroupSampler, make_sampler, refined
 
@@ -72,7 +73,14 @@ def test_groups_are_the_parameters_that_are_there_together():
     assert refined(groups, frozenset()) == groups
 
 
-def test_a_failed_trial_teaches_nothing():
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        (False, [(TrialState.FAIL, None), (TrialState.COMPLETE, [2.0])]),
+        (True, [(TrialState.COMPLETE, [PENALTY]), (TrialState.COMPLETE, [2.0])]),
+    ],
+)
+def test_a_failed_trial_teaches_only_what_looks_at_the_order_of_values(ranks, expected):
     """A penalty among the values would make all others look alike to a Gaussian process."""
     told = []
 
@@ -81,13 +89,35 @@ def test_a_failed_trial_teaches_nothing():
             told.append((state, values))
 
     with quiet_optuna():
-        sampler = GroupSampler(lambda seed, best: Spy(seed=seed), 0, choices=True)
+        sampler = GroupSampler(lambda seed, best: Spy(seed=seed), 0, choices=True, ranks=ranks)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for value in (1.0, PENALTY, 2.0):
             trial = study.ask()
             trial.suggest_float("x", 0, 1)
             study.tell(trial, value)
-    assert told == [(TrialState.FAIL, None), (TrialState.COMPLETE, [2.0])]
+    assert told == expected
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "gp"])
+def test_the_family_and_its_starts_come_from_who_chooses_families(name):
+    def learner(trial):
+        family = trial.suggest_categorical(FAMILY, ["a", "b"])
+        return family, trial.suggest_float(f"{family}.x", 0, 1)
+
+    starts = {"a": [{"a.x": 0.25}, {"a.x": 0.75}], "b": [{"b.x": 0.5}]}
+    families = FamilyChooser({"a": 1.0, "b": 1e9}, 1, starts, seed=0)
+    with quiet_optuna():
+        study = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0, families))
+        study.enqueue_trial({FAMILY: "b", "b.x": 0.9})
+        found = []
+        for _ in range(12):
+            trial = study.ask()
+            found.append(learner(trial))
+            study.tell(trial, 0.5)
+    assert found[0] == ("b", 0.9)
+    assert found[1:3] == [("a", 0.25), ("a", 0.75)]
+    assert {family for family, _ in found[1:]} == {"a"}
+    assert len({x for _, x in found[1:]}) > 5
 
 
 def test_a_range_that_changed_is_sampled_outside_the_group():

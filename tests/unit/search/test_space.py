@@ -7,7 +7,7 @@ import pytest
 from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.plan import Choice, SearchPlan
-from hybrid_ray.search.space import cover, n_comparisons, portfolio, propose
+from hybrid_ray.search.space import cover, family_chooser, n_comparisons, portfolio, propose
 
 DIMS = {"image": 40, "text": 20, "table": 6}
 THREE = {"image": "image", "text": "text", "table": "tabular"}
@@ -109,7 +109,7 @@ def test_the_portfolio_reads_the_first_variant_and_tries_each_other_with_all_els
     found = [propose(Asked(point), varied, dims).blocks for point in points]
     assert cover(varied) == [("table", "text"), ("ranks",), ("table",), ("text",), ("ranks", "text")]
     assert set(found) == set(cover(varied))
-    assert sum(blocks == ("table", "text") for blocks in found) > len(found) / 2
+    assert sum(blocks == ("table", "text") for blocks in found) >= len(found) / 2
     for point in points:
         asked = Asked(point)
         propose(asked, varied, dims)
@@ -127,6 +127,21 @@ def test_every_family_starts_on_all_blocks_and_no_candidate_comes_twice(plan):
     candidates = [propose(Asked(point), plan, DIMS) for point in portfolio(plan, DIMS)]
     assert len({c.key for c in candidates}) == len(candidates)
     assert {c.estimator for c in candidates if c.blocks == plan.blocks} == {c.name for c in plan.estimators}
+
+
+def test_second_starts_are_in_the_portfolio_or_given_by_who_chooses_families(make_plan):
+    plan = make_plan(estimators=(Choice("mlp", "mlp"), Choice("knn", "knn", {"weights": "uniform"})))
+    wait = replace(plan, sampler="random")
+    family, start = family_chooser(plan, 1000, 5).draw()
+    second = [dict(ESTIMATORS.get(name).portfolio(plan.task)[1]) for name in ("mlp", "knn")]
+    points = [point for point in portfolio(wait, DIMS) if point not in portfolio(plan, DIMS)]
+    assert family_chooser(wait, 1000, 5) is None
+    assert family_chooser(replace(plan, estimators=plan.estimators[:1]), 1000, 5) is None
+    assert [propose(Asked(point), plan, DIMS).estimator for point in points] == ["mlp", "knn"]
+    mlp = next(point for point in points if point["estimator"] == "mlp")
+    assert {f"estimator.mlp.{name}": value for name, value in second[0].items()}.items() <= mlp.items()
+    mine = {name: value for name, value in second[("mlp", "knn").index(family)].items() if name != "weights"}
+    assert start == {"estimator": family} | {f"estimator.{family}.{name}": value for name, value in mine.items()}
 
 
 def test_a_longer_search_begins_with_the_shorter_one(make_plan):

@@ -74,6 +74,26 @@ def test_a_pruned_trial_is_told_by_how_far_it_came(book):
     assert not book.answer(0.0).trials[0].complete
 
 
+def test_a_pruned_trial_is_told_as_its_mean_over_all_folds_would_be(book):
+    for number, scores in enumerate([(0.2, 0.4, 0.6), (0.1, 0.1, 0.4)]):
+        begin(book, number, candidate(number + 1))
+        book.finish(number, answer(*scores))
+    begin(book, 2, candidate(3))
+    book.finish(2, answer(0.3, 0.5, pruned=True))
+    assert book.told(2).steps == pytest.approx((-0.3, -0.4))
+    book.turn(range(2))
+    # Whole trials were 0.2 and 0.1 worse in the end than on the first fold, 0.1 each than on the first two.
+    assert book.told(2).steps == pytest.approx((-0.45, -0.5))
+
+
+def test_it_knows_what_was_proposed(book):
+    values = {"candidate": candidate(1).to_json()}
+    assert not book.repeats(values)
+    begin(book, 0, candidate(1))
+    assert book.repeats(values)
+    assert not book.repeats({"candidate": candidate(2).to_json()})
+
+
 def test_a_trial_that_was_cut_never_wins_and_teaches_nothing_that_depends_on_the_machine(book):
     for number in range(3):
         begin(book, number, candidate(1 + number))

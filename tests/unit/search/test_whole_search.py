@@ -38,7 +38,7 @@ def whole_search(plan, rows, ledger, lanes, seed):
     evaluate = Evaluator(plan, rows, ledger)
     book = CandidateBook(plan, evaluate.setting, ledger.records())
     serve(
-        candidate_trials(plan, rows.dims(), book, lanes=lanes),
+        candidate_trials(plan, rows.dims(), book, n_rows=len(rows.y), lanes=lanes),
         lambda item: vars(evaluate(Candidate(**item["candidate"]), tuple(item["thresholds"]))),
         lanes,
         seed,

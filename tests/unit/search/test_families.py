@@ -1,0 +1,70 @@
+"""Which family comes next: by what it may still gain for what it costs."""
+
+from collections import Counter
+
+import pytest
+
+from hybrid_ray.search.families import LEAST, UNKNOWN, FamilyChooser, Pursuit
+
+
+def told(costs, values, seed=0, starts=None):
+    """A chooser that knows some trials: family and gain."""
+    chooser = FamilyChooser(costs, 5, starts or {}, seed)
+    for family, value in values:
+        chooser.tell(family, value)
+    return chooser
+
+
+def shares(chooser, draws=4000):
+    """How often each family is drawn."""
+    counts = Counter(chooser.draw()[0] for _ in range(draws))
+    return {family: count / draws for family, count in counts.items()}
+
+
+def test_of_equals_the_cheaper_is_drawn_more_often_as_it_costs_less():
+    found = shares(told({"quick": 1.0, "slow": 3.0}, [("quick", 0.5), ("slow", 0.5)]))
+    assert found["quick"] == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_family_that_brings_nothing_more_is_drawn_less():
+    chooser = told({"a": 1.0, "b": 1.0}, [("a", 0.5), ("b", 0.4), ("b", 0.5), *[("a", 0.4)] * 9])
+    assert shares(chooser)["b"] == pytest.approx(0.9, abs=0.03)
+    chooser.tell("a", 0.6)
+    assert shares(chooser)["a"] < 0.5  # it took ten trials to get there
+    chooser.tell("a", 0.7)
+    assert shares(chooser)["a"] == pytest.approx(2 / 3, abs=0.03)  # and one to get further, the other is two behind
+
+
+def test_a_family_that_is_behind_has_to_catch_up_but_is_not_given_up():
+    steps = [("top", 0.1), ("top", 0.9), ("behind", 0.1), ("behind", 0.1001)]
+    found = shares(told({"top": 1.0, "behind": 1.0}, steps))
+    assert found["behind"] == pytest.approx(1 / (1 + LEAST), abs=0.03)
+
+
+def test_a_family_that_is_behind_and_has_made_no_step_is_priced_in_between():
+    found = shares(told({"top": 1.0, "behind": 1.0}, [("top", 0.9), ("behind", 0.1)]))
+    assert found["behind"] == pytest.approx(1 / (1 + UNKNOWN), abs=0.03)
+
+
+def test_trials_without_all_folds_and_failed_ones_are_paid_and_set_no_mark():
+    pursuit = Pursuit()
+    pursuit.add(0.5, 5.0)
+    pursuit.add(None, 2.0)
+    assert (pursuit.best, pursuit.spent, pursuit.last) == (0.5, 7.0, 5.0)
+    chooser = told({"a": 1.0, "b": 1.0}, [("a", 0.5), ("b", 0.5)])
+    for _ in range(20):
+        chooser.tell("a", None, folds=1)
+    assert shares(chooser)["a"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_first_draws_of_a_family_take_its_starts():
+    chooser = told({"a": 1.0}, [], starts={"a": [{"a.x": 1}, {"a.x": 2}]})
+    assert [chooser.draw() for _ in range(3)] == [("a", {"a.x": 1}), ("a", {"a.x": 2}), ("a", {})]
+
+
+def test_a_seed_gives_the_same_draws():
+    costs = {"a": 1.0, "b": 2.0, "c": 3.0}
+    choosers = [told(costs, [], seed=seed) for seed in (0, 0, 1)]
+    first, again, other = ([chooser.draw() for _ in range(20)] for chooser in choosers)
+    assert first == again
+    assert first != other
