@@ -10,9 +10,13 @@ from typing import Any
 FAMILY = "estimator"
 """Name of the parameter that chooses a family of learners."""
 
-LEAST = 10.0
+MOST = 30.0
 """How many times its own price a family that is far behind is priced at most: its last step may say little."""
-UNKNOWN = 3.0
+GREED = 2.0
+"""Power of the price in the odds of a family: with 1, one that will not get there takes as much time as the best."""
+SLOWER = 2.0
+"""How many times slower than its last step a family is expected to catch up: steps become smaller."""
+UNKNOWN = 5.0
 """How many times its own price a family is priced that is behind and has made no step yet."""
 
 
@@ -53,17 +57,17 @@ class Pursuit:
             return own
         if self.gained is None:
             return UNKNOWN * own
-        behind = (top - self.best) * (self.spent - self.before) / self.gained
-        return min(max(own, behind), LEAST * own)
+        behind = SLOWER * (top - self.best) * (self.spent - self.before) / self.gained
+        return min(max(own, behind), MOST * own)
 
 
 class FamilyChooser:
-    """Draws families in inverse proportion to the estimated cost of the next improvement.
+    """Draws families by the estimated cost of the next improvement.
 
-    The estimate is that of FLAML (Wang et al., "FLAML: A Fast and Lightweight AutoML Library", MLSys 2021, section
-    4.2): a family whose best is the best of all is expected to need as much again as it spent since its last
-    improvement, or for that; another family has to catch up first, at the rate of its last improvement. Costs are what
-    a fit is known to take relative to others, not what a clock said, so that the same seed gives the same draws.
+    The estimate is that of FLAML (Wang et al., "FLAML: A Fast and Lightweight AutoML Library", MLSys 2021, equation 1):
+    a family whose best is the best of all is expected to need as much again as it spent since its last improvement, or
+    for that; another family has to catch up first, at the rate of its last improvement. Costs are what a fit is known
+    to take relative to others, not what a clock said, so that the same seed gives the same draws. A draw is O(families).
 
     Parameters
     ----------
@@ -94,6 +98,6 @@ class FamilyChooser:
         known = [pursuit.best for pursuit in self._pursuits.values() if pursuit.best is not None]
         top = max(known, default=0.0)
         prices = [pursuit.price(top, self._folds * self._costs[family]) for family, pursuit in self._pursuits.items()]
-        family = self._rng.choices(list(self._pursuits), [1.0 / price for price in prices])[0]
+        family = self._rng.choices(list(self._pursuits), [price**-GREED for price in prices])[0]
         starts = self._starts.get(family)
         return family, starts.pop(0) if starts else {}
