@@ -67,7 +67,7 @@ class FamilyChooser:
     The estimate is that of FLAML (Wang et al., "FLAML: A Fast and Lightweight AutoML Library", MLSys 2021, equation 1):
     a family whose best is the best of all is expected to need as much again as it spent since its last improvement, or
     for that; another family has to catch up first, at the rate of its last improvement. Costs are what a fit is known
-    to take relative to others, not what a clock said, so that the same seed gives the same draws. A draw is O(families).
+    to take relative to others, not what a clock said, so that the same seed gives the same draws.
 
     Parameters
     ----------
