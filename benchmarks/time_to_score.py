@@ -204,7 +204,8 @@ def main() -> None:
     asked = parser.parse_args()
     # One thread a fit, two fits at a time: read by the processes that are started here, whoever starts them.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    report: dict[str, Any] = {"asked": {k: str(v) for k, v in vars(asked).items()}, "python": platform.python_version()}
+    told = {name: str(getattr(asked, name)) for name in ("sets", "seeds", "seconds")}
+    report: dict[str, Any] = {"asked": told, "python": platform.python_version()}
     report |= {"cores": os.cpu_count(), "optuna": optuna.__version__, "sets": {}}
     for name in asked.sets.split(","):
         rows, plan = prepare(SETS[name], asked.data)
