@@ -82,7 +82,8 @@ class EstimatorTags:
 
     def fit_s(self, n_rows: int) -> float:
         """Seconds that a fit takes, roughly: what one family costs beside another, not what a clock will say."""
-        return self.effort.start + self.effort.rows * (n_rows / 1000) ** (2 if self.pairs else 1)
+        fitted = n_rows if self.max_rows is None else min(n_rows, self.max_rows)
+        return self.effort.start + self.effort.rows * (fitted / 1000) ** (2 if self.pairs else 1)
 
     def fit_bytes(self, n_rows: int, n_features: int) -> int:
         """Memory that a fit takes beside its training matrix and the process itself, in bytes."""

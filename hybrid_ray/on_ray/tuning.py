@@ -302,11 +302,10 @@ class BatchSearch(Searcher):
             values: dict[str, Any] = self._inner.suggest(self._asked[number])
             if number < self._points or not self._book.repeats(values):
                 self._n_repeated = 0
-                break
-            if attempt == ASKS - 1:
-                self._n_repeated += 1
-                break
-            self._inner.on_trial_complete(self._asked[number], {GAIN: PENALTY})
+                return values
+            if attempt < ASKS - 1:
+                self._inner.on_trial_complete(self._asked[number], {GAIN: PENALTY})
+        self._n_repeated += 1
         return values
 
     def _queue(self, number: int) -> None:

@@ -103,3 +103,4 @@ def test_seconds_of_a_fit_grow_with_rows_or_with_their_square():
     effort = Effort(start=0.5, rows=0.25)
     assert EstimatorTags(BOTH, effort=effort).fit_s(4000) == 1.5
     assert EstimatorTags(BOTH, effort=effort, pairs=10).fit_s(4000) == 4.5
+    assert EstimatorTags(BOTH, effort=effort, max_rows=2000).fit_s(4000) == 1.0  # of more rows a sample is fitted
