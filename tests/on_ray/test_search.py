@@ -220,7 +220,7 @@ def test_a_time_limit_ends_the_search_and_its_record_replays_it(cluster, root):
 
 @pytest.mark.slow
 def test_a_fit_that_does_not_end_in_time_holds_neither_the_search_nor_a_cpu(cluster, root, all_free):
-    endless = Choice("random_forest", "random_forest", {"n_estimators": 4000, "max_depth": 20})
+    endless = Choice("random_forest", "random_forest", {"n_estimators": 4000})
     plan = make_plan(estimators=(Choice("naive_bayes", "naive_bayes"), endless), trials=MOST_TRIALS)
     now = time.time()
     found = search_candidates(
