@@ -11,11 +11,12 @@ import ray
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
+from hybrid_ray.on_ray.batches import BatchSearch, make_optuna
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.library import facts, finish, make_library
 from hybrid_ray.on_ray.matrices import Folded
 from hybrid_ray.on_ray.resources import MODEL_BYTES, SearchResources, plan_search
-from hybrid_ray.on_ray.tuning import BatchSearch, Work, make_optuna, run_trials
+from hybrid_ray.on_ray.tuning import Work, run_trials
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import ESTIMATORS

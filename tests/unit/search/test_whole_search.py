@@ -9,8 +9,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.on_ray.batches import GAIN
 from hybrid_ray.on_ray.search import candidate_trials, ensemble_trials
-from hybrid_ray.on_ray.tuning import GAIN
 from hybrid_ray.quiet import quiet_optuna
 from hybrid_ray.search import fits
 from hybrid_ray.search.ensemble import EnsembleBook

@@ -7,7 +7,7 @@ import time
 import pytest
 from ray.tune.search import Searcher
 
-from hybrid_ray.on_ray.tuning import GAIN, MOST_REPEATED, BatchSearch, make_optuna
+from hybrid_ray.on_ray.batches import GAIN, MOST_REPEATED, BatchSearch, make_optuna
 from hybrid_ray.search.trials import Told
 
 
