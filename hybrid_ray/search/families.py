@@ -12,8 +12,6 @@ FAMILY = "estimator"
 
 MOST = 30.0
 """How many times its own price a family that is far behind is priced at most: its last step may say little."""
-GREED = 2.0
-"""Power of the price in the odds of a family: with 1, one that will not get there takes as much time as the best."""
 SLOWER = 2.0
 """How many times slower than its last step a family is expected to catch up: steps become smaller."""
 UNKNOWN = 5.0
@@ -66,8 +64,10 @@ class FamilyChooser:
 
     The estimate is that of FLAML (Wang et al., "FLAML: A Fast and Lightweight AutoML Library", MLSys 2021, equation 1):
     a family whose best is the best of all is expected to need as much again as it spent since its last improvement, or
-    for that; another family has to catch up first, at the rate of its last improvement. Costs are what a fit is known
-    to take relative to others, not what a clock said, so that the same seed gives the same draws.
+    for that; another family has to catch up first, at the rate of its last improvement. Time is shared out
+    in proportion to one over that price, so a family whose trials cost more is drawn less often, the price being the
+    same. Costs are what a fit is known to take relative to others, not what a clock said, so that the same seed gives
+    the same draws.
 
     Parameters
     ----------
@@ -97,7 +97,12 @@ class FamilyChooser:
         """The family of the next trial, and what is given of its point."""
         known = [pursuit.best for pursuit in self._pursuits.values() if pursuit.best is not None]
         top = max(known, default=0.0)
-        prices = [pursuit.price(top, self._folds * self._costs[family]) for family, pursuit in self._pursuits.items()]
-        family = self._rng.choices(list(self._pursuits), [price**-GREED for price in prices])[0]
+        odds = {family: self._odds(family, top) for family in self._pursuits}
+        family = self._rng.choices(list(odds), list(odds.values()))[0]
         starts = self._starts.get(family)
         return family, starts.pop(0) if starts else {}
+
+    def _odds(self, family: str, top: float) -> float:
+        """Of a draw: what is its share of time, in trials."""
+        cost = self._folds * self._costs[family]
+        return 1 / (cost * self._pursuits[family].price(top, cost))

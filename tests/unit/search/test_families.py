@@ -28,11 +28,11 @@ def test_of_equals_the_cheaper_is_drawn_more_often_as_it_costs_less():
 
 def test_a_family_that_brings_nothing_more_is_drawn_less():
     chooser = told({"a": 1.0, "b": 1.0}, [("a", 0.5), ("b", 0.4), ("b", 0.5), *[("a", 0.4)] * 9])
-    assert shares(chooser)["b"] > 0.97
+    assert shares(chooser)["b"] == pytest.approx(0.9, abs=0.03)
     chooser.tell("a", 0.6)
     assert shares(chooser)["a"] < 0.5  # it took ten trials to get there
     chooser.tell("a", 0.7)
-    assert shares(chooser)["a"] > 0.9  # and one to get further, where the other has two steps to go
+    assert shares(chooser)["a"] > 0.6  # and one to get further, where the other has two steps to go
 
 
 def test_a_family_that_is_behind_has_to_catch_up_but_is_not_given_up():
@@ -54,7 +54,7 @@ def test_trials_without_all_folds_and_failed_ones_are_paid_and_set_no_mark():
     chooser = told({"a": 1.0, "b": 1.0}, [("a", 0.5), ("b", 0.5)])
     for _ in range(20):
         chooser.tell("a", None, folds=1)
-    assert shares(chooser)["a"] == pytest.approx(1 / 17, abs=0.03)
+    assert shares(chooser)["a"] == pytest.approx(1 / 5, abs=0.03)  # four trials' worth of fits have brought nothing
 
 
 def test_the_first_draws_of_a_family_take_its_starts():
