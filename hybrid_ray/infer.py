@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ray.data.columns import SPLIT, Guess, infer_kinds, unreadable
-from hybrid_ray.data.rows import read_columns
+from hybrid_ray.data.rows import label_columns, read_columns, read_target
 from hybrid_ray.data.source import Source, open_source
 from hybrid_ray.data.split import is_split_column
-from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, nearest
@@ -149,7 +148,7 @@ class _Look:
     def __init__(self, spec: Spec, source: Source) -> None:
         self.source = source
         self.sample: pa.Table = source.sample()
-        set_aside = {spec.data.label, spec.data.split.column}
+        set_aside = {spec.data.label, spec.data.split.column, *spec.data.annotators}
         self.guesses = infer_kinds(self.sample, {name for name in set_aside if name is not None}, source.base)
 
     def useless(self) -> dict[str, str]:
@@ -180,7 +179,7 @@ class _Look:
                 raise SpecError([f"task: must be one of {list(LEARNED)} in this version; got {spec.task!r}"])
             return spec.task
         # The whole label decides, not the sample: sorted files show one class at their start.
-        target = encode_target(read_columns(self.source, [spec.data.label])[spec.data.label], "auto")
+        target, _ = read_target(spec.data, read_columns(self.source, list(label_columns(spec.data))), "auto")
         reasons["task"] = target.reason
         return target.task
 

@@ -130,6 +130,9 @@ def _steps(data: DataSpec, source: Source, rows: Rows, rejected_rows: int, rejec
         steps.append(_step("columns redacted", len(data.redact), "read by the model, shown in no record (data.redact)"))
     if data.groups:
         steps.append(_step("columns to group by", len(data.groups), "the test rows are scored by group (data.groups)"))
+    if rows.annotated is not None:
+        labelled, how = int(rows.annotated.labelled.sum()), rows.annotated.how
+        steps.append(_step("labels made of annotators'", labelled, f"{len(data.annotators)} annotators, by {how}"))
     if rows.unlabelled:
         steps.append(_step("rows without a label left out", rows.unlabelled, "in no fold and not in the test rows"))
     classes = rows.target.classes

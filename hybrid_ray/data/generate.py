@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,6 +19,7 @@ MAX_ROWS = 1_000_000
 LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
 IMAGE_SIZE = 16
 NOISE = 0.35
+MISTAKEN = 0.1
 FIRST_DAY = np.datetime64("2020-01-01", "ms")
 DAY_MS = 86_400_000
 FILLER = ("the", "a", "of", "and", "with", "for", "on", "new")
@@ -67,7 +68,8 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
 def generated(uri: str, data: DataSpec) -> pa.Table:
     """The rows of ``generated://rows?rows=120&task=binary&classes=2&seed=0`` with the columns of a spec.
 
-    Columns that the spec's split needs, or that it drops, redacts or groups by, are made as well.
+    Columns that the spec's split needs, or that it drops, redacts or groups by, are made as well, and those of
+    annotators in place of the label.
 
     Raises
     ------
@@ -81,19 +83,33 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
     others = [(name, "grouped") for name in data.groups]
     others += [(name, "id") for name in (*data.drop, *data.redact)]
     extra = [(column, split.kind), *others] if column is not None else others
-    return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, tuple(extra))
+    return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, data.annotators, tuple(extra))
 
 
 @lru_cache(maxsize=2)
 def _generated(
-    columns: tuple[tuple[str, Kind], ...], query: str, label: str, extra: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, Kind], ...],
+    query: str,
+    label: str,
+    annotators: tuple[str, ...],
+    extra: tuple[tuple[str, str], ...],
 ) -> pa.Table:
     n, classes, seed, task = _asked(query)
     table = generate_rows(dict(columns), task, n, classes, seed, label)
     for name, kind in extra:
         if name not in table.column_names:
             table = table.append_column(name, _extra_column(kind, n, seed))
-    return table
+    return _annotated(table, label, annotators, seed) if annotators else table
+
+
+def _annotated(table: pa.Table, label: str, annotators: Sequence[str], seed: int) -> pa.Table:
+    """Labels of annotators, who are mistaken about a tenth of the rows, in place of the label."""
+    rng = np.random.default_rng(seed + 2)
+    y = table[label].to_numpy()
+    for name in annotators:
+        mistaken = rng.uniform(size=len(y)) < MISTAKEN
+        table = table.append_column(name, pa.array(np.where(mistaken, rng.permutation(y), y)))
+    return table.drop_columns([label])
 
 
 def _asked(query: str) -> tuple[int, int, int, Task]:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from hybrid_ray.data.annotated import Annotated, annotated_target
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
@@ -36,6 +37,8 @@ class Rows:
         What is done to a numeric label before it is learned.
     groups : tuple of Grouping
         The test rows, divided by each column of ``data.groups``.
+    annotated : Annotated or None
+        What ``data.annotators`` say, of which the label is made.
     """
 
     n_rows: int
@@ -44,6 +47,7 @@ class Rows:
     unlabelled: int
     transform: Literal["none", "log"]
     groups: tuple[Grouping, ...] = ()
+    annotated: Annotated | None = None
 
     @property
     def test_rows(self) -> AnyArray:
@@ -79,9 +83,9 @@ def read_rows(
     """
     check_groups(data)
     split_column = data.split.column
-    named = [data.label, *([split_column] if split_column is not None else []), *data.groups]
+    named = [*label_columns(data), *([split_column] if split_column is not None else []), *data.groups]
     table = read_columns(source, list(dict.fromkeys(named)))
-    encoded = encode_target(table[data.label], task)
+    encoded, annotated = read_target(data, table, task)
     labelled = np.flatnonzero(~encoded.missing)
     if len(labelled) < 2 * folds:
         raise DataError(
@@ -109,7 +113,26 @@ def read_rows(
         unlabelled=len(table) - len(labelled),
         transform=choose_transform(target, encoded, fold >= 0),
         groups=group_rows(data, table, fold >= 0, test, source.base),
+        annotated=annotated,
     )
+
+
+def label_columns(data: DataSpec) -> tuple[str, ...]:
+    """Columns that the label is read from."""
+    return data.annotators or (data.label,)
+
+
+def read_target(data: DataSpec, table: pa.Table, task: Task | Literal["auto"]) -> tuple[Target, Annotated | None]:
+    """The label of all rows, and what annotators said where it is made of that.
+
+    Raises
+    ------
+    DataError
+        The labels cannot serve the task.
+    """
+    if not data.annotators:
+        return encode_target(table[data.label], task), None
+    return annotated_target({name: table[name] for name in data.annotators}, data.consensus, task)
 
 
 def _spread(fold: AnyArray, labelled: AnyArray, n_rows: int) -> AnyArray:

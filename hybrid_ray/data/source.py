@@ -318,7 +318,8 @@ def _format(data: DataSpec, files: Sequence[File]) -> Format:
 def _check_columns(data: DataSpec, schema: pa.Schema, training: bool, first: str) -> None:
     """Refuse a spec that names columns which are not there: each name, with the nearest that is."""
     split = [("data.split.column", data.split.column)] if data.split.column is not None else []
-    named = [("data.label", data.label), *split, *(("data.drop", c) for c in data.drop)] if training else []
+    labels = [("data.annotators", c) for c in data.annotators] or [("data.label", data.label)]
+    named = [*labels, *split, *(("data.drop", c) for c in data.drop)] if training else []
     named += [("data.redact", c) for c in data.redact if training]
     named += [("data.groups", c) for c in data.groups if training]
     named += [(f"data.columns.{c}", c) for c in data.columns or ()]
@@ -327,6 +328,11 @@ def _check_columns(data: DataSpec, schema: pa.Schema, training: bool, first: str
     if faults:
         shown = known if len(known) <= 40 else [*known[:40], "…"]
         raise DataError(f"{' '.join(faults)} Columns of {public_uri(first)!r}: {shown}")
+    if training and data.annotators and data.label in known:
+        raise DataError(
+            f"data.label: must be a new name where data.annotators are given, as the label is made of them; got "
+            f"{data.label!r}, which is a column of {public_uri(first)!r}. Give another name, and drop that column"
+        )
 
 
 def _content_digest(files: Sequence[File]) -> list[tuple[str, str]]:

@@ -62,7 +62,7 @@ def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto
     DataError
         There is no label, only one class, or the labels cannot serve the task.
     """
-    column = _plain(values)
+    column = plain_labels(values)
     n_given = len(column) - column.null_count
     if not n_given:
         raise DataError(f"data.label: must hold labels; got none in {len(column)} rows")
@@ -87,7 +87,7 @@ def encode_known(values: pa.ChunkedArray | pa.Array, task: Task, classes: Sequen
     classes : sequence or None
         As in ``Graph.classes``.
     """
-    column = _plain(values, numbers=classes is None or not isinstance(classes[0], str))
+    column = plain_labels(values, numbers=classes is None or not isinstance(classes[0], str))
     if classes is None:
         return _numbers(column, len(column) - column.null_count, "as the graph says")
     if isinstance(classes[0], str) and not is_text(column.type):
@@ -96,8 +96,14 @@ def encode_known(values: pa.ChunkedArray | pa.Array, task: Task, classes: Sequen
     return Target(task, list(classes), codes, missing, "as the graph says")
 
 
-def _plain(values: pa.ChunkedArray | pa.Array, numbers: bool | None = None) -> pa.Array:
-    """One array of bool, int64, float64 or text, NaN as null; ``numbers`` None: text that is all numbers is numbers."""
+def plain_labels(values: pa.ChunkedArray | pa.Array, numbers: bool | None = None) -> pa.Array:
+    """One array of bool, int64, float64 or text, NaN as null; ``numbers`` None: text that is all numbers is numbers.
+
+    Raises
+    ------
+    DataError
+        It is a column of something else.
+    """
     column = one_array(values)
     kind = column.type
     if pa.types.is_boolean(kind):

@@ -17,6 +17,7 @@ from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
+from hybrid_ray.evaluation.label_cards import annotation_card, label_error_lines, label_error_rows
 from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
@@ -26,6 +27,8 @@ from hybrid_ray.evaluation.schema import (
     ExtractionRow,
     FoldTests,
     GraphCard,
+    LabelErrorsCard,
+    LabelsCard,
     MemberRow,
     OfferRow,
     Report,
@@ -37,6 +40,7 @@ from hybrid_ray.evaluation.sensitivity import sensitivity
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
+from hybrid_ray.on_ray.matrices import FoldOrder
 from hybrid_ray.on_ray.parts import MEMBER, Parts
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train_stage import Trained
@@ -52,6 +56,8 @@ from hybrid_ray.store.runs import run_prefix
 from hybrid_ray.types import AnyArray
 from hybrid_ray.versions import versions_of
 
+SHOWN_ERRORS = 20
+"""Likely label errors that the report shows; a file has all."""
 PACKAGES = (
     "hybrid-ray",
     "numpy",
@@ -70,6 +76,7 @@ def write_report(
     job: Job,
     features: Features,
     trained: Trained,
+    order: FoldOrder,
     found: Found,
     parts: Parts,
     composed: Composed,
@@ -120,6 +127,7 @@ def write_report(
             sensitivity(*candidate_scores(found.candidates.trials), "candidates", job.spec.seed),
             sensitivity(*ensemble_scores(found.ensemble.tried), "ensembles", job.spec.seed),
         ],
+        labels=_labels(job, order, found),
         stages=dict(job.progress.seconds),
         extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
         graph=GraphCard(
@@ -353,3 +361,19 @@ def _search(job: Job, found: Found) -> SearchCard:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | versions_of(PACKAGES)
+
+
+def _labels(job: Job, order: FoldOrder, found: Found) -> LabelsCard | None:
+    """What the labels are worth; likely errors are listed in a file of their own, but the first."""
+    annotated, suspects, classes = job.rows.annotated, found.ensemble.suspects, job.rows.target.classes
+    annotation = annotation_card(annotated) if annotated is not None else None
+    errors = None
+    if suspects is not None and classes is not None:
+        # Over time the first fold is held out by none.
+        looked_at = order.rows[int(order.bounds[1]) if order.forward else 0 :]
+        rows = label_error_rows(suspects, job.rows.target.y[looked_at], looked_at, classes)
+        path = f"{run_prefix(job.run_id)}/label_errors.jsonl" if rows else ""
+        if rows:
+            job.root.write(path, label_error_lines(rows))
+        errors = LabelErrorsCard(rows=len(looked_at), found=len(rows), path=path, first=rows[:SHOWN_ERRORS])
+    return LabelsCard(annotation=annotation, errors=errors) if annotation or errors else None

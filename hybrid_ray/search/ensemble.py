@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
+from hybrid_ray.evaluation.label_errors import LabelErrors, label_errors
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.ensembler import TIME_UP, Ensembler, EnsembleTrial
 from hybrid_ray.search.halving import PENALTY, gain
+from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe
 from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
@@ -88,6 +92,9 @@ class EnsembleSearch:
         Bootstrap samples that there was time for; None: for all.
     note : str
         What a reader must know of the candidates that it could choose from.
+    suspects : LabelErrors or None
+        Classes only: rows whose label is likely wrong, by the mean of the members' out-of-fold predictions; as places
+        among the rows that were held out by some fold, in the order of folds.
     """
 
     recipe: Recipe
@@ -103,6 +110,7 @@ class EnsembleSearch:
     tradeoff: tuple[Offer, ...] = ()
     samples: int | None = None
     note: str = ""
+    suspects: LabelErrors | None = None
 
     @property
     def trials(self) -> int:
@@ -211,7 +219,16 @@ def finish_ensemble(
         margins=margins,
         tradeoff=_offers(options, best, wish) if wish.costs else (),
         samples=samples,
+        suspects=_suspects(library, ordered),
     )
+
+
+def _suspects(library: OofLibrary, names: Sequence[str]) -> LabelErrors | None:
+    """Likely label errors by the plain mean of some members: weights were fitted on these labels."""
+    if library.task == "regression":
+        return None
+    outputs = list(library.members(names).values())
+    return label_errors(library.y, np.mean(outputs, axis=0))
 
 
 def _offers(options: Sequence[Option[EnsembleTrial]], best: EnsembleTrial, wish: Wish) -> tuple[Offer, ...]:

@@ -51,7 +51,7 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
     drop, redact, columns = _texts(data.get("drop")), _texts(data.get("redact")), _texts(data.get("columns"))
     groups = _texts(data.get("groups"))
     column = split.get("column")
-    found = []
+    found = _annotator_faults(data)
     if label in drop:
         found.append(f"`drop` must not name the label; got {label!r}. Take it out of `drop`")
     if label in redact:
@@ -69,6 +69,24 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
     if twice:
         found.append(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
     return found
+
+
+def _annotator_faults(data: Mapping[str, Any]) -> list[str]:
+    """Columns of annotators that are too few, or something else as well."""
+    annotators = _texts(data.get("annotators"))
+    if not annotators:
+        return []
+    if len(set(annotators)) < 2 or len(set(annotators)) < len(annotators):
+        return [f"`annotators` must name two columns or more, each once; got {annotators}"]
+    split = _mapping(data, "split").get("column")
+    used = {"label": [data.get("label")], "split.column": [split]}
+    used |= {part: _texts(data.get(part)) for part in ("columns", "drop", "redact", "groups")}
+    return [
+        f"`annotators` must hold labels only; got {name!r}, which is in `{part}` too. Take it out there"
+        for name in annotators
+        for part, names in used.items()
+        if name in names
+    ]
 
 
 def preference_faults(search: Mapping[str, Any]) -> list[str]:

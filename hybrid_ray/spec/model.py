@@ -218,6 +218,12 @@ class DataSpec(Section):
     """auto: from the file name; a folder of class folders is ``images``."""
     label: str
     """Column to predict; for a folder of images, ``label`` (the folder's name)."""
+    annotators: tuple[str, ...] = ()
+    """Columns of several people's labels, one each, of which the label is made; it is then no column of its own. Left
+    out, the label is a column."""
+    consensus: Literal["dawid_skene", "majority"] = "dawid_skene"
+    """How it is made. dawid_skene: votes are weighed by how often each annotator takes which class for which; majority:
+    the class with the most votes, the first of equals."""
     columns: dict[str, Kind] | None = None
     """Kind of each input column; left out, inferred."""
     drop: tuple[str, ...] = ()

@@ -1,12 +1,21 @@
 """The report as data: what report.json holds, and what report.html is rendered from.
 
 Scores that are not defined are null, never NaN. Rows of the data never appear here, only counts, names and reasons;
-the test labels and predictions of a regression's sample of points are the one exception, and they are numbers.
+exceptions are the test labels and predictions of a regression's sample of points, which are numbers, and which rows
+have a label that is likely wrong.
 """
 
 from __future__ import annotations
 
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
+from hybrid_ray.evaluation.schema.labels import (
+    AnnotationCard,
+    AnnotatorRow,
+    LabelErrorRow,
+    LabelErrorsCard,
+    LabelsCard,
+    PairRow,
+)
 from hybrid_ray.evaluation.schema.run import (
     CandidateRow,
     ChoiceRow,
@@ -54,6 +63,8 @@ from hybrid_ray.evaluation.schema.scores import (
 
 __all__ = [
     "AblationRow",
+    "AnnotationCard",
+    "AnnotatorRow",
     "BinRow",
     "Calibration",
     "CandidateRow",
@@ -75,11 +86,15 @@ __all__ = [
     "GroupCard",
     "GroupRow",
     "Headline",
+    "LabelErrorRow",
+    "LabelErrorsCard",
+    "LabelsCard",
     "LevelKind",
     "LevelRow",
     "MemberRow",
     "MetricRow",
     "OfferRow",
+    "PairRow",
     "Part",
     "PrecisionRecallCurve",
     "PreparationStep",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
+from hybrid_ray.evaluation.schema.labels import LabelsCard
 from hybrid_ray.evaluation.schema.scores import (
     Evaluation,
     FoldTests,
@@ -281,6 +282,7 @@ class Report(Part):
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None
     tradeoff: TradeoffCard | None = None
+    labels: LabelsCard | None = None
     search: SearchCard | None = None
     sensitivity: list[SensitivityCard] = []
     """Of the search for candidates, and of that for ensembles."""

@@ -1,0 +1,97 @@
+"""The label of rows that several people labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from hybrid_ray.data.consensus import Consensus, dawid_skene, majority
+from hybrid_ray.data.target import Target, encode_target, plain_labels
+from hybrid_ray.errors import DataError
+from hybrid_ray.types import AnyArray, Task
+
+How = Literal["dawid_skene", "majority"]
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Several annotators' labels, and what was made of them.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Columns, one an annotator.
+    votes : ndarray int (n, k)
+        Class codes, -1 where an annotator has no label.
+    how : {"dawid_skene", "majority"}
+    consensus : Consensus
+    """
+
+    names: tuple[str, ...]
+    votes: AnyArray
+    how: How
+    consensus: Consensus
+
+    @property
+    def labelled(self) -> AnyArray:
+        """Which rows (n,) have a label at all."""
+        given: AnyArray = (self.votes >= 0).any(axis=1)
+        return given
+
+    @property
+    def tied(self) -> AnyArray:
+        """Which rows (n,) have two classes that are equally probable: the first one is the label."""
+        first, second = np.sort(self.consensus.probabilities, axis=1)[:, -1:-3:-1].T
+        tied: AnyArray = self.labelled & (first - second < 1e-9)
+        return tied
+
+
+def annotated_target(
+    columns: Mapping[str, pa.ChunkedArray], how: How, task: Task | Literal["auto"]
+) -> tuple[Target, Annotated]:
+    """One label a row of several annotators' columns.
+
+    Parameters
+    ----------
+    columns : mapping of str to pa.ChunkedArray (n,)
+        By annotator; null where one gave no label.
+    how : {"dawid_skene", "majority"}
+    task : Task or "auto"
+
+    Returns
+    -------
+    target : Target
+        The most probable class of each row; a row that nobody labelled is missing.
+    annotated : Annotated
+
+    Raises
+    ------
+    DataError
+        The labels cannot serve the task, or are numbers to be predicted.
+    """
+    labels = _alike([plain_labels(column) for column in columns.values()])
+    every = encode_target(pa.chunked_array(labels), task)
+    if every.classes is None:
+        raise DataError(
+            f"data.annotators: must hold classes, of which a consensus is made; got numbers in {list(columns)}. Give "
+            "their mean as one label"
+        )
+    votes = every.y.reshape(len(columns), -1).T
+    find = dawid_skene if how == "dawid_skene" else majority
+    annotated = Annotated(tuple(columns), votes, how, find(votes, len(every.classes)))
+    y = np.where(annotated.labelled, annotated.consensus.probabilities.argmax(axis=1), -1)
+    return replace(every, y=y, missing=y < 0), annotated
+
+
+def _alike(columns: list[pa.Array]) -> list[pa.Array]:
+    """Columns in one type: text where one is text, else fractions where one has them."""
+    kinds = {column.type for column in columns}
+    if len(kinds) == 1:
+        return columns
+    text = any(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds)
+    wanted = pa.large_string() if text else pa.float64()
+    return [column.cast(wanted) for column in columns]

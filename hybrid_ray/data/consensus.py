@@ -1,0 +1,112 @@
+"""One label of several annotators' votes.
+
+References
+----------
+Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", Applied Statistics 28,
+1979.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_ray.types import AnyArray
+
+NO_VOTE = -1
+"""Code of a row that an annotator did not label."""
+SMOOTHING = 1.0
+"""Votes that each annotator is thought to have spread over all classes for each true class: few votes prove little."""
+MOST_ROUNDS = 200
+ENOUGH = 1e-6
+"""Change of a probability below which EM ends."""
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What several annotators' votes say together.
+
+    Attributes
+    ----------
+    probabilities : ndarray float64 (n, C)
+        Of each class, rows sum to 1; rows without a vote hold the shares of the classes.
+    confusion : ndarray float64 (k, C, C)
+        Of each annotator: the chance of each vote (last axis) by the true class.
+    """
+
+    probabilities: AnyArray
+    confusion: AnyArray
+
+    @property
+    def accuracy(self) -> AnyArray:
+        """Chance (k,) that an annotator's vote is right, over the classes as they are shared out."""
+        shares = self.probabilities.mean(axis=0)
+        accuracy: AnyArray = np.einsum("kcc,c->k", self.confusion, shares)
+        return accuracy
+
+
+def majority(votes: AnyArray, n_classes: int) -> Consensus:
+    """The share of votes that each class has; an annotator is as right as the votes of the others say.
+
+    Parameters
+    ----------
+    votes : ndarray int (n, k)
+        Class codes by row and annotator, ``NO_VOTE`` where there is none.
+    n_classes : int
+
+    Returns
+    -------
+    Consensus
+        Where classes have the same votes, ``probabilities`` says so.
+    """
+    given = _one_hot(votes, n_classes)
+    counts = given.sum(axis=1)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = counts.sum(axis=0) / counts.sum()
+    probabilities = np.where(total > 0, counts / np.maximum(total, 1), shares)
+    return Consensus(probabilities, _confusion(given, probabilities))
+
+
+def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
+    """Votes weighed by how often each annotator takes each class for each other, found by EM from the majority.
+
+    Parameters
+    ----------
+    votes : ndarray int (n, k)
+        Class codes by row and annotator, ``NO_VOTE`` where there is none.
+    n_classes : int
+
+    Returns
+    -------
+    Consensus
+
+    Notes
+    -----
+    O(n k C²) a round, at most ``MOST_ROUNDS`` rounds. Votes of an annotator are taken to depend on the true class only.
+    """
+    given = _one_hot(votes, n_classes)
+    found = majority(votes, n_classes)
+    for _ in range(MOST_ROUNDS):
+        shares = np.maximum(found.probabilities.mean(axis=0), np.finfo(float).tiny)
+        # A vote that was not cast is all zeros and says nothing.
+        told = np.log(shares) + np.einsum("nkv,kcv->nc", given, np.log(found.confusion))
+        told = np.exp(told - told.max(axis=1, keepdims=True))
+        probabilities = told / told.sum(axis=1, keepdims=True)
+        moved = np.abs(probabilities - found.probabilities).max()
+        found = Consensus(probabilities, _confusion(given, probabilities))
+        if moved < ENOUGH:
+            break
+    return found
+
+
+def _one_hot(votes: AnyArray, n_classes: int) -> AnyArray:
+    """Votes as (n, k, C)."""
+    one_hot: AnyArray = (votes[:, :, None] == np.arange(n_classes)).astype(np.float64)
+    return one_hot
+
+
+def _confusion(given: AnyArray, probabilities: AnyArray) -> AnyArray:
+    counts = np.einsum("nkv,nc->kcv", given, probabilities) + SMOOTHING / given.shape[2]
+    confusion: AnyArray = counts / counts.sum(axis=2, keepdims=True)
+    return confusion

@@ -1,0 +1,59 @@
+"""Several annotators' votes become one label."""
+
+import numpy as np
+import pytest
+
+from hybrid_ray.data.consensus import NO_VOTE, dawid_skene, majority
+
+
+def annotated(skills, n=600, n_classes=3, seed=0, missing=0.0):
+    """True classes, and votes of annotators that are right as often as their skill says."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(n_classes, size=n)
+    right = rng.random((n, len(skills))) < np.array(skills)
+    wrong = (truth[:, None] + rng.integers(1, n_classes, size=(n, len(skills)))) % n_classes
+    votes = np.where(right, truth[:, None], wrong)
+    votes[rng.random(votes.shape) < missing] = NO_VOTE
+    return truth, votes
+
+
+def test_the_majority_is_the_share_of_votes():
+    found = majority(np.array([[0, 0, 1], [1, 1, 1], [0, 1, NO_VOTE], [NO_VOTE] * 3]), 2).probabilities
+    assert found[:3] == pytest.approx(np.array([[2 / 3, 1 / 3], [0, 1], [0.5, 0.5]]))
+    assert found[3] == pytest.approx([3 / 8, 5 / 8])  # nothing but what the classes' shares say
+
+
+def test_one_expert_among_guessers_is_believed():
+    truth, votes = annotated([0.95, 0.45, 0.45, 0.45, 0.45])
+    right = {how.__name__: (how(votes, 3).probabilities.argmax(1) == truth).mean() for how in (majority, dawid_skene)}
+    assert right["dawid_skene"] > 0.93
+    assert right["dawid_skene"] > right["majority"] + 0.1
+
+
+def test_it_finds_how_right_each_annotator_is_with_votes_missing():
+    skills = [0.9, 0.75, 0.6]
+    _, votes = annotated(skills, n=4000, missing=0.3)
+    assert dawid_skene(votes, 3).accuracy == pytest.approx(skills, abs=0.04)
+
+
+def test_an_annotator_who_takes_one_class_for_another_still_tells():
+    truth, votes = annotated([0.9, 0.9, 0.9], n_classes=2)
+    swapped = 1 - truth  # always wrong, so always telling
+    found = dawid_skene(np.column_stack([votes, swapped]), 2)
+    assert (found.probabilities.argmax(1) == truth).mean() > 0.99
+    assert found.accuracy[3] < 0.05
+
+
+def test_the_names_of_classes_do_not_matter():
+    _, votes = annotated([0.8, 0.7, 0.6])
+    turned = np.array([2, 0, 1])
+    found, again = dawid_skene(votes, 3), dawid_skene(turned[votes], 3)
+    assert again.probabilities[:, turned] == pytest.approx(found.probabilities, abs=1e-9)
+
+
+def test_one_annotator_is_the_label():
+    _, votes = annotated([0.8], missing=0.1)
+    found = dawid_skene(votes, 3)
+    given = votes[:, 0] != NO_VOTE
+    assert (found.probabilities.argmax(1)[given] == votes[given, 0]).all()
+    assert found.probabilities.sum(1) == pytest.approx(1)
