@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Each of a cluster's processes would compile the package again, and each process of pytest rewrite all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fast slow pure on_ray lint install clean
+.PHONY: demo test fast slow pure on_ray lint systems install clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "hybrid_ray needs Python 3.11 or newer")'
@@ -45,6 +45,11 @@ pure: install
 
 on_ray: install
 	$(BIN)/python -m pytest $(TIER) -n 2 --dist loadfile tests/on_ray tests/e2e
+
+# Every system of specs/ on its data (hours): figures go to benchmarks/systems.json, from which docs/systems.md is written.
+systems: install
+	$(BIN)/python benchmarks/systems.py run
+	$(BIN)/python benchmarks/systems.py docs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache

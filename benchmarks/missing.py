@@ -2,7 +2,7 @@
 
     python benchmarks/missing.py [--data ../shared/data] [--store FOLDER] [--set P=V] [--final] [--out FILE]
 
-Runs specs/fashion_season.yaml, then lets the graph answer the held-out rows again with a modality taken away from a
+Runs specs/multimodal.yaml, then lets the graph answer the held-out rows again with a modality taken away from a
 random half of them. For each modality, scores are losses of the spec's metric, signed so that more is worse:
 
 full       the graph, every row complete
@@ -154,7 +154,7 @@ def main() -> None:
     if not path.exists():
         make_rows(asked.data, path, asked.final, asked.limit)
     overrides = dict(parse_override(text) for text in asked.set)
-    spec = load_spec(ROOT / "specs" / "fashion_season.yaml", {"data.path": str(path), "seed": asked.seed, **overrides})
+    spec = load_spec(ROOT / "specs" / "multimodal.yaml", {"data.path": str(path), "seed": asked.seed, **overrides})
     answer = run_spec(
         spec,
         str(asked.store),

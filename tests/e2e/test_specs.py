@@ -13,7 +13,7 @@ from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
-FIRST = {"digits", "fashion_season"}
+FIRST = {"digits", "multimodal"}
 """In the fast tier: between them they have a trained extractor, images, text, a table and missing modalities."""
 
 

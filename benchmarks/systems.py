@@ -1,0 +1,269 @@
+"""Every system of specs/ on its data: what it reaches, beside what; one command, resumed where it stopped, JSON out.
+
+    python benchmarks/systems.py run   [--systems a,b] [--seeds 0,1,2]
+    python benchmarks/systems.py docs
+
+``run`` runs each spec as it stands, and the rows beside it, with each seed: one `hybrid-ray run`, then one `hybrid-ray
+predict` of the test rows, whose answers are scored beside those of the spec as it stands (paired bootstrap). What
+benchmarks/systems.json has of the same spec is not run again; a run that was killed goes on where it was. ``docs``
+writes docs/systems.md from that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from systems_set import SPEC, SYSTEMS, Means, Row, System
+
+from hybrid_ray.data.rows import read_columns, read_rows
+from hybrid_ray.data.source import open_source
+from hybrid_ray.evaluation.intervals import paired_difference
+from hybrid_ray.evaluation.metrics import METRICS
+from hybrid_ray.spec import Spec, load_spec
+from hybrid_ray.types import AnyArray
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "systems.json"
+PAGE = ROOT / "docs" / "systems.md"
+LIMIT_S = 3 * 3600
+"""Seconds that one run may take."""
+Cell = dict[str, Any]
+
+
+class Bench:
+    """Where rows, stores and answers lie, and what is recorded.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of the data sets.
+    work : Path
+        The store, rows that were made, and the answers to test rows.
+    results : Path
+        The JSON file, written anew after every cell.
+    """
+
+    def __init__(self, data: Path, work: Path, results: Path) -> None:
+        self.data, self.work, self.results = data, work.resolve(), results
+        held = json.loads(results.read_text())["cells"] if results.exists() else []
+        self.cells: dict[str, Cell] = {key_of(cell["system"], cell["row"], cell["seed"]): cell for cell in held}
+
+    def run(self, system: System, name: str, seed: int) -> None:
+        """Run one cell and record it, unless it is there, made from the same spec."""
+        row, key = system.rows[name], key_of(system.name, name, seed)
+        digest = digest_of(system, row)
+        if self.cells.get(key, {}).get("spec") == digest and self.answers(key).exists():
+            return
+        path, where = spec_of(system), self.place(system, name, row)
+        changed = {**row.changed, "data.path": where}
+        asked = [f"--set={path_}={json.dumps(value)}" for path_, value in changed.items()]
+        started = time.perf_counter()
+        run = self.hybrid_ray("run", str(path), *asked, "--seed", str(seed), "--json")
+        wall = time.perf_counter() - started
+        y, outputs = self.answer(load_spec(path, changed | {"seed": seed}), run, key)
+        metric = row.metric or system.metric
+        alone = [scores[metric] for scores in run["modalities"].values()]
+        kept = {
+            "system": system.name,
+            "row": name,
+            "seed": seed,
+            "commit": commit(),
+            "spec": digest,
+            "metric": metric,
+            "score": run["test"][metric],
+            "ci95": run["ci95"][metric],
+            "naive": run["baselines"]["naive"][metric],
+            "test": run["test"] | ({"best_alone": max(alone)} if alone else {}),
+            "modalities": {each: scores[metric] for each, scores in run["modalities"].items()},
+            "members": [{part: member[part] for part in ("name", "weight")} for member in run["members"]],
+            "rows": run["rows"],
+            "seconds": round(run["seconds"], 1),
+            "wall": round(wall, 1),
+        }
+        if system.scores is not None:
+            kept["test"] |= system.scores(y, outputs)
+        reference = self.answers(key_of(system.name, SPEC, seed))
+        if name != SPEC and row.data == system.rows[SPEC].data and reference.exists():
+            gain = paired_difference(y, np.load(reference), outputs, METRICS[metric])
+            kept["spec_gains"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p_value": gain.p_value}
+        self.cells[key] = kept
+        self.write()
+        print(
+            json.dumps({part: kept[part] for part in ("system", "row", "seed", "metric", "score", "wall")}), flush=True
+        )
+
+    def place(self, system: System, name: str, row: Row) -> str:
+        """Where the rows of a row of the table are, made if they have to be."""
+        if isinstance(row.data, str):
+            return row.data if "://" in row.data else str(self.data / row.data)
+        path = self.work / "rows" / f"{system.name}.{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            row.data(self.data).to_parquet(path)
+        return str(path)
+
+    def answers(self, key: str) -> Path:
+        """File of the outputs for the test rows of a cell."""
+        return self.work / "answers" / f"{key}.npy"
+
+    def answer(self, spec: Spec, run: Cell, key: str) -> tuple[AnyArray, AnyArray]:
+        """Class codes, or values, of the test rows, and what `hybrid-ray predict` answers to them, which is kept."""
+        source = open_source(spec.data)
+        assert spec.task != "auto"
+        assert spec.data.columns is not None
+        rows = read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
+        path = self.answers(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        asked, answered = path.with_suffix(".rows.parquet"), path.with_suffix(".parquet")
+        table = read_columns(source, list(spec.data.columns)).take(rows.test_rows)
+        pq.write_table(table, asked)
+        model = f"{run['model']}:{run['version']}"
+        self.hybrid_ray("predict", model, "--data", str(asked), "--out", str(answered), "--json")
+        found = pd.read_parquet(answered)
+        labels = rows.target.classes
+        columns = ["prediction"] if labels is None else [f"proba_{label}" for label in labels]
+        outputs = found[columns].to_numpy(np.float64)
+        np.save(path, outputs)
+        asked.unlink()
+        answered.unlink()
+        return rows.target.y[rows.test_rows], outputs
+
+    def hybrid_ray(self, *arguments: str) -> Cell:
+        """Answer of one command, which is the last line that it prints."""
+        command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(self.work / "store")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(arguments[:2])}: must exit with 0; got {done.returncode}")
+        answer: Cell = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
+
+    def write(self) -> None:
+        """Write what is recorded, whole or not at all."""
+        systems = {name: verdict(system, self.cells) for name, system in SYSTEMS.items()}
+        cells = [self.cells[key] for key in sorted(self.cells)]
+        draft = self.results.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps({"systems": systems, "cells": cells}, indent=1) + "\n")
+        draft.replace(self.results)
+
+
+def key_of(system: str, row: str, seed: int) -> str:
+    """Name of a cell."""
+    return f"{system}.{row}.{seed}"
+
+
+def spec_of(system: System) -> Path:
+    """File of a system's spec."""
+    return ROOT / "specs" / f"{system.name}.yaml"
+
+
+def digest_of(system: System, row: Row) -> str:
+    """Digest of a spec and of what a row changes in it."""
+    changed = json.dumps(row.changed, sort_keys=True).encode()
+    return hashlib.sha256(spec_of(system).read_bytes() + changed).hexdigest()[:12]
+
+
+def commit() -> str:
+    """What is checked out, with a mark where files differ from it."""
+    asked = ["git", "describe", "--tags", "--always", "--dirty"]
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def means_of(system: System, cells: Mapping[str, Cell]) -> Means:
+    """Mean over seeds of each test metric, by row."""
+    found: dict[str, dict[str, float]] = {}
+    for name in system.rows:
+        tests = [cell["test"] for cell in cells.values() if (cell["system"], cell["row"]) == (system.name, name)]
+        known = {metric for test in tests for metric in test if all(t.get(metric) is not None for t in tests)}
+        found[name] = {metric: fmean(test[metric] for test in tests) for metric in sorted(known)}
+    return found
+
+
+def verdict(system: System, cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """What a system must show, and whether it does; null while a row is missing."""
+    means = means_of(system, cells)
+    return {"must": system.must, "holds": system.holds(means) if all(means.values()) else None}
+
+
+def page(cells: Mapping[str, Cell]) -> str:
+    """docs/systems.md."""
+    lines = [
+        "# Systems",
+        "",
+        "What people build of deep and classical learning, each as a spec to copy, run on real data.",
+        "`python benchmarks/systems.py docs` writes this page from `benchmarks/systems.json`, which `make systems`",
+        "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
+        "gains over the row, with its paired interval.",
+    ]
+    for system in SYSTEMS.values():
+        held = {name: _cells(cells, system.name, name) for name in system.rows}
+        if not any(held.values()):
+            continue
+        lines += ["", f"## {system.name}", "", f"Fuses {system.fuses}. For {system.use}. {system.reference}.", ""]
+        lines += ["```sh", command_of(system), "```", ""]
+        lines += ["| | test | naive | spec's gain | seeds | seconds a run |", "|---|---|---|---|---|---|"]
+        lines += [_table_row(system.rows[name], rows) for name, rows in held.items() if rows]
+        found = verdict(system, cells)
+        answer = {True: "holds", False: "does not hold", None: "not all rows have run"}[found["holds"]]
+        lines += ["", f"Must show: {system.must}: **{answer}**."]
+    return "\n".join(lines) + "\n"
+
+
+def command_of(system: System) -> str:
+    """How to run the spec: as the head of its file says."""
+    return next(line[2:] for line in spec_of(system).read_text().splitlines() if line.startswith("# hybrid-ray "))
+
+
+def _cells(cells: Mapping[str, Cell], system: str, row: str) -> list[Cell]:
+    return [cell for cell in cells.values() if (cell["system"], cell["row"]) == (system, row)]
+
+
+def _table_row(row: Row, cells: list[Cell]) -> str:
+    mean = {part: fmean(cell[part] for cell in cells) for part in ("score", "naive", "wall")}
+    low, high = (fmean(cell["ci95"][end] for cell in cells) for end in (0, 1))
+    gains = [cell["spec_gains"] for cell in cells if "spec_gains" in cell]
+    gain = ""
+    if gains:
+        gain = "{:+.4f} ({:+.4f} to {:+.4f})".format(
+            *(fmean(g[part] for g in gains) for part in ("mean", "low", "high"))
+        )
+    score = f"{cells[0]['metric']} {mean['score']:.4f} ({low:.4f} to {high:.4f})"
+    return f"| {row.says} | {score} | {mean['naive']:.4f} | {gain} | {len(cells)} | {mean['wall']:.0f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run, docs = commands.add_parser("run"), commands.add_parser("docs")
+    run.add_argument("--systems", default=",".join(SYSTEMS))
+    run.add_argument("--seeds", default="0,1,2")
+    run.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    run.add_argument("--work", type=Path, default=Path("systems_work"), help="rows, the store, answers to test rows")
+    for command in (run, docs):
+        command.add_argument("--results", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    if asked.command == "docs":
+        cells = json.loads(asked.results.read_text())["cells"]
+        PAGE.write_text(page({key_of(c["system"], c["row"], c["seed"]): c for c in cells}))
+        return
+    bench = Bench(asked.data, asked.work, asked.results)
+    for seed in asked.seeds.split(","):  # each system once, before any again
+        for name in asked.systems.split(","):
+            for row in SYSTEMS[name].rows:
+                bench.run(SYSTEMS[name], row, int(seed))
+
+
+if __name__ == "__main__":
+    main()

