@@ -39,15 +39,13 @@ class Annotated:
     @property
     def labelled(self) -> AnyArray:
         """Which rows (n,) have a label at all."""
-        given: AnyArray = (self.votes >= 0).any(axis=1)
-        return given
+        return np.asarray((self.votes >= 0).any(axis=1))
 
     @property
     def tied(self) -> AnyArray:
         """Which rows (n,) have two classes that are equally probable: the first one is the label."""
         first, second = np.sort(self.consensus.probabilities, axis=1)[:, -1:-3:-1].T
-        tied: AnyArray = self.labelled & (first - second < 1e-9)
-        return tied
+        return np.asarray(self.labelled & (first - second < 1e-9))
 
 
 def annotated_target(

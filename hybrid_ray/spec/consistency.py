@@ -79,7 +79,7 @@ def _annotator_faults(data: Mapping[str, Any]) -> list[str]:
     if len(set(annotators)) < 2 or len(set(annotators)) < len(annotators):
         return [f"`annotators` must name two columns or more, each once; got {annotators}"]
     split = _mapping(data, "split").get("column")
-    used = {"label": [data.get("label")], "split.column": [split]}
+    used: dict[str, list[Any]] = {"label": [data.get("label")], "split.column": [split]}
     used |= {part: _texts(data.get(part)) for part in ("columns", "drop", "redact", "groups")}
     return [
         f"`annotators` must hold labels only; got {name!r}, which is in `{part}` too. Take it out there"
