@@ -58,7 +58,7 @@ def test_the_report_tells_how_annotators_agree(found):
 def test_it_learns_what_annotators_mean(found):
     answer, _, _, _ = found
     assert answer["task"] == "binary"
-    assert answer["test"]["accuracy"] > 0.85
+    assert answer["test"]["accuracy"] > answer["baselines"]["naive"]["accuracy"] + 0.2
 
 
 def test_rows_whose_label_is_likely_wrong_are_listed(found):
