@@ -266,9 +266,14 @@ def _extractors(
     spec: Spec, kinds: Mapping[str, Kind], task: Task, n_rows: int, reasons: dict[str, str]
 ) -> tuple[tuple[ExtractorSpec, ...], list[str]]:
     """Extractors with ids that differ and explicit columns; and warnings about the defaults."""
-    from hybrid_ray.extractors.defaults import default_extractors
+    from hybrid_ray.extractors.defaults import default_extractors, left_open
 
     entries, warnings = list(spec.extractors), []
+    for i, entry in enumerate(entries):
+        weights = left_open(entry.name, entry.params)
+        if weights is not None:
+            entries[i] = entry.model_copy(update={"params": entry.params.model_copy(update=weights.params)})
+            reasons[f"extractors.{i}"] = weights.reason
     if not entries:
         for i, choice in enumerate(default_extractors(kinds, task, n_rows)):
             entries.append(ExtractorSpec(name=choice.name, params=choice.params, columns=choice.columns))

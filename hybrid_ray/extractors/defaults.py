@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors.weights import (
@@ -23,6 +23,7 @@ from hybrid_ray.extractors.weights import (
     walk,
     weights_folder,
 )
+from hybrid_ray.params import PluginParams
 from hybrid_ray.types import Kind, Task
 
 SENTENCE_ENCODERS = (
@@ -45,6 +46,9 @@ TRAINED_ROWS = range(500, 50_001)
 """Rows for which a trained network beside pretrained features is worth its price."""
 TRAINED_PASSES = 60_000
 """Image passes that a default training may cost: fewer epochs where there are more rows."""
+IMAGE_NETWORKS = frozenset({"torchvision", "tuned_torchvision"})
+TEXT_ENCODERS = frozenset({"transformers", "tuned_transformers"})
+"""Extractors with pretrained weights."""
 _TABULAR = ("numeric", "categorical", "date")
 
 
@@ -72,8 +76,9 @@ class DefaultChoice:
     warning: str = ""
 
 
-@dataclass(frozen=True)
-class _Found:
+class Found(NamedTuple):
+    """Pretrained weights that are to be had: parameters that name them, and where they are."""
+
     params: dict[str, Any]
     reason: str
 
@@ -161,22 +166,49 @@ def _for_series(columns: tuple[str, ...], task: Task, n_rows: int | None) -> lis
     return choices
 
 
-def _image_weights() -> _Found | None:
-    local = _image_file()
+def left_open(name: str, params: PluginParams) -> Found | None:
+    """Where the weights of an extractor that a spec names are taken from, when it says nothing of that.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the extractor.
+    params : PluginParams
+        What the spec sets, and the plugin's defaults.
+
+    Returns
+    -------
+    Found or None
+        Of the same places as for a spec without extractors; nothing that is set is in it. None: the spec says it, the
+        extractor has no such weights, or they are to be had from the plugin's own address only.
+    """
+    given = params.model_fields_set
+    found = None
+    if name in IMAGE_NETWORKS and "weights" not in given:
+        found = _image_file(params.model if "model" in given else None)  # type: ignore[attr-defined]
+    elif name in TEXT_ENCODERS and "model" not in given:
+        found = _sentence_encoder()
+    return found and Found({k: v for k, v in found.params.items() if k not in given}, found.reason)
+
+
+def _image_weights() -> Found | None:
+    local = _image_file(None)
     if local is not None:
         return local
     cache = _torch_hub() / "checkpoints"
     for model, member, file in IMAGE_WEIGHTS:
         if (cache / file).is_file():
-            return _Found({"model": model, "weights": member}, f"{file} is in torch.hub's cache")
+            return Found({"model": model, "weights": member}, f"{file} is in torch.hub's cache")
     model, member, file = IMAGE_WEIGHTS[0]
     if not hub_offline() and reachable(IMAGE_SERVER + file):
-        return _Found({"model": model, "weights": member}, f"{IMAGE_SERVER} answers; cheap on a CPU")
+        return Found({"model": model, "weights": member}, f"{IMAGE_SERVER} answers; cheap on a CPU")
     return None
 
 
-def _image_file() -> _Found | None:
-    """The first file named after a torchvision model under the folder of weights that fits that model."""
+def _image_file(wanted: str | None) -> Found | None:
+    """The first file under the folder of weights that is named after a torchvision model, of any or the one wanted, and
+    fits it.
+    """
     folder = weights_folder()
     files = [file for file in walk(folder) if file.suffix == ".safetensors"] if folder is not None else []
     if not files:
@@ -186,6 +218,7 @@ def _image_file() -> _Found | None:
 
     preferred = [model for model, _, _ in IMAGE_WEIGHTS]
     named = [(model, file) for file in files if (model := model_of(file.stem, model_names()))]
+    named = [(model, file) for model, file in named if wanted in (None, model)]
     rank = {model: place for place, model in reversed(list(enumerate(preferred)))}
     for model, file in sorted(named, key=lambda pair: rank.get(pair[0], len(preferred))):
         origin = FileOrigin(file)
@@ -195,7 +228,7 @@ def _image_file() -> _Found | None:
         except BadInputError:
             continue
         padding = "same" if origin.same_padding(model) else "torch"
-        return _Found(
+        return Found(
             {"model": model, "weights": str(file.resolve()), "padding": padding},
             f"{file.name} is under ${WEIGHTS_VARIABLE}; padding as its weights show",
         )
@@ -215,18 +248,18 @@ def _torch_hub() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _sentence_encoder() -> _Found | None:
+def _sentence_encoder() -> Found | None:
     folder = weights_folder()
     local = next(model_folders(folder), None) if folder is not None else None
     if local is not None:
-        return _Found({"model": str(local.resolve())}, f"the encoder {local.name} is under ${WEIGHTS_VARIABLE}")
+        return Found({"model": str(local.resolve())}, f"the encoder {local.name} is under ${WEIGHTS_VARIABLE}")
     for package, _ in installed_encoders():
-        return _Found({"model": f"package:{package}"}, f"the installed package {package} carries an encoder")
+        return Found({"model": f"package:{package}"}, f"the installed package {package} carries an encoder")
     for model in SENTENCE_ENCODERS:
         if (_hub_cache() / f"models--{model.replace('/', '--')}").is_dir() and _whole(model):
-            return _Found({"model": model}, "it is in the hub's local cache")
+            return Found({"model": model}, "it is in the hub's local cache")
     if not hub_offline() and reachable(hub_url()):
-        return _Found({"model": SENTENCE_ENCODERS[0]}, f"{hub_url()} answers; small and good at sentences")
+        return Found({"model": SENTENCE_ENCODERS[0]}, f"{hub_url()} answers; small and good at sentences")
     return None
 
 

@@ -311,6 +311,12 @@ class TestTwins:
         pq.write_table(pa.table(columns), tmp_path / "reviews.parquet")
         return str(tmp_path / "reviews.parquet")
 
+    def test_an_encoder_that_a_spec_names_without_a_model_is_the_one_that_is_there(self, path, tmp_path):
+        made = resolved(path, {"extractors": ["transformers"]})
+        assert made.spec.extractors[0].params.model == str((tmp_path / "weights" / "tiny").resolve())
+        assert made.reasons["extractors.0"] == "the encoder tiny is under $HYBRID_RAY_WEIGHTS"
+        assert resolve_spec(made.spec, open_source(made.spec.data)).spec == made.spec
+
     def test_a_limit_that_holds_it_brings_the_twin_which_is_trained_in_each_fold(self, path):
         frozen = resolved(path)
         assert [e.id for e in frozen.spec.extractors] == ["transformers", "tfidf"]

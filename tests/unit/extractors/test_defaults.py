@@ -6,8 +6,9 @@ import pytest
 from hybrid_ray.extractors import defaults
 from hybrid_ray.extractors import weights as hubs
 from hybrid_ray.extractors.base import build_extractor
-from hybrid_ray.extractors.defaults import IMAGE_WEIGHTS, default_extractors, model_of
+from hybrid_ray.extractors.defaults import IMAGE_WEIGHTS, default_extractors, left_open, model_of
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.testing.encoders import tiny_encoder, tiny_sentence_encoder
 
 load_plugins()
@@ -110,6 +111,33 @@ def test_weights_in_the_folder_come_first(bare, monkeypatch):
     assert found(choices, "torchvision").params == expected  # a fresh network's statistics look folded
     assert found(choices, "transformers").params == {"model": str((bare / "w" / "encoder").resolve())}
     assert not any(choice.warning for choice in choices)
+
+
+def params_of(name, **given):
+    return EXTRACTORS.get(name).Params(**given)
+
+
+@pytest.mark.parametrize("twin", ["", "tuned_"])
+def test_a_named_extractor_gets_the_weights_that_a_default_would(bare, monkeypatch, twin):
+    path = save_mobilenet(bare / "w" / "mobilenet_v2_made.safetensors")
+    tiny_sentence_encoder(bare / "w" / "encoder")
+    monkeypatch.setenv("HYBRID_RAY_WEIGHTS", str(bare / "w"))
+    expected = {"model": "mobilenet_v2", "weights": str(path.resolve()), "padding": "same"}
+    assert left_open(f"{twin}torchvision", params_of(f"{twin}torchvision")).params == expected
+    own = left_open(f"{twin}torchvision", params_of(f"{twin}torchvision", model="mobilenet_v2", padding="torch"))
+    assert own.params == {"weights": str(path.resolve())}, "what is set stays"
+    assert left_open(f"{twin}transformers", params_of(f"{twin}transformers")).params == {
+        "model": str((bare / "w" / "encoder").resolve())
+    }
+
+
+def test_a_named_extractor_keeps_what_it_says(bare, monkeypatch):
+    save_mobilenet(bare / "w" / "mobilenet_v2_made.safetensors")
+    monkeypatch.setenv("HYBRID_RAY_WEIGHTS", str(bare / "w"))
+    assert left_open("torchvision", params_of("torchvision", weights="DEFAULT")) is None
+    assert left_open("torchvision", params_of("torchvision", model="resnet18")) is None, "no weights of it are there"
+    assert left_open("transformers", params_of("transformers", model="some/encoder")) is None
+    assert left_open("pixels", params_of("pixels")) is None
 
 
 def test_a_file_that_does_not_fit_its_name_is_passed_over(bare, monkeypatch):
