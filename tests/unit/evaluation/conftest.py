@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from hybrid_ray.data.annotated import Annotated
+from hybrid_ray.data.consensus import dawid_skene
 from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
+from hybrid_ray.evaluation.label_cards import annotation_card
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import (
     CandidateRow,
@@ -18,6 +21,9 @@ from hybrid_ray.evaluation.schema import (
     Estimate,
     ExtractionRow,
     GraphCard,
+    LabelErrorRow,
+    LabelErrorsCard,
+    LabelsCard,
     MemberRow,
     OfferRow,
     PreparationStep,
@@ -54,6 +60,21 @@ def class_outputs(rng, y, n_classes, strength):
     logits[np.arange(len(y)), y] += 3 * strength
     scaled = np.exp(1.4 * logits)
     return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def build_labels(classes):
+    """What labels are worth: two annotators of three classes at most, and two rows that are likely mislabelled."""
+    votes = np.array([[0, 0, -1], [1, 0, 1], [1, 1, 1], [-1, -1, -1], [0, 1, -1]])
+    said = annotation_card(Annotated(("ann", "ben", "cleo"), votes, "dawid_skene", dawid_skene(votes, 2)))
+    rows = [
+        LabelErrorRow(
+            row=17 * i, given=str(classes[0]), likely=str(classes[1]), given_probability=0.02, likely_probability=0.9
+        )
+        for i in (1, 2)
+    ]
+    return LabelsCard(
+        annotation=said, errors=LabelErrorsCard(rows=4800, found=2, path="runs/5c1d/label_errors.jsonl", first=rows)
+    )
 
 
 def outputs_of(task, n_classes, n, seed):
@@ -228,6 +249,7 @@ def build_report(
             ],
         ),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
+        labels=build_labels(classes) if classes else None,
         stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
         extraction=[
             ExtractionRow(

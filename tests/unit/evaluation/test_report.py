@@ -89,6 +89,13 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "How sure it is" in page.text
     assert ("90 % by held-out errors" in page.text) == (report.task == "regression")
     assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
+    for said in (
+        "Krippendorff's alpha",
+        "Made of 3 annotators' labels",
+        "2 of 4,800 training rows",
+        "label_errors.jsonl",
+    ):
+        assert (said in page.text) == (report.labels is not None)
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text
     expected = ("Residuals", "Predicted minus true") if report.task == "regression" else ("Confusion", "Calibration")
     assert all(word in page.text for word in expected)
@@ -158,6 +165,9 @@ def test_strings_from_data_never_become_html(make_report):
     form["evaluation"]["ablation"][1]["name"] = EVIL
     form["evaluation"]["groups"][0] |= {"column": EVIL, "note": EVIL, "positive": EVIL}
     form["sensitivity"][0]["rows"][0]["name"] = EVIL
+    form["labels"]["annotation"]["annotators"][0]["name"] = EVIL
+    form["labels"]["annotation"]["pairs"][0]["first"] = EVIL
+    form["labels"]["errors"]["first"][0] |= {"given": EVIL, "likely": EVIL}
     html = render(form)
     page = Page(html)
     assert not {"script", "img"} & set(page.tags)
