@@ -167,9 +167,13 @@ SYSTEMS = {
             rows={
                 SPEC: Row("MobileNetV2 and SVM", _SIGNS),
                 "pixels": Row(
-                    "raw pixels and SVM", _SIGNS, {"extractors": [{"name": "pixels", "params": {"size": 32}}]}
+                    "raw pixels and SVM",
+                    _SIGNS,
+                    {"extractors": [{"name": "pixels", "params": {"size": 32}}], "search.fusions": ["concat"]},
                 ),
-                "head": Row("MobileNetV2 and a linear head", _SIGNS, _only("logistic")),
+                "head": Row(
+                    "MobileNetV2 and a linear head", _SIGNS, _only("logistic") | {"search.fusions": ["concat"]}
+                ),
             },
             must="beats raw pixels with an SVM, and the CNN's own head, at equal labels",
             holds=_beats("accuracy", "pixels", "head"),

@@ -28,6 +28,7 @@ Scale = Literal["column", "block", "none"]
 SCALES: tuple[Scale, ...] = ("column", "block")
 BALANCES: tuple[Literal["columns", "blocks"], ...] = ("columns", "blocks")
 WHITENINGS: tuple[Literal["none", "pca"], ...] = ("none", "pca")
+Normalize = Literal["none", "unit", "power"]
 
 
 class BlockParams(PluginParams):
@@ -39,6 +40,8 @@ class BlockParams(PluginParams):
     """Principal components kept of it."""
     whiten: Literal["none", "pca", "zca"] | None = None
     """none, pca or zca, as for all blocks."""
+    normalize: Normalize | None = None
+    """none, unit or power, as for all blocks."""
     weight: float = Field(1.0, gt=0, le=1e6)
     """What its features are multiplied with in the end."""
 
@@ -46,6 +49,10 @@ class BlockParams(PluginParams):
 class ConcatParams(PluginParams):
     """Parameters of :class:`Concat`."""
 
+    normalize: Normalize = "none"
+    """What is done to each row of a block before anything is learned. unit: it is brought to length 1; power: every
+    value becomes the root of its size, under its sign, then the row is brought to length 1: large values of a few
+    features then no longer decide which rows are near each other, as kernels see it."""
     scale: Scale = "column"
     """column: every column gets variance 1; block: columns keep their variances relative to each other; none: columns
     are centred only."""
@@ -77,6 +84,8 @@ class FittedBlock:
         What the components are multiplied with, so that every block weighs the same.
     indicator : bool
         Whether a column says which rows have the block.
+    normalize : {"none", "unit", "power"}
+        What was done to each row before.
     """
 
     mean: FloatArray
@@ -84,6 +93,7 @@ class FittedBlock:
     axes: FloatArray | None
     gain: float
     indicator: bool
+    normalize: Normalize
 
     @property
     def width(self) -> int:
@@ -95,11 +105,12 @@ class FittedBlock:
         if block.values.shape[1] != len(self.mean):
             raise ValueError(f"a block must be {len(self.mean)} wide, as in training; got {block.values.shape[1]}")
         features = out[:, : self.width - self.indicator]
+        values = _normalized(block.values, self.normalize)
         if self.axes is None:
-            np.subtract(block.values, self.mean, out=features)
+            np.subtract(values, self.mean, out=features)
             features *= self.factor
         else:
-            np.matmul((block.values - self.mean) * self.factor, self.axes.T, out=features)
+            np.matmul((values - self.mean) * self.factor, self.axes.T, out=features)
             features *= np.float32(self.gain)
         if not block.present.all():
             out[~block.present] = 0.0
@@ -109,7 +120,7 @@ class FittedBlock:
 
 @FUSIONS.register("concat")
 class Concat(FeatureFusion):
-    """Blocks side by side, each standardised, on request reduced to principal components or whitened.
+    """Blocks side by side, each standardised; on request rows of one length, principal components, whitened columns.
 
     Everything is learned on the rows that have the block. A row without it gets zeros, which is the mean; where
     training rows lacked the block, one more column tells rows that have it from rows that have not.
@@ -119,7 +130,8 @@ class Concat(FeatureFusion):
     Kessy, Lewin and Strimmer, "Optimal whitening and decorrelation", The American Statistician 2018, for both ways to
     whiten; Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", Journal of
     Multivariate Analysis 2004; Escofier and Pages, "Multiple factor analysis", Computational Statistics & Data Analysis
-    1994, for blocks of one weight.
+    1994, for blocks of one weight; Perronnin, Sanchez and Mensink, "Improving the Fisher kernel for large-scale image
+    classification", ECCV 2010, for rows of one length after the signed square root.
     """
 
     Params = ConcatParams
@@ -133,9 +145,10 @@ class Concat(FeatureFusion):
         """With and without components."""
         yield ConcatParams()
         yield ConcatParams(pca=3)
-        yield ConcatParams(scale="block", pca=2)
+        yield ConcatParams(scale="block", pca=2, normalize="power")
         yield ConcatParams(whiten="pca", pca=3, balance="blocks")
-        yield ConcatParams(scale="none", whiten="zca", each={"text": BlockParams(whiten="none", weight=2.0)})
+        own = BlockParams(whiten="none", weight=2.0, normalize="unit")
+        yield ConcatParams(scale="none", whiten="zca", each={"text": own})
 
     def fit(self, inputs: Mapping[str, Block], y: AnyArray | None, task: Task, seed: int = 0) -> Self:
         """Learn means, factors and axes of each block from training rows; ``y`` is not looked at."""
@@ -145,13 +158,14 @@ class Concat(FeatureFusion):
     def _fit_block(self, name: str, block: Block, seed: int) -> FittedBlock:
         own = self.params.each.get(name, BlockParams())
         whiten, cap = own.whiten or self.params.whiten, own.pca or self.params.pca
-        values = block.values if block.present.all() else block.values[block.present]
+        normalize = own.normalize or self.params.normalize
+        values = _normalized(block.values if block.present.all() else block.values[block.present], normalize)
         indicator = len(values) < len(block.values)
         mean, deviation = _moments(values)
         factor = _factors(mean, deviation, own.scale or self.params.scale)
         if whiten == "none" and (cap is None or values.shape[1] <= cap):
             gain = own.weight * self._balance(values.shape[1])
-            return FittedBlock(mean, factor * np.float32(gain), None, 1.0, indicator)
+            return FittedBlock(mean, factor * np.float32(gain), None, 1.0, indicator, normalize)
         scaled = (values - mean) * factor
         most = WHITENED if cap is None else cap
         axes = principal_axes(scaled, min(most, *values.shape), seed)
@@ -162,7 +176,7 @@ class Concat(FeatureFusion):
         components = scaled @ axes.T
         spread = float(np.sqrt(np.square(components, dtype=np.float64).mean())) if components.size else 0.0
         gain = own.weight * self._balance(len(axes)) / spread if spread > 0 else 0.0
-        return FittedBlock(mean, factor, axes, gain, indicator)
+        return FittedBlock(mean, factor, axes, gain, indicator, normalize)
 
     def _balance(self, width: int) -> float:
         return 1.0 if self.params.balance == "columns" else float(1.0 / np.sqrt(max(width, 1)))
@@ -234,7 +248,13 @@ class Concat(FeatureFusion):
         blocks = list(self._blocks.items())
         meta = {
             "blocks": [
-                {"name": name, "gain": b.gain, "indicator": b.indicator, "reduced": b.axes is not None}
+                {
+                    "name": name,
+                    "gain": b.gain,
+                    "indicator": b.indicator,
+                    "reduced": b.axes is not None,
+                    "normalize": b.normalize,
+                }
                 for name, b in blocks
             ]
         }
@@ -257,10 +277,21 @@ class Concat(FeatureFusion):
                     axes=state.tensors[f"axes.{i}"] if entry["reduced"] else None,
                     gain=float(entry["gain"]),
                     indicator=bool(entry["indicator"]),
+                    normalize=entry.get("normalize", "none"),  # what was saved before had none
                 )
         except KeyError as error:
             raise ArtifactError(f"concat: a saved fusion must hold all of each block; missing {error}") from error
         return fusion
+
+
+def _normalized(values: FloatArray, how: Normalize) -> FloatArray:
+    """Values (n, d) with what is done to each row; a row of zeros stays one."""
+    if how == "none":
+        return values
+    powered = np.sign(values) * np.sqrt(np.abs(values)) if how == "power" else values
+    lengths = np.sqrt(np.square(powered, dtype=np.float64).sum(axis=1, keepdims=True))
+    normalized: FloatArray = (powered / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return normalized
 
 
 def _moments(values: FloatArray) -> tuple[FloatArray, AnyArray]:

@@ -219,3 +219,41 @@ def test_a_block_may_be_treated_otherwise():
     together = fusion.combine(blocks)
     np.testing.assert_array_equal(together[:, :5], fit({"a": blocks["a"]}, pca=5, scale="block").combine(blocks))
     np.testing.assert_array_equal(together[:, 5:], fit({"b": blocks["b"]}).combine(blocks))
+
+
+def test_rows_of_one_length_before_anything_is_learned():
+    raw = block()
+    told = fit({"a": raw}, normalize="unit", scale="none").combine({"a": raw})
+    lengths = np.linalg.norm(raw.values, axis=1, keepdims=True)
+    expected = raw.values / lengths
+    np.testing.assert_allclose(told, expected - expected.mean(axis=0), atol=1e-5)
+    longer = Block(raw.values * 7, raw.present)
+    fusion = fit({"a": raw}, normalize="unit")
+    np.testing.assert_allclose(fusion.combine({"a": longer}), fusion.combine({"a": raw}), atol=1e-4)
+
+
+def test_the_power_is_a_root_under_its_sign():
+    values = np.array([[4.0, -9.0], [-16.0, 1.0], [0.0, 0.0]], np.float32)
+    raw = Block(values, np.ones(3, bool))
+    told = fit({"a": raw}, normalize="power", scale="none").combine({"a": raw})
+    roots = np.array([[2.0, -3.0], [-4.0, 1.0], [0.0, 0.0]])
+    expected = roots / np.array([[13.0], [17.0], [1.0]]) ** 0.5
+    np.testing.assert_allclose(told, expected - expected.mean(axis=0), atol=1e-6)
+
+
+def test_one_block_may_be_normalised_alone_and_a_saved_fusion_does_the_same():
+    blocks = {"a": block(), "b": block(seed=1, absent=[5])}
+    fusion = fit(blocks, each={"a": {"normalize": "power"}}, pca=3)
+    plain = fit(blocks, pca=3)
+    spans = fusion.spans
+    assert not np.allclose(fusion.combine(blocks)[:, spans["a"]], plain.combine(blocks)[:, spans["a"]], atol=1e-2)
+    np.testing.assert_array_equal(fusion.combine(blocks)[:, spans["b"]], plain.combine(blocks)[:, spans["b"]])
+    again = Concat.from_state(fusion.params, fusion.get_state())
+    np.testing.assert_array_equal(again.combine(blocks), fusion.combine(blocks))
+
+
+def test_a_fusion_that_was_saved_before_rows_were_normalised_loads():
+    state = fit({"a": block()}).get_state()
+    del state.meta["blocks"][0]["normalize"]
+    again = Concat.from_state(ConcatParams(), state)
+    np.testing.assert_array_equal(again.combine({"a": block()}), fit({"a": block()}).combine({"a": block()}))
