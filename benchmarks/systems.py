@@ -218,9 +218,8 @@ def page(cells: Mapping[str, Cell]) -> str:
         lines += ["| | test | naive | spec's gain | seeds | seconds a run |", "|---|---|---|---|---|---|"]
         lines += [_table_row(system.rows[name], rows) for name, rows in held.items() if rows]
         found = verdict(system, cells)
-        answer = {True: "holds", False: "does not hold", None: f"not told before every row has run with {SEEDS} seeds"}[
-            found["holds"]
-        ]
+        untold = f"not told before every row has run with {SEEDS} seeds"
+        answer = {True: "holds", False: "does not hold", None: untold}[found["holds"]]
         lines += ["", f"Must show: {system.must}: **{answer}**."]
     return "\n".join(lines) + "\n"
 
