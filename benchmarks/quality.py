@@ -45,6 +45,7 @@ import numpy as np
 import pandas as pd
 import ray
 from quality_sets import SCORERS, SETS, Part, QualitySet, answers
+from recorded import ROOT, commit, hybrid_ray, write
 
 from hybrid_ray.data.rows import read_rows
 from hybrid_ray.data.source import open_source
@@ -66,7 +67,6 @@ GRACE = 900
 """Seconds beside the fit that a cell may take: start, last fits, prediction."""
 RESAMPLES = 1000
 NOTE = "note.txt"
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "quality"
 
 
@@ -188,14 +188,14 @@ def ours(bench: Bench, entry: QualitySet, folder: Path, seed: int, *, single: bo
         store = lent_features(bench, Path(held) / "store")
         started = time.perf_counter()
         limit = ["--time-limit", str(bench.seconds), "--fresh"]
-        run = hybrid_ray(bench, store, "run", str(path), *limit, "--json")
+        run = hybrid_ray(store, bench.seconds + GRACE, "run", str(path), *limit, "--json")
         fitted = time.perf_counter() - started
         rows = pd.read_parquet(folder / "rows.parquet")
         held_out = rows[rows["split"] == "test"].drop(columns=["split", entry.label])
         held_out.to_parquet(Path(held) / "test.parquet")
         model = f"{run['model']}:{run['version']}"
         asked = ["--data", str(Path(held) / "test.parquet"), "--out", str(answers), "--json"]
-        hybrid_ray(bench, store, "predict", model, *asked)
+        hybrid_ray(store, bench.seconds + GRACE, "predict", model, *asked)
         table = pd.read_parquet(answers)
     columns = [f"proba_{label}" for label in entry.classes(rows)] or ["prediction"]
     detail = {key: run[key] for key in ("members", "levels", "search", "stages", "test")}
@@ -208,16 +208,6 @@ def lent_features(bench: Bench, store: Path) -> Path:
         if (bench.store / folder).exists():
             shutil.copytree(bench.store / folder, store / folder)
     return store
-
-
-def hybrid_ray(bench: Bench, store: Path, *arguments: str) -> dict[str, Any]:
-    """Answer of one command, which is the last line that it prints."""
-    command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(store)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=bench.seconds + GRACE)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments[:2])}: must exit with 0; got {done.returncode}: {done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
 
 
 def peer(bench: Bench, folder: Path, system: str, seed: int) -> dict[str, Any]:
@@ -234,14 +224,6 @@ def peer(bench: Bench, folder: Path, system: str, seed: int) -> dict[str, Any]:
             raise RuntimeError(f"{system}: must exit with 0; got {done.returncode}: {done.stderr[-2000:]}")
         answer: dict[str, Any] = json.loads(output.read_text())
     return answer
-
-
-def commit() -> str:
-    """What is checked out, with a mark where files differ from it."""
-    said = subprocess.run(
-        ["git", "describe", "--tags", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
-    return said.stdout.strip()
 
 
 def begin_test(out: Path, note: str) -> str:
@@ -265,14 +247,6 @@ def begin_test(out: Path, note: str) -> str:
 def tags(out: Path) -> list[str]:
     """Tags that the test part was run at, in the order of their names."""
     return sorted(path.name for path in (out / "test").glob("*") if path.is_dir() and path.name != PEERS)
-
-
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
 
 
 def table(bench: Bench) -> dict[str, Any]:

@@ -14,10 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -26,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from recorded import ROOT, commit, hybrid_ray, write
 from systems_set import SPEC, SYSTEMS, Means, Row, System
 
 from hybrid_ray.data.rows import read_columns, read_rows
@@ -35,7 +32,6 @@ from hybrid_ray.evaluation.metrics import METRICS
 from hybrid_ray.spec import Spec, load_spec
 from hybrid_ray.types import AnyArray
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "systems.json"
 PAGE = ROOT / "docs" / "systems.md"
 SEEDS = 3
@@ -60,24 +56,22 @@ class Bench:
 
     def __init__(self, data: Path, work: Path, results: Path) -> None:
         self.data, self.work, self.results = data, work.resolve(), results
+        self.store = self.work / "store"
         held = json.loads(results.read_text())["cells"] if results.exists() else []
         self.cells: dict[str, Cell] = {key_of(cell["system"], cell["row"], cell["seed"]): cell for cell in held}
 
-    def run(self, system: System, name: str, seed: int) -> None:
-        """Run one cell and record it, unless it is there, made from the same spec."""
+    def run(self, system: System, name: str, seed: int, anew: bool = False) -> None:
+        """Run one cell and record it, unless it is there, made from the same spec; with ``anew`` in any case."""
         row, key = system.rows[name], key_of(system.name, name, seed)
         digest = digest_of(system, row)
-        if self.cells.get(key, {}).get("spec") == digest and self.answers(key).exists():
+        if self.cells.get(key, {}).get("spec") == digest and not anew:
             return
         path, where = spec_of(system), self.place(system, name, row)
         changed = {**row.changed, "data.path": where}
         asked = [f"--set={path_}={json.dumps(value)}" for path_, value in changed.items()]
-        started = time.perf_counter()
-        run = self.hybrid_ray("run", str(path), *asked, "--seed", str(seed), "--json")
-        wall = time.perf_counter() - started
+        run = hybrid_ray(self.store, LIMIT_S, "run", str(path), *asked, "--seed", str(seed), "--json")
         y, outputs = self.answer(load_spec(path, changed | {"seed": seed}), run, key)
         metric = row.metric or system.metric
-        alone = [scores[metric] for scores in run["modalities"].values()]
         kept = {
             "system": system.name,
             "row": name,
@@ -88,23 +82,25 @@ class Bench:
             "score": run["test"][metric],
             "ci95": run["ci95"][metric],
             "naive": run["baselines"]["naive"][metric],
-            "test": run["test"] | ({"best_alone": max(alone)} if alone else {}),
+            "test": run["test"],
             "modalities": {each: scores[metric] for each, scores in run["modalities"].items()},
             "members": [{part: member[part] for part in ("name", "weight")} for member in run["members"]],
             "rows": run["rows"],
             "seconds": round(run["seconds"], 1),
-            "wall": round(wall, 1),
         }
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
-        reference = self.answers(key_of(system.name, SPEC, seed))
-        if name != SPEC and row.data == system.rows[SPEC].data and reference.exists():
+        if name != SPEC and row.data == system.rows[SPEC].data:
+            reference = self.answers(key_of(system.name, SPEC, seed))
+            if not reference.exists():  # its figures were kept elsewhere, its answers were not
+                self.run(system, SPEC, seed, anew=True)
             gain = paired_difference(y, np.load(reference), outputs, METRICS[metric])
             kept["spec_gains"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p_value": gain.p_value}
         self.cells[key] = kept
         self.write()
         print(
-            json.dumps({part: kept[part] for part in ("system", "row", "seed", "metric", "score", "wall")}), flush=True
+            json.dumps({part: kept[part] for part in ("system", "row", "seed", "metric", "score", "seconds")}),
+            flush=True,
         )
 
     def place(self, system: System, name: str, row: Row) -> str:
@@ -133,7 +129,7 @@ class Bench:
         table = read_columns(source, list(spec.data.columns)).take(rows.test_rows)
         pq.write_table(table, asked)
         model = f"{run['model']}:{run['version']}"
-        self.hybrid_ray("predict", model, "--data", str(asked), "--out", str(answered), "--json")
+        hybrid_ray(self.store, LIMIT_S, "predict", model, "--data", str(asked), "--out", str(answered), "--json")
         found = pd.read_parquet(answered)
         labels = rows.target.classes
         columns = ["prediction"] if labels is None else [f"proba_{label}" for label in labels]
@@ -143,22 +139,11 @@ class Bench:
         answered.unlink()
         return rows.target.y[rows.test_rows], outputs
 
-    def hybrid_ray(self, *arguments: str) -> Cell:
-        """Answer of one command, which is the last line that it prints."""
-        command = [sys.executable, "-m", "hybrid_ray.cli", *arguments, "--store", str(self.work / "store")]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(arguments[:2])}: must exit with 0; got {done.returncode}")
-        answer: Cell = json.loads(done.stdout.strip().splitlines()[-1])
-        return answer
-
     def write(self) -> None:
         """Write what is recorded, whole or not at all."""
         systems = {name: verdict(system, self.cells) for name, system in SYSTEMS.items()}
         cells = [self.cells[key] for key in sorted(self.cells)]
-        draft = self.results.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"systems": systems, "cells": cells}, indent=1) + "\n")
-        draft.replace(self.results)
+        write(self.results, {"systems": systems, "cells": cells}, indent=1)
 
 
 def key_of(system: str, row: str, seed: int) -> str:
@@ -177,17 +162,11 @@ def digest_of(system: System, row: Row) -> str:
     return hashlib.sha256(spec_of(system).read_bytes() + changed).hexdigest()[:12]
 
 
-def commit() -> str:
-    """What is checked out, with a mark where files differ from it."""
-    asked = ["git", "describe", "--tags", "--always", "--dirty"]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
 def means_of(system: System, cells: Mapping[str, Cell]) -> Means:
-    """Mean over seeds of each test metric, by row."""
+    """Mean over seeds of each test metric, by row, and of the best single modality."""
     found: dict[str, dict[str, float]] = {}
     for name in system.rows:
-        tests = [cell["test"] for cell in cells.values() if (cell["system"], cell["row"]) == (system.name, name)]
+        tests = [cell["test"] | _best_alone(cell) for cell in _cells(cells, system.name, name)]
         known = {metric for test in tests for metric in test if all(t.get(metric) is not None for t in tests)}
         found[name] = {metric: fmean(test[metric] for test in tests) for metric in sorted(known)}
     return found
@@ -227,6 +206,11 @@ def page(cells: Mapping[str, Cell]) -> str:
 def command_of(system: System) -> str:
     """How to run the spec: as the head of its file says."""
     return next(line[2:] for line in spec_of(system).read_text().splitlines() if line.startswith("# hybrid-ray "))
+
+
+def _best_alone(cell: Cell) -> dict[str, float]:
+    """Score of the best single modality, where any was tried alone."""
+    return {"best_alone": max(cell["modalities"].values())} if cell["modalities"] else {}
 
 
 def _cells(cells: Mapping[str, Cell], system: str, row: str) -> list[Cell]:

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ray.data.columns import SPLIT, Guess, infer_kinds, unreadable
-from hybrid_ray.data.rows import label_columns, read_columns, read_target
+from hybrid_ray.data.rows import given_labels, label_columns, read_columns
 from hybrid_ray.data.source import Source, open_source
 from hybrid_ray.data.split import is_split_column
+from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, nearest
@@ -179,7 +180,8 @@ class _Look:
                 raise SpecError([f"task: must be one of {list(LEARNED)} in this version; got {spec.task!r}"])
             return spec.task
         # The whole label decides, not the sample: sorted files show one class at their start.
-        target, _ = read_target(spec.data, read_columns(self.source, list(label_columns(spec.data))), "auto")
+        table = read_columns(self.source, list(label_columns(spec.data)))
+        target = encode_target(given_labels(spec.data, table), "auto")
         reasons["task"] = target.reason
         return target.task
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.consensus import Consensus, dawid_skene, majority
-from hybrid_ray.data.target import Target, encode_target, plain_labels
+from hybrid_ray.data.target import Target, plain_labels
 from hybrid_ray.errors import DataError
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import AnyArray
 
 How = Literal["dawid_skene", "majority"]
 
@@ -48,17 +48,21 @@ class Annotated:
         return np.asarray(self.labelled & (first - second < 1e-9))
 
 
-def annotated_target(
-    columns: Mapping[str, pa.ChunkedArray], how: How, task: Task | Literal["auto"]
-) -> tuple[Target, Annotated]:
-    """One label a row of several annotators' columns.
+def end_to_end(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Labels of all annotators, one column (n,) after another, in one type."""
+    return pa.chunked_array(_alike([plain_labels(column) for column in columns]))
+
+
+def agreed(every: Target, names: Sequence[str], how: How) -> tuple[Target, Annotated]:
+    """One label a row of several annotators' labels.
 
     Parameters
     ----------
-    columns : mapping of str to pa.ChunkedArray (n,)
-        By annotator; null where one gave no label.
+    every : Target
+        Of all annotators, one after another, see ``end_to_end``.
+    names : sequence of str
+        The annotators.
     how : {"dawid_skene", "majority"}
-    task : Task or "auto"
 
     Returns
     -------
@@ -69,18 +73,16 @@ def annotated_target(
     Raises
     ------
     DataError
-        The labels cannot serve the task, or are numbers to be predicted.
+        The labels are numbers to be predicted.
     """
-    labels = _alike([plain_labels(column) for column in columns.values()])
-    every = encode_target(pa.chunked_array(labels), task)
     if every.classes is None:
         raise DataError(
-            f"data.annotators: must hold classes, of which a consensus is made; got numbers in {list(columns)}. Give "
+            f"data.annotators: must hold classes, of which a consensus is made; got numbers in {list(names)}. Give "
             "their mean as one label"
         )
-    votes = every.y.reshape(len(columns), -1).T
+    votes = every.y.reshape(len(names), -1).T
     find = dawid_skene if how == "dawid_skene" else majority
-    annotated = Annotated(tuple(columns), votes, how, find(votes, len(every.classes)))
+    annotated = Annotated(tuple(names), votes, how, find(votes, len(every.classes)))
     y = np.where(annotated.labelled, annotated.consensus.probabilities.argmax(axis=1), -1)
     return replace(every, y=y, missing=y < 0), annotated
 

@@ -60,12 +60,11 @@ def majority(votes: AnyArray, n_classes: int) -> Consensus:
     Consensus
         Where classes have the same votes, ``probabilities`` says so.
     """
-    given = _one_hot(votes, n_classes)
-    counts = given.sum(axis=1)
+    counts = np.stack([(votes == code).sum(axis=1) for code in range(n_classes)], axis=1)
     total = counts.sum(axis=1, keepdims=True)
     shares = counts.sum(axis=0) / counts.sum()
     probabilities = np.where(total > 0, counts / np.maximum(total, 1), shares)
-    return Consensus(probabilities, _confusion(given, probabilities))
+    return Consensus(probabilities, _confusion(votes, probabilities))
 
 
 def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
@@ -83,30 +82,31 @@ def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
 
     Notes
     -----
-    O(n k C²) a round, at most ``MOST_ROUNDS`` rounds. Votes of an annotator are taken to depend on the true class only.
+    O(n k C) a round, at most ``MOST_ROUNDS`` rounds; memory O(n C). Votes of an annotator are taken to depend on the
+    true class only.
     """
-    given = _one_hot(votes, n_classes)
     found = majority(votes, n_classes)
     for _ in range(MOST_ROUNDS):
         shares = np.maximum(found.probabilities.mean(axis=0), np.finfo(float).tiny)
-        # A vote that was not cast is all zeros and says nothing.
-        told = np.log(shares) + np.einsum("nkv,kcv->nc", given, np.log(found.confusion))
+        told = np.tile(np.log(shares), (len(votes), 1))
+        for own, confusion in zip(votes.T, found.confusion, strict=True):
+            cast = own != NO_VOTE
+            told[cast] += np.log(confusion).T[own[cast]]
         told = np.exp(told - told.max(axis=1, keepdims=True))
         probabilities = told / told.sum(axis=1, keepdims=True)
         moved = np.abs(probabilities - found.probabilities).max()
-        found = Consensus(probabilities, _confusion(given, probabilities))
+        found = Consensus(probabilities, _confusion(votes, probabilities))
         if moved < ENOUGH:
             break
     return found
 
 
-def _one_hot(votes: AnyArray, n_classes: int) -> AnyArray:
-    """Votes as (n, k, C)."""
-    one_hot: AnyArray = (votes[:, :, None] == np.arange(n_classes)).astype(np.float64)
-    return one_hot
-
-
-def _confusion(given: AnyArray, probabilities: AnyArray) -> AnyArray:
-    counts = np.einsum("nkv,nc->kcv", given, probabilities) + SMOOTHING / given.shape[2]
+def _confusion(votes: AnyArray, probabilities: AnyArray) -> AnyArray:
+    """Chance of each vote by the true class, of each annotator (k, C, C)."""
+    n_classes = probabilities.shape[1]
+    counts = np.full((votes.shape[1], n_classes, n_classes), SMOOTHING / n_classes)
+    for own, by_class in zip(votes.T, counts, strict=True):
+        cast = own != NO_VOTE
+        np.add.at(by_class.T, own[cast], probabilities[cast])
     confusion: AnyArray = counts / counts.sum(axis=2, keepdims=True)
     return confusion

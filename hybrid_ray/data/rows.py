@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from hybrid_ray.data.annotated import Annotated, annotated_target
+from hybrid_ray.data.annotated import Annotated, agreed, end_to_end
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
@@ -85,7 +85,9 @@ def read_rows(
     split_column = data.split.column
     named = [*label_columns(data), *([split_column] if split_column is not None else []), *data.groups]
     table = read_columns(source, list(dict.fromkeys(named)))
-    encoded, annotated = read_target(data, table, task)
+    encoded, annotated = encode_target(given_labels(data, table), task), None
+    if data.annotators:
+        encoded, annotated = agreed(encoded, data.annotators, data.consensus)
     labelled = np.flatnonzero(~encoded.missing)
     if len(labelled) < 2 * folds:
         raise DataError(
@@ -122,17 +124,9 @@ def label_columns(data: DataSpec) -> tuple[str, ...]:
     return data.annotators or (data.label,)
 
 
-def read_target(data: DataSpec, table: pa.Table, task: Task | Literal["auto"]) -> tuple[Target, Annotated | None]:
-    """The label of all rows, and what annotators said where it is made of that.
-
-    Raises
-    ------
-    DataError
-        The labels cannot serve the task.
-    """
-    if not data.annotators:
-        return encode_target(table[data.label], task), None
-    return annotated_target({name: table[name] for name in data.annotators}, data.consensus, task)
+def given_labels(data: DataSpec, table: pa.Table) -> pa.ChunkedArray:
+    """The label's column; of several annotators all of theirs, one after another."""
+    return end_to_end([table[name] for name in data.annotators]) if data.annotators else table[data.label]
 
 
 def _spread(fold: AnyArray, labelled: AnyArray, n_rows: int) -> AnyArray:

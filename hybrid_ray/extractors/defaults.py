@@ -185,21 +185,24 @@ def left_open(name: str, params: PluginParams) -> Found | None:
     given = params.model_fields_set
     found = None
     if name in IMAGE_NETWORKS and "weights" not in given:
-        found = _image_file(params.model if "model" in given else None)  # type: ignore[attr-defined]
+        found = _image_weights(params.model if "model" in given else None)  # type: ignore[attr-defined]
     elif name in TEXT_ENCODERS and "model" not in given:
         found = _sentence_encoder()
     return found and Found({k: v for k, v in found.params.items() if k not in given}, found.reason)
 
 
-def _image_weights() -> Found | None:
-    local = _image_file(None)
+def _image_weights(wanted: str | None = None) -> Found | None:
+    local = _image_file(wanted)
     if local is not None:
         return local
     cache = _torch_hub() / "checkpoints"
-    for model, member, file in IMAGE_WEIGHTS:
+    known = [entry for entry in IMAGE_WEIGHTS if wanted in (None, entry[0])]
+    for model, member, file in known:
         if (cache / file).is_file():
             return Found({"model": model, "weights": member}, f"{file} is in torch.hub's cache")
-    model, member, file = IMAGE_WEIGHTS[0]
+    if not known:
+        return None
+    model, member, file = known[0]
     if not hub_offline() and reachable(IMAGE_SERVER + file):
         return Found({"model": model, "weights": member}, f"{IMAGE_SERVER} answers; cheap on a CPU")
     return None

@@ -192,8 +192,9 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     composed = assemble(job, features, found, parts)
     repeats = repeats_stage(job, trained, order, folded, found)
     with job.progress.stage("report"):
-        made = (found, parts, composed, repeats, resolved)
-        report, outputs, y_test, path = write_report(job, features, trained, order, *made)
+        report, outputs, y_test, path = write_report(
+            job, features, trained, order, found, parts, composed, repeats, resolved
+        )
     answer = run_answer(report, y_test, outputs, report_path=path, artifact=composed.artifact)
     runs.finish(job.run_id, answer)
     clear_chains(job.root, job.run_id)

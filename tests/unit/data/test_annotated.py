@@ -5,15 +5,20 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv
 
-from hybrid_ray.data.annotated import annotated_target
+from hybrid_ray.data.annotated import agreed, end_to_end
 from hybrid_ray.data.rows import read_rows
 from hybrid_ray.data.source import open_source
+from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import DataError, SpecError
 from hybrid_ray.spec import load_spec
 
 
 def columns(**votes):
     return {name: pa.chunked_array([pa.array(each)]) for name, each in votes.items()}
+
+
+def annotated_target(columns, how, task):
+    return agreed(encode_target(end_to_end(list(columns.values())), task), list(columns), how)
 
 
 def test_the_label_is_what_most_say():
