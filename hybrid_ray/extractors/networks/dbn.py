@@ -34,9 +34,9 @@ class DbnParams(NetworkParams):
     """grey: one number a pixel; rgb: three."""
     layers: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((256, 64), min_length=1, max_length=8)
     """Units of each layer; the last one's are the features."""
-    pretrain_epochs: int = Field(20, ge=0, le=1000)
+    pretrain_epochs: int = Field(100, ge=0, le=1000)
     """Passes in which each layer learns what its inputs look like; 0: the same network from random weights."""
-    pretrain_lr: float = Field(0.05, gt=0, le=1)
+    pretrain_lr: float = Field(0.1, gt=0, le=1)
     """Learning rate of these passes."""
 
 
