@@ -32,8 +32,8 @@ _FIXED_IMAGES: Mapping[str, int] = {"cpu": 1, "cuda": 64}
 """Images of every pass in a reduced format, see ``passes``: one shape, whatever else there is."""
 
 
-class TorchvisionParams(PluginParams):
-    """Parameters of ``torchvision``."""
+class NetworkParams(PluginParams):
+    """Which network sees images, and how."""
 
     model: str = Field("mobilenet_v2", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     """Any classification model of torchvision.models."""
@@ -69,9 +69,17 @@ class TorchvisionParams(PluginParams):
         return self
 
 
+class TorchvisionParams(NetworkParams):
+    """Parameters of ``torchvision``."""
+
+    layers: tuple[str, ...] = Field((), max_length=16)
+    """Modules of the network, as torchvision names them (``features.14``), whose outputs are features too, each channel
+    averaged over the image: what the middle of a network sees helps where images are unlike those of its training."""
+
+
 @EXTRACTORS.register("torchvision")
 class TorchvisionExtractor(PretrainedExtractor):
-    """Pooled penultimate features of an image network: what its last layer would have seen.
+    """Pooled penultimate features of an image network: what its last layer would have seen; before them, ``layers``.
 
     Images are decoded, resized and cropped to uint8 by ``prepare``; they are normalised on the device.
     """
@@ -133,6 +141,7 @@ class TorchvisionExtractor(PretrainedExtractor):
         shapes = origin.shapes()
         if shapes is not None:
             origins.check_shapes(self.params.model, shapes, self.params.weights)
+        nets.check_layers(self.params.model, self.params.layers)
         self._view()
 
     def settle(self) -> PluginParams:
@@ -168,12 +177,14 @@ class TorchvisionExtractor(PretrainedExtractor):
         origin = self._origin()
         tensors = origin.tensors()
         if tensors is None:
-            net, self._item_features = nets.random(self.params.model, self.params.seed)
+            net, _ = nets.random(self.params.model, self.params.seed)
         else:
             tensors = origins.modern_keys(tensors)
             shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
             origins.check_shapes(self.params.model, shapes, self.params.weights)
-            net, self._item_features = nets.load(self.params.model, tensors)
+            net, _ = nets.load(self.params.model, tensors)
+        if self.params.layers:
+            net = nets.tapped(net, self.params.model, self.params.layers)
         net = nets.fuse_batch_norm(net)
         if self._same_padding():
             net = nets.pad_same(net)
@@ -187,9 +198,9 @@ class TorchvisionExtractor(PretrainedExtractor):
         self._try(view.crop)
 
     def _try(self, side: int) -> None:
-        """One blank image through the network: refuses a size that it was not made for."""
+        """One blank image through the network: how many features there are, or that it was not made for the size."""
         try:
-            self.encode({PIXELS: np.zeros((1, side, side, 3), np.uint8)})
+            self._item_features = self.encode({PIXELS: np.zeros((1, side, side, 3), np.uint8)}).shape[1]
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadInputError(
@@ -198,7 +209,7 @@ class TorchvisionExtractor(PretrainedExtractor):
 
     @property
     def item_features(self) -> int:
-        """Width of the network's last hidden layer."""
+        """Channels of ``layers``, and the width of the network's last hidden layer."""
         return self._item_features
 
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
@@ -217,8 +228,7 @@ class TorchvisionExtractor(PretrainedExtractor):
         outputs = []
         with torch.inference_mode():
             for start in range(0, len(pixels), chunk):
-                output = self._net(self.normalised(pixels[start : start + chunk]))
-                outputs.append(output.flatten(1) if output.ndim == 2 else output.mean(dim=(2, 3)))
+                outputs.append(nets.pooled(self._net(self.normalised(pixels[start : start + chunk]))))
             return to_features(torch.cat(outputs)[:n])
 
     @property

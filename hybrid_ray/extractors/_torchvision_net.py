@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -162,6 +162,58 @@ def random(model: str, seed: int) -> tuple[nn.Module, int]:
         torch.manual_seed(seed)
         net, _, width = build(model, empty=False)
     return net.requires_grad_(False), width
+
+
+def check_layers(model: str, layers: Sequence[str]) -> None:
+    """Refuse layers that a model does not have, or does not go through.
+
+    Raises
+    ------
+    BadInputError
+        The message names the nearest.
+    """
+    if layers:
+        tapped(build(model, empty=True)[0], model, layers)
+
+
+def tapped(net: nn.Module, model: str, layers: Sequence[str]) -> nn.Module:
+    """The network that answers a mapping: what its layers give, by name, and at the end what it gave before.
+
+    Raises
+    ------
+    BadInputError
+        A layer is no module of the network, it does not go through it for an answer, or it cannot be traced.
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    known = [name for name, _ in net.named_modules() if name]
+    for i, layer in enumerate(layers):
+        if layer not in known:
+            raise BadInputError(
+                f"torchvision.layers[{i}]: must be a module of {model}; got {layer!r}.{nearest(layer, known)}"
+            )
+    try:
+        last = get_graph_node_names(net)[1][-1]
+        return create_feature_extractor(net, [*layers, last]).eval()
+    except (ValueError, TypeError) as error:
+        raise BadInputError(
+            f"torchvision.layers: must be modules whose output {model} goes on with; got {list(layers)} ({error})"
+        ) from error
+
+
+def pooled(output: torch.Tensor | Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What a network gives for k images as vectors (k, d): the mean over the places of an image, of each channel.
+
+    Maps are (k, channels, side, side), or (k, side, side, channels) as those of Swin; tokens (k, tokens, channels).
+    """
+    import torch
+
+    if not isinstance(output, torch.Tensor):
+        return torch.cat([pooled(each) for each in output.values()], dim=1)
+    if output.ndim == 4:
+        channels_last = output.shape[1] == output.shape[2] != output.shape[3]
+        return output.mean(dim=(1, 2) if channels_last else (2, 3))
+    return output.mean(dim=1) if output.ndim == 3 else output.flatten(1)
 
 
 def fuse_batch_norm(net: nn.Module) -> nn.Module:

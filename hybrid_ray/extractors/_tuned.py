@@ -94,7 +94,8 @@ class TunedExtractor(ItemExtractor):
         self._device = ""
 
     def _frozen(self, state: State | None = None) -> PretrainedExtractor:
-        fields = {name: getattr(self.params, name) for name in self.Base.Params.model_fields}
+        own = type(self.params).model_fields
+        fields = {name: getattr(self.params, name) for name in self.Base.Params.model_fields if name in own}
         params = self.Base.Params(**fields)
         return self.Base(params, self.columns) if state is None else self.Base.from_state(params, self.columns, state)
 

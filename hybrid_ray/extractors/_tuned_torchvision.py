@@ -11,7 +11,7 @@ from pydantic import Field
 from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors import _torchvision_net as nets
-from hybrid_ray.extractors._torchvision import TorchvisionExtractor, TorchvisionParams
+from hybrid_ray.extractors._torchvision import NetworkParams, TorchvisionExtractor
 from hybrid_ray.extractors._tuned import TunedExtractor, TuningParams
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybrid_ray.extractors._tuned_net import Split
 
 
-class TunedTorchvisionParams(TuningParams, TorchvisionParams):
+class TunedTorchvisionParams(TuningParams, NetworkParams):
     """Parameters of ``tuned_torchvision``: those of ``torchvision``, and of the tuning."""
 
     precision: Literal["fp32"] = "fp32"

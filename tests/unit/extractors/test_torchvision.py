@@ -3,10 +3,11 @@ import socket
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hybrid_ray.errors import BadInputError, HubError
-from hybrid_ray.extractors import pretrained
+from hybrid_ray.extractors import _torchvision_net, pretrained
 from hybrid_ray.extractors import weights as hubs
 from hybrid_ray.extractors._torchvision import TorchvisionExtractor
 from hybrid_ray.extractors.base import build_extractor
@@ -104,6 +105,53 @@ def test_features_are_what_the_last_layer_sees(model, side, head, width):
     np.testing.assert_allclose(
         features, expected.flatten(1).numpy(), rtol=2e-3, atol=1e-3 * float(expected.abs().max())
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "layers", "widths"),
+    [
+        ("mobilenet_v2", 64, ("features.7", "features.14"), (64, 160, 1280)),
+        ("resnet18", 64, ("layer2",), (128, 512)),
+        ("squeezenet1_1", 64, ("features.7",), (256, 512)),
+        pytest.param("vit_b_16", 224, ("encoder.layers.encoder_layer_3",), (768, 768), marks=pytest.mark.slow),
+        pytest.param("swin_t", 64, ("features.3",), (192, 768), marks=pytest.mark.slow),
+    ],
+)
+def test_layers_come_before_the_last_features(model, side, layers, widths):
+    plain = build(model=model, weights="none", image_size=side, resize=side, seed=3)
+    extractor = build(model=model, weights="none", image_size=side, resize=side, seed=3, layers=layers)
+    for each in (plain, extractor):
+        each.setup()
+    arrays = plain.prepare(photos()).arrays
+    features = extractor.extract(arrays)
+    assert extractor.n_features == features.shape[1] == sum(widths)
+    np.testing.assert_allclose(features[:, -widths[-1] :], plain.extract(arrays), rtol=1e-3, atol=1e-4)
+
+    seen = []
+    net, _ = _torchvision_net.random(model, 3)
+    net.eval().get_submodule(layers[0]).register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.inference_mode():
+        net(plain.normalised(arrays["pixels"][:, 0]))
+    maps = seen[0].numpy()
+    places = {3: (1,), 4: (1, 2) if model == "swin_t" else (2, 3)}[maps.ndim]
+    np.testing.assert_allclose(features[:, : widths[0]], maps.mean(places), rtol=2e-3, atol=1e-3)
+    assert extractor.fingerprint() != plain.fingerprint()
+
+    again = type(extractor).from_state(extractor.params, extractor.columns, extractor.get_state())
+    again.setup()
+    np.testing.assert_array_equal(again.extract(arrays), features)
+
+
+@pytest.mark.parametrize(
+    ("layers", "match"),
+    [
+        (("features.140",), r"torchvision\.layers\[0\]: must be a module of mobilenet_v2.*Did you mean 'features.1"),
+        (("features.3.conv.9",), r"torchvision\.layers\[0\]"),
+    ],
+)
+def test_layers_that_are_not_there_are_refused(layers, match):
+    with pytest.raises(BadInputError, match=match):
+        build(weights="none", layers=layers).check()
 
 
 def test_the_preprocessing_is_the_weights_own():
