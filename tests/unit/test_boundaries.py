@@ -22,7 +22,7 @@ RANKS = {
     "search": 7,
     "explain": 8, "infer": 8, "monitoring": 8, "results": 8,
     "on_ray": 9,
-    "cli": 10, "demo": 10, "testing": 10,
+    "cli": 10, "demo": 10, "plugin_page": 10, "testing": 10,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import EXTRACTORS, FUSIONS
+from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS
 from hybrid_ray.spec import load_spec
 
 PAGES = ("extending", "data-fusion")
@@ -52,3 +53,13 @@ def test_extractors_of_a_page_are_a_spec(project_root):
     (block,) = blocks(project_root, "data-fusion", "yaml")
     spec = load_spec({"name": "m", "data": DATA, **yaml.safe_load(block)})
     assert [entry.fusion and entry.fusion.name for entry in spec.extractors] == [None, "serialised", "tiled", None]
+
+
+def test_the_page_of_plugins_is_made_of_them(project_root):
+    """In a process of its own: others of this one may have registered more."""
+    command = [sys.executable, "-m", "hybrid_ray.plugin_page"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project_root, timeout=120).stdout
+    assert made == (project_root / "docs" / "plugins.md").read_text()
+    for registry in (EXTRACTORS, ESTIMATORS, FUSIONS, PREPARATIONS):
+        names = [name for name, plugin in registry.items() if plugin.__module__.startswith("hybrid_ray.")]
+        assert all(f"### {name}\n" in made for name in names)
