@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from recorded import ROOT, commit, hybrid_ray, write
-from systems_set import SPEC, SYSTEMS, Means, Row, System
+from systems_set import SYSTEMS, Means, Row, System
 
 from hybrid_ray.data.rows import read_columns, read_rows
 from hybrid_ray.data.source import open_source
@@ -90,10 +90,10 @@ class Bench:
         }
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
-        if name != SPEC and row.data == system.rows[SPEC].data:
-            reference = self.answers(key_of(system.name, SPEC, seed))
+        if name != row.beside and row.data == system.rows[row.beside].data:
+            reference = self.answers(key_of(system.name, row.beside, seed))
             if not reference.exists():  # its figures were kept elsewhere, its answers were not
-                self.run(system, SPEC, seed, anew=True)
+                self.run(system, row.beside, seed, anew=True)
             gain = paired_difference(y, np.load(reference), outputs, METRICS[metric])
             kept["spec_gains"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p_value": gain.p_value}
         self.cells[key] = kept
@@ -163,10 +163,10 @@ def digest_of(system: System, row: Row) -> str:
 
 
 def means_of(system: System, cells: Mapping[str, Cell]) -> Means:
-    """Mean over seeds of each test metric, by row, and of the best single modality."""
+    """Mean over seeds of each test metric, by row, of the best single modality, and of the ends of the spec's gain."""
     found: dict[str, dict[str, float]] = {}
     for name in system.rows:
-        tests = [cell["test"] | _best_alone(cell) for cell in _cells(cells, system.name, name)]
+        tests = [cell["test"] | _best_alone(cell) | _gains(cell) for cell in _cells(cells, system.name, name)]
         known = {metric for test in tests for metric in test if all(t.get(metric) is not None for t in tests)}
         found[name] = {metric: fmean(test[metric] for test in tests) for metric in sorted(known)}
     return found
@@ -211,6 +211,12 @@ def command_of(system: System) -> str:
 def _best_alone(cell: Cell) -> dict[str, float]:
     """Score of the best single modality, where any was tried alone."""
     return {"best_alone": max(cell["modalities"].values())} if cell["modalities"] else {}
+
+
+def _gains(cell: Cell) -> dict[str, float]:
+    """Ends of the paired interval of what the row beside it gains, where there is one."""
+    gains = cell.get("spec_gains", {})
+    return {f"gain_{end}": gains[end] for end in ("low", "high") if end in gains}
 
 
 def _cells(cells: Mapping[str, Cell], system: str, row: str) -> list[Cell]:

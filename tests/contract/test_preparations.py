@@ -34,5 +34,6 @@ def test_preparation_search(name, task, check):
 
 def test_every_named_preparation_is_there():
     assert set(NAMES) == {
-        "clip", "drop_outliers", "filter_labels", "oversample", "smote", "undersample", "unskew", "weigh_classes",
+        "clip", "drop_outliers", "filter_labels", "gan_augmentation", "oversample", "smote", "undersample", "unskew",
+        "weigh_classes",
     }  # fmt: skip

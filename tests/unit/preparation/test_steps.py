@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.errors import ArtifactError, DataError, NotFittedError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import PREPARATIONS
 from hybrid_ray.types import Block, State
@@ -197,6 +197,61 @@ def test_a_class_of_few_rows_takes_no_neighbours_from_another():
     made = out.blocks["table"].values[len(x) :][out.y[len(x) :] == 1]
     pairs = {tuple(np.flatnonzero(np.abs(row) > 1e-4)) for row in made}
     assert len(pairs) > 6, "with one neighbour, six rows make six pairs at most"
+
+
+QUICK = {"hidden": 32, "latent": 4}
+
+
+def far_from_its_own(steps, loss="spectral"):
+    """Distance of drawn rows to the nearest of their class, which lies in two places; and who lies in the first."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(260) >= 200).astype(int)
+    places = np.where(np.arange(260) % 2 == 0, 4.0, -4.0)
+    x = rng.normal(size=(260, 2)) * 0.5
+    x[y == 1] += np.c_[places, -places][y == 1]
+    out = build("gan_augmentation", loss=loss, steps=steps, **QUICK).resample({"table": block(x)}, y, "binary")
+    drawn = out.blocks["table"].values[260:]
+    assert len(drawn) == 140
+    assert (out.y[260:] == 1).all()
+    assert len(np.unique(drawn, axis=0)) > 100
+    return np.linalg.norm(drawn[:, None] - x[None, y == 1], axis=2).min(axis=1), drawn[:, 0] > 0
+
+
+def test_training_brings_drawn_rows_to_where_those_of_their_class_lie():
+    before, _ = far_from_its_own(1)
+    after, first = far_from_its_own(300)
+    assert np.median(after) < 0.4 * np.median(before)
+    assert 0.25 < first.mean() < 0.75, "both places are drawn"
+
+
+def test_both_losses_draw_rows_of_the_class():
+    near, _ = far_from_its_own(20, "wgan_gp")
+    assert np.isfinite(near).all()
+
+
+def test_wide_rows_are_drawn_as_their_first_components():
+    rng = np.random.default_rng(0)
+    y = (np.arange(120) >= 90).astype(int)
+    x = rng.normal(size=(120, 3)) @ rng.normal(size=(3, 60)) + 3.0 * y[:, None]
+    out = build("gan_augmentation", components=3, **QUICK).resample({"table": block(x)}, y, "binary")
+    drawn = out.blocks["table"].values[120:]
+    centre = x.mean(axis=0)
+    axes = np.linalg.svd(x - centre, full_matrices=False)[2][:4]
+    outside = (drawn - centre) - (drawn - centre) @ axes.T @ axes
+    assert len(drawn) == 60
+    assert np.linalg.norm(outside) < 0.5 * np.linalg.norm(drawn - centre)
+
+
+def test_a_class_too_small_to_draw_from_is_repeated_or_refused():
+    x, y = np.random.default_rng(0).normal(size=(60, 2)), (np.arange(60) >= 50).astype(int)
+    out = build("gan_augmentation", **QUICK).resample({"table": block(x)}, y, "binary")
+    assert (out.origin[60:] >= 50).all()
+    assert np.bincount(out.y).tolist() == [50, 50]
+    asked = "must have 16 training rows with every block .*; got 10 of the class with code 1. Lower `least`"
+    with pytest.raises(DataError, match=asked):
+        build("gan_augmentation", few="refuse", **QUICK).resample({"table": block(x)}, y, "binary")
+    even = np.arange(60) % 2
+    assert len(build("gan_augmentation", few="refuse", least=50).resample({"table": block(x)}, even, "binary").y) == 60
 
 
 def test_frequent_rows_are_left_out_but_not_below_the_least():
