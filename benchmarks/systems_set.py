@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_diabetes
+from systems_sounds import machine_sounds
 
 from hybrid_ray.types import AnyArray
 
@@ -125,6 +126,11 @@ def _at_least(metric: str, least: float) -> Callable[[Means], bool]:
     return lambda means: means[SPEC][metric] >= least
 
 
+def _surely_beats(*others: str) -> Callable[[Means], bool]:
+    """Whether the paired interval of the gain over each of the other rows lies above 0."""
+    return lambda means: all(means[other]["gain_low"] > 0 for other in others)
+
+
 def _no_worse(*others: str) -> Callable[[Means], bool]:
     """Whether no paired interval of the gain over one of the other rows lies below 0."""
     return lambda means: all(means[other]["gain_high"] >= 0 for other in others)
@@ -176,6 +182,17 @@ _HOUSES_ALL = _HOUSES_TABLE | {
     "search.metric": "r2",
     "search.fusions": ["concat", "gated"],
 }
+
+_MELS = {"rate": 8000, "high_hz": 3000, "seconds": 1}
+_SOUNDS = [
+    {
+        "name": "cnn",
+        "id": "picture",
+        "fusion": {"name": "mel_picture", "params": _MELS | {"mels": 48, "size": 64, "range_db": 40}},
+        "params": {"size": 48, "mode": "grey", "epochs": 16, "rotate": 0, "scale": 0, "erase": 0.2},
+    },
+    {"name": "log_mel", "params": _MELS | {"mels": 40}},
+]
 
 SYSTEMS = {
     system.name: system
@@ -400,6 +417,23 @@ SYSTEMS = {
             },
             must="macro F1 beside no augmentation and SMOTE, and on neither set significantly below no augmentation",
             holds=_no_worse("none", "cells_none"),
+        ),
+        System(
+            name="audio",
+            fuses="a CNN on pictures of log-mel spectra, statistics of them, a table, a support vector machine",
+            use="machines, calls, animals: sounds with a record beside them",
+            reference="Hershey et al., CNN architectures for large-scale audio classification, ICASSP 2017",
+            metric="accuracy",
+            rows={
+                SPEC: Row("sounds and the table", machine_sounds),
+                "sound": Row("sounds alone", machine_sounds, {"extractors": _SOUNDS}),
+                "table": Row("the table alone", machine_sounds, {"extractors": ["tabular"]}),
+                "statistics": Row(
+                    "statistics of spectra and the table", machine_sounds, {"extractors": [_SOUNDS[1], "tabular"]}
+                ),
+            },
+            must="each alone and fused; the paired intervals of what fused gains over each lie above 0",
+            holds=_surely_beats("sound", "table"),
         ),
     )
 }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["image", "text", "tabular", "series", "graph", "audio"]
-Kind = Literal["image", "text", "numeric", "categorical", "date", "series"]
+Kind = Literal["image", "text", "numeric", "categorical", "date", "series", "audio"]
 Task = Literal["binary", "multiclass", "regression", "clustering", "anomaly", "forecasting"]
 CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
@@ -31,7 +31,10 @@ MODALITY_OF: Mapping[Kind, Modality] = {
     "categorical": "tabular",
     "date": "tabular",
     "series": "series",
+    "audio": "audio",
 }
+ENCODED: frozenset[Kind] = frozenset({"image", "audio"})
+"""Kinds whose cells are encoded files, or name one."""
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -52,6 +55,7 @@ Batch = Mapping[str, AnyArray]
 """Raw columns of n rows, by name, after coercion to their kind:
 
 image        object (n,): encoded image ``bytes``, a path or URL ``str``, or None
+audio        object (n,): encoded sound ``bytes``, a path or URL ``str``, or None
 text         object (n,): ``str`` or None
 categorical  object (n,): ``str`` or None
 numeric      float64 (n,): NaN where missing

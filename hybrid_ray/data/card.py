@@ -14,7 +14,7 @@ from hybrid_ray.data.parquet import count_nulls
 from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import Kind
+from hybrid_ray.types import ENCODED, Kind
 
 COUNT_ROWS = 16_384
 
@@ -88,10 +88,10 @@ def data_card(
 
 
 def count_missing(source: Source, kinds: Mapping[str, Kind]) -> dict[str, int]:
-    """Rows in which each column is missing or not of its kind. Reads every column but images, in a stream."""
-    images = [name for name, kind in kinds.items() if kind == "image"]
+    """Rows in which each column is missing or not of its kind. Reads every column but files, in a stream."""
+    encoded = [name for name, kind in kinds.items() if kind in ENCODED]
     counts: Counter[str] = Counter()
-    known = count_nulls(source.pieces, images) if source.format == "parquet" else None
+    known = count_nulls(source.pieces, encoded) if source.format == "parquet" else None
     counts.update(known or {})
     read = {name: kind for name, kind in kinds.items() if known is None or name not in known}
     for piece in source.pieces if read else ():

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.encoded import NOUN
 from hybrid_ray.data.files import resolve
 from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.data.series import Reasons, parse_series
-from hybrid_ray.types import AnyArray, Batch, BoolArray, Kind
+from hybrid_ray.types import ENCODED, AnyArray, Batch, BoolArray, Kind
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "nat", "?")
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -57,9 +58,9 @@ def coerce(table: pa.Table, columns: Mapping[str, Kind], base: str = "", paths: 
     columns : mapping of str to Kind
         What to return, in this order.
     base : str, default ""
-        Folder (path or URL) that relative image paths start from.
+        Folder (path or URL) that relative paths of images and sounds start from.
     paths : bool, default True
-        False refuses images given as paths or URLs: for rows that a stranger sends.
+        False refuses images and sounds given as paths or URLs: for rows that a stranger sends.
 
     Returns
     -------
@@ -78,8 +79,8 @@ def coerce(table: pa.Table, columns: Mapping[str, Kind], base: str = "", paths: 
             raw: pa.Array = pa.nulls(table.num_rows)
         else:
             raw = one_array(table.column(name))
-        if kind == "image":
-            batch[name], reasons = _image(raw, base, paths)
+        if kind in ENCODED:
+            batch[name], reasons = _encoded(raw, base, paths, NOUN[kind])
         else:
             batch[name], reasons = _COERCE[kind](raw)
         errors += [CellError(row, name, why) for row, why in sorted(reasons.items())]
@@ -229,7 +230,8 @@ def _date(raw: pa.Array) -> tuple[AnyArray, Reasons]:
     return values, dict.fromkeys(np.flatnonzero(bad).tolist(), "not a date")
 
 
-def _image(raw: pa.Array, base: str, paths: bool) -> tuple[AnyArray, Reasons]:
+def _encoded(raw: pa.Array, base: str, paths: bool, noun: str) -> tuple[AnyArray, Reasons]:
+    """Encoded files, and the places of files; ``noun`` says what a cell is to hold."""
     kind = raw.type
     values = np.full(len(raw), None, object)
     if pa.types.is_struct(kind) and {"bytes", "path"} & {kind.field(i).name for i in range(kind.num_fields)}:
@@ -237,28 +239,28 @@ def _image(raw: pa.Array, base: str, paths: bool) -> tuple[AnyArray, Reasons]:
     elif is_bytes(kind) or is_text(kind) or pa.types.is_null(kind):
         given = raw.to_pylist()
     else:
-        return values, _wrong(raw, "not an image: neither bytes nor a path or URL")
+        return values, _wrong(raw, f"not {noun}: neither bytes nor a path or URL")
     reasons: Reasons = {}
     for i, value in enumerate(given):
         try:
-            values[i] = _image_value(value, base, paths)
+            values[i] = _file_value(value, base, paths, noun)
         except ValueError as error:
             reasons[i] = str(error)
     return values, reasons
 
 
-def _image_value(value: Any, base: str, paths: bool) -> bytes | str | None:
+def _file_value(value: Any, base: str, paths: bool, noun: str) -> bytes | str | None:
     if not value or isinstance(value, bytes):
         return value or None
     text = str(value).strip()
     if text[:5].lower() == "data:":
-        return _inline(text)
+        return _inline(text, noun)
     if text and not paths:
-        raise ValueError("not an image: paths and URLs are not taken here, only bytes")
+        raise ValueError(f"not {noun}: paths and URLs are not taken here, only bytes")
     return resolve(text, base) if text else None
 
 
-def _inline(text: str) -> bytes:
+def _inline(text: str, noun: str) -> bytes:
     """The bytes of a ``data:`` URL."""
     head, comma, body = text.partition(",")
     try:
@@ -266,7 +268,7 @@ def _inline(text: str) -> bytes:
     except (binascii.Error, ValueError):
         data = b""
     if not comma or not data:
-        raise ValueError("not an image: a data URL that cannot be read")
+        raise ValueError(f"not {noun}: a data URL that cannot be read")
     return data
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ from hybrid_ray.data.coerce import (
     parse_numbers,
 )
 from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.encoded import NOUN, PLURAL
 from hybrid_ray.data.files import resolve, state_of
-from hybrid_ray.data.folders import is_image_name
+from hybrid_ray.data.folders import ends_like
 from hybrid_ray.data.frames import to_table
 from hybrid_ray.data.images import is_image
 from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.data.series import is_series_text, is_series_type
+from hybrid_ray.data.sounds import is_sound
 from hybrid_ray.data.split import is_split_column
 from hybrid_ray.errors import DataError
 from hybrid_ray.types import Kind
@@ -44,6 +46,7 @@ SPLIT = "split"
 _ID = re.compile(r"(?:^|[^a-z])(?:id|ids|uuid|guid|key|index|idx|rowid|unnamed_\d+)$")
 _CODE = re.compile(r"(?:^|[^a-z])(?:id|zip|zipcode|zip_code|postcode|postal|postal_code|code|plz|fips|sku)(?:$|[^a-z])")
 _FOLD = re.compile(r"^(?:cv_?)?folds?$")
+_STARTS: Mapping[Kind, Callable[[bytes], bool]] = {"image": is_image, "audio": is_sound}
 _BOOLEAN = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})
 
 
@@ -80,8 +83,8 @@ def infer_kinds(sample: pa.Table, exclude: Collection[str], base: str | None = N
     exclude : collection of str
         Columns to leave out: the label.
     base : str, optional
-        Folder that relative image paths start from: a few are then looked for, since names of images that are not
-        there are only names.
+        Folder that relative paths of images and sounds start from: a few are then looked for, since names of files
+        that are not there are only names.
 
     Examples
     --------
@@ -108,8 +111,8 @@ def unreadable(sample: pa.Table) -> dict[str, str]:
             reasons[name] = f"values of the type {kind} are of no kind that extractors read"
         elif is_bytes(kind):
             held = one_array(sample.column(name)).drop_null()
-            if len(held) and not _share_of_images(held) and not _is_utf8(held):
-                reasons[name] = "bytes that neither start like an image nor are text"
+            if len(held) and not any(_share_of(kind, held) for kind in _STARTS) and not _is_utf8(held):
+                reasons[name] = "bytes that neither start like an image or a sound nor are text"
     return reasons
 
 
@@ -126,12 +129,14 @@ def _guess(name: str, column: pa.Array, base: str | None) -> Guess:
     if is_series_type(kind):
         return Guess("series", "lists of numbers")
     if pa.types.is_struct(kind):
-        return Guess("image", "bytes and paths of images, as Hugging Face datasets store them")
+        files = _kind_of_files(held)
+        return Guess(files, f"bytes and paths of {PLURAL[files]}, as Hugging Face datasets store them")
     if is_bytes(kind):
-        share = _share_of_images(held)
+        found = max(_STARTS, key=lambda files: _share_of(files, held))
+        share = _share_of(found, held)
         if share:
-            doubt = "" if share >= NEARLY_ALL else f"{1 - share:.0%} of the values are no images"
-            return Guess("image", "bytes that start like an image", doubt)
+            doubt = "" if share >= NEARLY_ALL else f"{1 - share:.0%} of the values are no {PLURAL[found]}"
+            return Guess(found, f"bytes that start like {NOUN[found]}", doubt)
         held = held.cast(pa.large_binary()).cast(pa.large_string())
     if is_text(held.type):
         return _guess_text(name, held, base)
@@ -175,9 +180,10 @@ def _guess_text(name: str, raw: pa.Array, base: str | None) -> Guess:
         )
     n, values = len(held), held.unique()
     count = len(values)
-    images = _guess_paths(held, base)
-    if images is not None:
-        return images
+    for files in _STARTS:
+        named = _guess_paths(files, held, base)
+        if named is not None:
+            return named
     if all(is_series_text(text) for text in _some(held)):
         return Guess("series", "lists of numbers, written as JSON")
     lower = set(pc.utf8_lower(values).to_pylist()) if count <= FEW else set()
@@ -252,17 +258,17 @@ def _guess_words(name: str, held: pa.Array, count: int) -> Guess:
     return Guess("categorical", start, doubt + "name it as data.split.column with kind grouped")
 
 
-def _guess_paths(held: pa.Array, base: str | None) -> Guess | None:
+def _guess_paths(files: Kind, held: pa.Array, base: str | None) -> Guess | None:
     values = _some(held)
-    inline = sum(v[:11].lower() == "data:image/" for v in values)
-    if inline + sum(is_image_name(v) for v in values) < NEARLY_ALL * len(values):
+    inline = sum(v.lower().startswith(f"data:{files}/") for v in values)
+    if inline + sum(ends_like(files, v) for v in values) < NEARLY_ALL * len(values):
         return None
     remote = any("://" in v for v in values)
     looked = [v for v in values[:: max(1, len(values) // 5)] if "://" not in v and not v.lower().startswith("data:")]
     if base is not None and looked and not any(_is_there(resolve(v, base)) for v in looked):
-        doubt = "id-like: names of image files that are not there; image if you put the files beside the data"
-        return Guess("categorical", "names that end like an image", doubt, True)
-    return Guess("image", "URLs that end like an image" if remote else "paths of images")
+        doubt = f"id-like: names of {files} files that are not there; {files} if you put the files beside the data"
+        return Guess("categorical", f"names that end like {NOUN[files]}", doubt, True)
+    return Guess(files, f"URLs that end like {NOUN[files]}" if remote else f"paths of {PLURAL[files]}")
 
 
 def _some(held: pa.Array) -> list[Any]:
@@ -278,9 +284,20 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _share_of_images(held: pa.Array) -> float:
+def _share_of(files: Kind, held: pa.Array) -> float:
+    """Share of some values that start like encoded files of a kind."""
     heads = [value[:16] for value in _some(held)]
-    return sum(is_image(head) for head in heads) / len(heads)
+    return sum(_STARTS[files](head) for head in heads) / len(heads)
+
+
+def _kind_of_files(held: pa.Array) -> Kind:
+    """Of cells with bytes, a path or both: sounds where more of them look like sounds, else images."""
+    cells = [(cell.get("bytes") or b"", cell.get("path") or "") for cell in _some(held)]
+
+    def alike(files: Kind) -> int:
+        return sum(_STARTS[files](data[:16]) if data else ends_like(files, path) for data, path in cells)
+
+    return max(_STARTS, key=alike)
 
 
 def _is_utf8(held: pa.Array) -> bool:

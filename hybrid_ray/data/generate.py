@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.images import encode_png
+from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.types import AnyArray, Kind, Task
@@ -18,6 +19,7 @@ GENERATED = "generated://"
 MAX_ROWS = 1_000_000
 LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
 IMAGE_SIZE = 16
+SOUND_RATE = 8000
 NOISE = 0.35
 MISTAKEN = 0.1
 FIRST_DAY = np.datetime64("2020-01-01", "ms")
@@ -184,6 +186,16 @@ def _series(level: AnyArray, rng: np.random.Generator) -> pa.Array:
     return pa.array(waves, pa.list_(pa.float32()))
 
 
+def _audio(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    """Tones of a quarter of a second, the higher the level the higher, and noise."""
+    at = np.arange(SOUND_RATE // 4) / SOUND_RATE
+    sounds = []
+    for v in level:
+        tone = 0.5 * np.sin(2 * np.pi * (400 + 1600 * v) * at + rng.uniform(0, 6))
+        sounds.append(encode_wav(tone + rng.normal(0, NOISE / 4, len(at)), SOUND_RATE))
+    return pa.array(sounds, pa.binary())
+
+
 _MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
     "numeric": _numeric,
     "categorical": _categorical,
@@ -191,4 +203,5 @@ _MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
     "text": _text,
     "image": _image,
     "series": _series,
+    "audio": _audio,
 }

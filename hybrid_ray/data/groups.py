@@ -14,13 +14,13 @@ from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.columns import infer_kinds
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import AnyArray, BoolArray, Kind
+from hybrid_ray.types import ENCODED, AnyArray, BoolArray, Kind
 
 BANDS = 4
 """Bands that a numeric column or a date is cut into, by quantiles of the training rows."""
 FEW_VALUES = 8
 """Different numbers up to which each is a group of its own."""
-_UNGROUPED: frozenset[Kind] = frozenset({"image", "series"})
+_UNGROUPED: frozenset[Kind] = ENCODED | {"series"}
 """Kinds of columns that name no groups."""
 MAX_GROUPS = 12
 """Groups of a column of categories; rarer values are put together."""

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from hybrid_ray.data.encoded import DecodeError, fetch
 from hybrid_ray.data.files import state_of
-from hybrid_ray.data.images import DecodeError, fetch
 from hybrid_ray.digests import KEY_BYTES, digest_json
 from hybrid_ray.errors import DataError
-from hybrid_ray.types import AnyArray, Batch, BoolArray, Kind
+from hybrid_ray.types import ENCODED, AnyArray, Batch, BoolArray, Kind
 
 MISSING = -1
 
@@ -82,8 +82,8 @@ class FileDigests:
 def row_digests(batch: Batch, columns: Mapping[str, Kind], files: FileDigests | None) -> AnyArray:
     """Digests of rows over the values of some columns, in the order of ``columns``.
 
-    Equal values give equal digests: an image counts by its bytes whether they lie in the table or in a file. Names of
-    columns do not count.
+    Equal values give equal digests: an image or a sound counts by its bytes whether they lie in the table or a file.
+    Names of columns do not count.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def row_digests(batch: Batch, columns: Mapping[str, Kind], files: FileDigests | 
         Coerced rows, (n,) each.
     columns : mapping of str to Kind
     files : FileDigests or None
-        Remembers the digests of image files; None: every file is read.
+        Remembers the digests of files; None: every file is read.
 
     Returns
     -------
@@ -109,8 +109,8 @@ def row_digests(batch: Batch, columns: Mapping[str, Kind], files: FileDigests | 
             fixed.append(_numbers(values))
         elif kind == "date":
             fixed.append(np.ascontiguousarray(values.astype("datetime64[ms]")).view(np.int64))
-        elif kind == "image":
-            fixed.append(_words(values, [_image_digest(v, files) for v in values if v is not None]))
+        elif kind in ENCODED:
+            fixed.append(_words(values, [_file_digest(v, files) for v in values if v is not None]))
         elif kind == "series":
             fixed.append(_words(values, [_series_digest(v) for v in values if v is not None]))
         else:
@@ -170,7 +170,7 @@ def _series_digest(steps: AnyArray) -> bytes:
     return _blake2b(np.array(plain.shape, np.int64).tobytes() + plain.tobytes(), digest_size=KEY_BYTES).digest()
 
 
-def _image_digest(value: bytes | str, files: FileDigests) -> bytes:
+def _file_digest(value: bytes | str, files: FileDigests) -> bytes:
     return files.digest(value) if isinstance(value, str) else _blake2b(value, digest_size=KEY_BYTES).digest()
 
 

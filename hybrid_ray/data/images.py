@@ -1,4 +1,4 @@
-"""Image cells: bytes fetched from anywhere, and decoded within bounds; arrays encoded."""
+"""Image cells: decoded within bounds; arrays encoded."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybrid_ray.data.files import open_file
-from hybrid_ray.errors import DataError
+from hybrid_ray.data.encoded import DecodeError, fetch
 from hybrid_ray.types import AnyArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_BYTES = 64 * 2**20
-"""Size of an encoded image above which it is refused."""
 MAX_PIXELS = 40_000_000
 """Pixels of an image above which it is refused."""
 
@@ -31,46 +28,10 @@ _JPEG2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 _DAMAGE = (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError, OverflowError, struct.error)
 
 
-class DecodeError(ValueError):
-    """An image cell cannot be fetched or decoded."""
-
-
 def is_image(head: bytes) -> bool:
     """Whether bytes start like an image of a format that is read."""
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return webp or head.startswith((*_SIGNATURES, *_JPEG2000)) or (head[:2] in (b"P5", b"P6") and head[2:3].isspace())
-
-
-def fetch(value: bytes | str, max_bytes: int = MAX_BYTES) -> bytes:
-    """The encoded image that a cell holds or names.
-
-    Parameters
-    ----------
-    value : bytes or str
-        The encoded image, a local path, or a URL of any fsspec protocol.
-    max_bytes : int, default 64 MiB
-
-    Raises
-    ------
-    DecodeError
-        It cannot be read, or is larger than ``max_bytes``.
-    """
-    if isinstance(value, str):
-        value = _read(value, max_bytes)
-    if len(value) > max_bytes:
-        raise DecodeError(f"an image must have at most {max_bytes} bytes; got more")
-    return bytes(value)
-
-
-def _read(uri: str, max_bytes: int) -> bytes:
-    try:
-        with open_file(uri) as file:
-            return bytes(file.read(max_bytes + 1))
-    except (DataError, OSError) as error:
-        # The reason goes into records: it must not show where the image of a redacted column lies.
-        missing = isinstance(error.__cause__ or error.__context__ or error, FileNotFoundError)
-        got = "a file that is not there" if missing else "a file that cannot be read"
-        raise DecodeError(f"an image must be readable; got {got}") from error
 
 
 def decode(

@@ -18,14 +18,14 @@ class Piece:
     index : int
         Position among the pieces of its source.
     uri : str
-        File (for a folder of images: the folder) that the rows come from.
+        File (for a folder of images or sounds: the folder) that the rows come from.
     start : int
         Number of its first row among all rows of the source.
     n_rows : int
     first, stop : int
         What of the file it is: row groups of a Parquet file, rows of rows that are made; unused elsewhere.
-    images : tuple of (str, str or None, str or None)
-        For a folder of images: URI, label and split of each.
+    encoded : tuple of (str, str or None, str or None)
+        For a folder of images or sounds: URI, label and split of each.
     """
 
     index: int
@@ -34,7 +34,7 @@ class Piece:
     n_rows: int
     first: int = 0
     stop: int = 0
-    images: tuple[tuple[str, str | None, str | None], ...] = field(default=(), repr=False)
+    encoded: tuple[tuple[str, str | None, str | None], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

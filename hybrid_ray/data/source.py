@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from hybrid_ray.data.bundled import ABOUT, SCHEME, bundled
 from hybrid_ray.data.delimited import read_csv, scan_csv
 from hybrid_ray.data.files import File, bare_name, kind_of, list_files, open_file, public_uri, read_head
-from hybrid_ray.data.folders import is_image_name, read_images, scan_images
+from hybrid_ray.data.folders import ends_like, read_folders, scan_folders
 from hybrid_ray.data.generate import GENERATED, generated
 from hybrid_ray.data.json_lines import read_json_lines, scan_json_lines
 from hybrid_ray.data.parquet import read_parquet, scan_parquet
@@ -22,10 +22,13 @@ from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.registry import nearest
 from hybrid_ray.spec import DataSpec
+from hybrid_ray.types import Kind
 
 __all__ = ["Format", "Piece", "Source", "open_source", "read_piece"]
 
-Format = Literal["parquet", "csv", "jsonl", "images", "made"]
+Format = Literal["parquet", "csv", "jsonl", "images", "audio", "made"]
+_FOLDERS: Mapping[Format, Kind] = {"images": "image", "audio": "audio"}
+"""Formats that are folders of class folders, and the kind of the files in them."""
 
 SAMPLE_BYTES = 64 << 20
 SPREAD_BYTES = 128 << 20
@@ -51,7 +54,7 @@ class Source:
     ----------
     data : DataSpec
         What was asked for.
-    format : {"parquet", "csv", "jsonl", "images", "made"}
+    format : {"parquet", "csv", "jsonl", "images", "audio", "made"}
     schema : pa.Schema
         Columns, without those that are dropped, unless rows are grouped by them. Columns of a CSV file are all text:
         their kinds say what they mean.
@@ -59,7 +62,7 @@ class Source:
     pieces : list of Piece
         In row order.
     base : str
-        Folder that relative image paths start from.
+        Folder that relative paths of images and sounds start from.
     digest : str
         Digest of the manifest: URIs, sizes, times of change; with ``data.verify: content``, of the files' content.
     malformed : int
@@ -145,7 +148,7 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
         return _open_made(data, paths, limit, training)
     files, base = list_files(paths)
     kind = _format(data, files)
-    if kind != "images":
+    if kind not in _FOLDERS:
         files = _of_format(files, kind, len(paths))
     scan = _scan(kind, data, files, base, limit)
     names = [file.uri for file in files]
@@ -212,8 +215,8 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
         return read_csv(piece, schema, source.options)
     if source.format == "jsonl":
         return read_json_lines(piece, schema)
-    if source.format == "images":
-        return read_images(piece, schema)
+    if source.format in _FOLDERS:
+        return read_folders(piece, schema)
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
 
 
@@ -273,7 +276,7 @@ def _scan(kind: Format, data: DataSpec, files: Sequence[File], base: str, limit:
         return scan_parquet(files, data.shard_rows)
     if kind == "csv":
         return scan_csv(files, limit)
-    return scan_json_lines(files, limit) if kind == "jsonl" else scan_images(files, base)
+    return scan_json_lines(files, limit) if kind == "jsonl" else scan_folders(files, base, _FOLDERS[kind])
 
 
 def _format_of(uri: str) -> Format | None:
@@ -301,8 +304,9 @@ def _format(data: DataSpec, files: Sequence[File]) -> Format:
         )
     if found:
         return next(iter(found))
-    if any(is_image_name(file.uri) for file in files):
-        return "images"
+    for folders, files_of in _FOLDERS.items():
+        if any(ends_like(files_of, file.uri) for file in files):
+            return folders
     head = read_head(files[0].uri)
     kind = kind_of(head)
     if kind == "Parquet":
@@ -311,7 +315,8 @@ def _format(data: DataSpec, files: Sequence[File]) -> Format:
         return "jsonl" if head.lstrip()[:1] == b"{" else "csv"
     held = "an empty file" if kind == "empty" else kind
     raise DataError(
-        f"data.path: must be Parquet, CSV, JSON lines or a folder of images; got {held} in {public_uri(files[0].uri)!r}"
+        "data.path: must be Parquet, CSV, JSON lines or a folder of images or of sounds; got "
+        f"{held} in {public_uri(files[0].uri)!r}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from hybrid_ray.extractors import (
     _cnn,
+    _log_mel,
     _pixels,
     _series_stats,
     _tabular,
@@ -15,6 +16,7 @@ from hybrid_ray.extractors import (
 
 __all__ = [
     "_cnn",
+    "_log_mel",
     "_pixels",
     "_series_stats",
     "_tabular",

@@ -97,13 +97,16 @@ def default_extractors(kinds: Mapping[str, Kind], task: Task, n_rows: int | None
     Returns
     -------
     list of DefaultChoice
-        Images first, then texts, series, and the table.
+        Images first, then sounds, texts, series, and the table.
     """
     images = tuple(column for column, kind in kinds.items() if kind == "image")
+    sounds = tuple(column for column, kind in kinds.items() if kind == "audio")
     texts = tuple(column for column, kind in kinds.items() if kind == "text")
     series = tuple(column for column, kind in kinds.items() if kind == "series")
     table = tuple(column for column, kind in kinds.items() if kind in _TABULAR)
     choices = [*_for_images(images, task, n_rows)] if images else []
+    if sounds:
+        choices.append(DefaultChoice("log_mel", {}, sounds, "levels of bands over time; costs next to nothing"))
     choices += _for_texts(texts) if texts else []
     choices += _for_series(series, task, n_rows) if series else []
     if table:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from hybrid_ray.data.images import DecodeError, decode, fetch
+from hybrid_ray.data.encoded import DecodeError, fetched
+from hybrid_ray.data.images import decode
 from hybrid_ray.extractors.items import Items
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 PIXELS = "pixels"
 """Name of the array uint8 (k, height, width, channels) that ``read_images`` gives."""
-_CONNECTIONS = 8
-"""Images that are fetched from URLs at the same time."""
 
 
 class Framing(Protocol):
@@ -96,24 +94,6 @@ class Stretch:
         return image if image.size == self.size else image.resize(self.size, _filter("bilinear"))
 
 
-def _fetched(cells: Sequence[Any]) -> Iterator[Any]:
-    """The cells in order, those behind a URL fetched: several at a time, a bounded number ahead."""
-    if not any(isinstance(cell, str) and "://" in cell for cell in cells):
-        yield from cells
-        return
-    with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        for start in range(0, len(cells), 4 * _CONNECTIONS):
-            yield from pool.map(_fetch, cells[start : start + 4 * _CONNECTIONS])
-
-
-def _fetch(cell: Any) -> Any:
-    """The bytes of a cell, or why there are none."""
-    try:
-        return fetch(cell)
-    except DecodeError as error:
-        return error
-
-
 def _filter(name: Interpolation) -> Any:
     from PIL.Image import Resampling
 
@@ -127,7 +107,7 @@ def read_images(cells: Sequence[Any], framing: Framing, mode: Literal["RGB", "L"
     pixels = np.empty((len(cells), height, width, channels), np.uint8)
     errors: dict[int, str] = {}
     k = 0
-    for position, cell in enumerate(_fetched(cells)):
+    for position, cell in enumerate(fetched(cells, "image")):
         try:
             if isinstance(cell, DecodeError):
                 raise cell

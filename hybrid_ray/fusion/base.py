@@ -78,7 +78,7 @@ class DataFusion(Fusion):
     takes : frozenset of Kind
         Kinds of column that it puts together.
     gives : Kind
-        Kind of the one column that comes out: ``text`` or ``image``.
+        Kind of the one column that comes out: ``text``, ``image`` or ``series``.
     version : int
         Raised when the code changes what comes out: part of the fingerprint of features.
     """

@@ -19,7 +19,7 @@ from hybrid_ray.digests import KEY_BYTES, digest_json
 from hybrid_ray.on_ray.dataset import PieceRead, Shard, data_context, first_shards, gather, iter_shards, read_dataset
 from hybrid_ray.store.features import FeatureCache
 from hybrid_ray.store.memos import Memos
-from hybrid_ray.types import AnyArray, Kind
+from hybrid_ray.types import ENCODED, AnyArray, Kind
 
 MAX_REJECTS = 100_000
 """Rejects that are listed; all are counted."""
@@ -71,7 +71,7 @@ class Identify:
         """One table of one row a shard."""
         memos = Memos(self.cache.root, "identities")
         key = digest_json([piece.uri, piece.start, piece.first, piece.stop, sorted(self.columns)])
-        before = (memos.get(key) if "image" in self.columns.values() else None) or b""
+        before = (memos.get(key) if ENCODED & set(self.columns.values()) else None) or b""
         files = FileDigests.from_bytes(before, self.verify)
         for shard in shards:
             coerced = coerce(shard.table, self.columns, source.base)
@@ -186,7 +186,7 @@ def read_manifest(
 
 
 def _is_small(source: Source, columns: Mapping[str, Kind]) -> bool:
-    files = any(kind == "image" and is_text(source.schema.field(name).type) for name, kind in columns.items())
+    files = any(kind in ENCODED and is_text(source.schema.field(name).type) for name, kind in columns.items())
     most = SMALL_FILES if files else SMALL_ROWS
     return bool(source.n_rows <= min(most, SMALL_ROWS) and source.about.get("bytes_in_memory", 0) <= SMALL_BYTES)
 

@@ -214,10 +214,10 @@ class DataSpec(Section):
 
     path: str | tuple[str, ...]
     """File, folder, glob or URL (any fsspec protocol), or several; ``bundled://digits`` for bundled rows."""
-    format: Literal["auto", "parquet", "csv", "jsonl", "images"] = "auto"
-    """auto: from the file name; a folder of class folders is ``images``."""
+    format: Literal["auto", "parquet", "csv", "jsonl", "images", "audio"] = "auto"
+    """auto: from the file name; a folder of class folders is ``images`` or ``audio``, by the files in them."""
     label: str
-    """Column to predict; for a folder of images, ``label`` (the folder's name)."""
+    """Column to predict; for a folder of images or sounds, ``label`` (the folder's name)."""
     annotators: tuple[str, ...] = ()
     """Columns of several people's labels, one each, of which the label is made; it is then no column of its own. Left
     out, the label is a column."""
@@ -384,6 +384,8 @@ class ServeSpec(Section):
     """Size of a request above which the answer is 413."""
     max_pixels: int = Field(40_000_000, ge=1)
     """Pixels of an image above which it is refused."""
+    max_sound_s: float = Field(600.0, gt=0)
+    """Seconds that a sound may last."""
     max_queued: int = Field(64, ge=1)
     """Requests waiting above which the answer is 503."""
     timeout_s: float = Field(30.0, gt=0)

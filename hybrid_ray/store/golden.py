@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hybrid_ray.data.images import DecodeError, decode, encode_png, fetch
+from hybrid_ray.data.encoded import DecodeError, fetch
+from hybrid_ray.data.images import decode, encode_png
 from hybrid_ray.data.series import series_cell
+from hybrid_ray.data.sounds import decode_sound, encode_wav
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.graph import Graph
 from hybrid_ray.store.manifest import MAX_TOLERANCE, PARITY
-from hybrid_ray.types import AnyArray, Batch, Kind
+from hybrid_ray.types import ENCODED, AnyArray, Batch, Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,10 +29,12 @@ TOLERANCE = 1e-4
 """How far a golden row's outputs may be off in fp32, on another machine: relative to an output's size above 1."""
 PRECISION_ROWS = 128
 """Rows on which it is measured how far answers depend on company, where they do."""
-IMAGE_BYTES = 256 * 2**10
-"""Bytes of an encoded image above which a golden row holds a smaller picture of it."""
+FILE_BYTES = 256 * 2**10
+"""Bytes of an encoded image or sound above which a golden row holds a smaller one of it."""
 IMAGE_SIDE = 256
 """Longer side of such a smaller picture, pixels."""
+SOUND_RATE, SOUND_SECONDS = 16_000, 4.0
+"""Samples a second, and seconds from the start, that a golden row holds of a sound that is as large."""
 TEXT_CHARACTERS = 4096
 """Characters of a text that a golden row holds."""
 SERIES_STEPS = 1024
@@ -44,7 +48,7 @@ class Golden:
     Attributes
     ----------
     rows : list of dict
-        JSON-able cells by column: images as ``{"base64": …}``, dates as ISO text, series as lists of steps,
+        JSON-able cells by column: images and sounds as ``{"base64": …}``, dates as ISO text, series as lists of steps,
         None where missing.
     outputs : list of list of float
         Expected outputs, (n, n_outputs).
@@ -238,23 +242,33 @@ def _cell(value: Any, kind: Kind) -> Any:
         return None
     if kind == "series":
         return series_cell(value, SERIES_STEPS)
-    return _small_image(value) if kind == "image" else str(value)[:TEXT_CHARACTERS]
+    return _small_file(value, kind) if kind in ENCODED else str(value)[:TEXT_CHARACTERS]
 
 
-def _small_image(value: bytes | str) -> dict[str, str] | None:
-    """An image's own bytes, so that the artifact needs no other file; a large one as a smaller picture."""
+def _small_file(value: bytes | str, kind: Kind) -> dict[str, str] | None:
+    """A file's own bytes, so that the artifact needs no other file; a large one made smaller."""
     try:
-        data = fetch(value)
-        if len(data) > IMAGE_BYTES:
-            picture = decode(data)
-            picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-            data = encode_png(picture)
+        data = fetch(value, kind=kind)
+        data = data if len(data) <= FILE_BYTES else _SMALLER[kind](data)
     except DecodeError:
         return None
     return {"base64": base64.b64encode(data).decode()}
 
 
-def _image(value: Any) -> bytes | None:
+def _small_image(data: bytes) -> bytes:
+    picture = decode(data)
+    picture.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+    return encode_png(picture)
+
+
+def _small_sound(data: bytes) -> bytes:
+    return encode_wav(decode_sound(data, SOUND_RATE, SOUND_SECONDS), SOUND_RATE)
+
+
+_SMALLER: Mapping[Kind, Callable[[bytes], bytes]] = {"image": _small_image, "audio": _small_sound}
+
+
+def _file(value: Any) -> bytes | None:
     return None if value is None else base64.b64decode(value["base64"], validate=True)
 
 
@@ -273,7 +287,7 @@ def _series(value: Any) -> AnyArray | None:
     return steps
 
 
-_FROM_CELL: Mapping[Kind, Callable[[Any], Any]] = {"image": _image, "series": _series}
+_FROM_CELL: Mapping[Kind, Callable[[Any], Any]] = {"image": _file, "audio": _file, "series": _series}
 
 
 def _rounded(values: AnyArray) -> list[float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,18 +33,24 @@ def _combine(fusion: type[DataFusion], case: FusionCase, batch: Batch, columns: 
     return fusion(case.params).combine(batch, columns)
 
 
+def _told(values: Iterable[Any]) -> list[Any]:
+    """Values that can be compared: a series by its shape and bytes."""
+    return [(v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values]
+
+
 def _same(got: Fused, expected: Fused) -> None:
-    assert got.values.tolist() == expected.values.tolist()
+    assert _told(got.values) == _told(expected.values)
     assert got.errors == expected.errors
 
 
 def check_data_column(fusion: type[DataFusion], case: FusionCase) -> None:
-    """One column of the kind that it gives: texts that hold something, or images that can be decoded, all of one size.
+    """One column of the kind that it gives: texts that hold something, images that can be decoded, all of one size, or
+    series.
 
     What it gives is a kind that an extractor can read, and what it takes holds at least one kind.
     """
     assert fusion.takes
-    assert fusion.gives in ("text", "image")
+    assert fusion.gives in ("text", "image", "series")
     sizes = set()
     for columns in toy_columns(fusion):
         fused = _combine(fusion, case, toy_batch(columns, N), columns)
@@ -53,6 +60,9 @@ def check_data_column(fusion: type[DataFusion], case: FusionCase) -> None:
         held = [value for value in fused.values if value is not None]
         if fusion.gives == "text":
             assert all(isinstance(value, str) and value.strip() for value in held)
+        elif fusion.gives == "series":
+            assert all(value.dtype == np.float32 and np.isfinite(value).any() for value in held)
+            assert len({value.shape[1] for value in held}) == 1, "every row must have as many channels"
         else:
             sizes |= {decode(value).size for value in held}
         none = _combine(fusion, case, toy_batch(columns, 0), columns)
@@ -77,7 +87,7 @@ def check_data_rows_alone(fusion: type[DataFusion], case: FusionCase) -> None:
         fused = _combine(fusion, case, batch, columns)
         rows = [{name: values[i : i + 1] for name, values in batch.items()} for i in range(N)]
         alone = [_combine(fusion, case, row, columns).values[0] for row in rows]
-        assert alone == fused.values.tolist()
+        assert _told(alone) == _told(fused.values)
         _same(_combine(fusion, case, batch, columns), fused)
 
 
@@ -115,12 +125,13 @@ def check_data_every_part_counts(fusion: type[DataFusion], case: FusionCase) -> 
     """What any column holds can be seen in what comes out, and so can it that it is missing."""
     for columns in toy_columns(fusion):
         batch, other = toy_batch(columns, N, missing=False), toy_batch(columns, N, seed=5, missing=False)
-        expected = _combine(fusion, case, batch, columns).values
+        expected = _told(_combine(fusion, case, batch, columns).values)
         for name in columns:
-            changed = _combine(fusion, case, {**batch, name: other[name]}, columns).values
-            assert (changed != expected).any(), f"{name} must count"
-            lacking = _combine(fusion, case, {**batch, name: _gone(batch[name])}, columns).values
-            assert (lacking != expected).all(), f"it must be seen that {name} is missing"
+            changed = _told(_combine(fusion, case, {**batch, name: other[name]}, columns).values)
+            assert changed != expected, f"{name} must count"
+            lacking = _told(_combine(fusion, case, {**batch, name: _gone(batch[name])}, columns).values)
+            seen = [value != other for value, other in zip(lacking, expected, strict=True)]
+            assert all(seen), f"it must be seen that {name} is missing"
 
 
 def check_data_inputs_kept(fusion: type[DataFusion], case: FusionCase) -> None:
@@ -147,18 +158,18 @@ def check_data_state(fusion: type[DataFusion], case: FusionCase) -> None:
 
 
 def check_data_unreadable(fusion: type[DataFusion], case: FusionCase) -> None:
-    """An image that cannot be read is missing, and its row is told with the column; other rows are as they were."""
+    """A file that cannot be read is missing, and its row is told with the column; other rows are as they were."""
     for columns in toy_columns(fusion):
         batch = toy_batch(columns, N, missing=False)
         expected = _combine(fusion, case, batch, columns)
         for name in columns:
             broken, gone = batch[name].copy(), batch[name].copy()
-            broken[3], gone[3] = b"no image", None
+            broken[3], gone[3] = b"no such file", None
             fused = _combine(fusion, case, {**batch, name: broken}, columns)
             assert set(fused.errors) == {3}
             assert name in fused.errors[3]
-            assert fused.values.tolist() == _combine(fusion, case, {**batch, name: gone}, columns).values.tolist()
-            assert np.delete(fused.values, 3).tolist() == np.delete(expected.values, 3).tolist()
+            assert _told(fused.values) == _told(_combine(fusion, case, {**batch, name: gone}, columns).values)
+            assert _told(np.delete(fused.values, 3)) == _told(np.delete(expected.values, 3))
 
 
 def check_data_quiet(fusion: type[DataFusion], case: FusionCase) -> None:

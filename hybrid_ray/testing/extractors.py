@@ -28,7 +28,7 @@ from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
 from hybrid_ray.testing.rows import N_CLASSES, toy_batch, toy_labels
 from hybrid_ray.testing.trials import check_params
-from hybrid_ray.types import AnyArray, Batch, Block, Kind
+from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
 SEED = 11
 _REDUCED = ("bf16", "fp16")
@@ -68,7 +68,7 @@ def yield_checks(plugin: type[Extractor]) -> Iterator[Check]:
     yield check_state_round_trip
     yield check_fingerprint
     yield check_travels
-    if "image" in plugin.tags.kinds:
+    if plugin.tags.kinds & ENCODED:
         yield check_unreadable
     if plugin.tags.trained:
         yield check_unfitted

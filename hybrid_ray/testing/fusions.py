@@ -58,7 +58,7 @@ from hybrid_ray.testing.feature_fusions import (
 )
 from hybrid_ray.testing.fusion_cases import FusionCase
 from hybrid_ray.testing.trials import check_params, check_points, check_space
-from hybrid_ray.types import Task
+from hybrid_ray.types import ENCODED, Task
 
 MEMBERS = (1, 2, 9)
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
@@ -94,7 +94,7 @@ def yield_checks(fusion: type[Fusion]) -> Iterator[Check]:
             check_data_state,
             check_data_quiet,
         )
-        if "image" in fusion.takes:
+        if fusion.takes & ENCODED:
             yield check_data_unreadable
     if issubclass(fusion, FeatureFusion):
         yield from (

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.candidate import Candidate
-from hybrid_ray.data.images import DecodeError, decode
+from hybrid_ray.data.encoded import DecodeError
+from hybrid_ray.data.images import decode
 from hybrid_ray.estimators.base import EstimatorFamily, EstimatorTags, Model, Trial
 from hybrid_ray.extractors.base import Extractor, ExtractorTags
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.types import AnyArray, Batch, Kind
 
 N_CLASSES = 3
@@ -45,6 +46,8 @@ def _toy_column(kind: Kind, labels: AnyArray, rng: np.random.Generator) -> AnyAr
         values[:] = [f"colour {label + rng.integers(2)}" for label in labels]
     elif kind == "text":
         values[:] = [_toy_text(int(label), rng) for label in labels]
+    elif kind == "audio":
+        values[:] = [_toy_sound(int(label), rng) for label in labels]
     elif kind == "series":
         for row, label in enumerate(labels):
             values[row] = _toy_series(int(label), rng)
@@ -67,6 +70,14 @@ def _toy_series(label: int, rng: np.random.Generator) -> AnyArray:
     steps[rng.random(steps.shape) < 0.1] = np.nan
     steps[0] = 0.0
     return steps
+
+
+def _toy_sound(label: int, rng: np.random.Generator) -> bytes:
+    """A noisy WAV of one channel or two, a tenth of a second or more, with a tone of the label's pitch."""
+    rate = (4000, 8000)[int(rng.integers(2))]
+    at = np.arange(int(rng.integers(rate // 10, rate // 4))) / rate
+    tone = 0.4 * np.sin(2 * np.pi * 300 * (label + 1) * at) + 0.1 * rng.normal(size=len(at))
+    return encode_wav(tone if rng.random() < 0.5 else np.column_stack([tone, 0.5 * tone]), rate)
 
 
 def _toy_image(label: int, rng: np.random.Generator) -> bytes:

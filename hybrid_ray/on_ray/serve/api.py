@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from hybrid_ray.on_ray.serve.body import content_type, parse_json, parse_multipart, read_body
 from hybrid_ray.on_ray.serve.contract import Backend, Fault, Outcome, RequestError, Served, unavailable
 from hybrid_ray.on_ray.serve.rows import RowReader
+from hybrid_ray.types import ENCODED
 
 _LOG = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
@@ -202,7 +203,7 @@ def _body_schema(served: Served, row: type[BaseModel]) -> dict[str, Any]:
     }
     example = {name: cell["examples"][0] for name, cell in one["properties"].items()}
     parts: dict[str, Any] = {
-        name: {"type": "string", "format": "binary"} if kind == "image" else one["properties"][name]
+        name: {"type": "string", "format": "binary"} if kind in ENCODED else one["properties"][name]
         for name, kind in served.columns.items()
     }
     parts["rows"] = {"type": "string", "contentMediaType": "application/json", "description": "Rows, as JSON."}

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unprocessable
-from hybrid_ray.types import Kind
+from hybrid_ray.types import ENCODED, Kind
 
 _INDEXED = re.compile(r"(?P<column>.+)\[(?P<row>\d{1,6})\]", re.DOTALL)
 _DRAIN_FACTOR = 4
@@ -149,7 +149,7 @@ def _json_part(fields: dict[str, list[str]], files: dict[str, list[bytes]]) -> l
 def _parts(
     headers: Mapping[str, str], body: bytes, served: Served
 ) -> tuple[dict[str, list[str]], dict[str, list[bytes]]]:
-    images = sum(kind == "image" for kind in served.columns.values())
+    encoded = sum(kind in ENCODED for kind in served.columns.values())
     room = len(served.columns) + _PART_ROOM
 
     async def once() -> AsyncIterator[bytes]:
@@ -159,7 +159,7 @@ def _parts(
         parser = MultiPartParser(
             Headers(dict(headers)),
             once(),  # type: ignore[arg-type]
-            max_files=served.limits.max_rows * max(images, 1) + _PART_ROOM,
+            max_files=served.limits.max_rows * max(encoded, 1) + _PART_ROOM,
             max_fields=room,
             max_part_size=len(body) + 1,
         )

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ray.data.images import DecodeError, decode
+from hybrid_ray.data.encoded import DecodeError
+from hybrid_ray.data.images import decode
+from hybrid_ray.data.sounds import check_sound
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.serve.batching import Arrays, cut, merge, n_rows
 from hybrid_ray.on_ray.serve.contract import Outcome, Served, unprocessable
-from hybrid_ray.types import AnyArray, Batch, Block
+from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
 _LOG = logging.getLogger(__name__)
 _OUTPUTS = "outputs"
@@ -166,22 +168,29 @@ class Pipeline:
         """Undecodable rows: which column, and why."""
         errors: dict[int, tuple[str, str]] = {}
         for group, reads in self._served.extractors.items():
-            columns = [c for c, kind in reads.columns.items() if kind == "image"] or list(reads.columns)
+            encoded = {c: kind for c, kind in reads.columns.items() if kind in ENCODED}
             for row in np.flatnonzero([reason is not None for reason in found[f"{group}/error"]]):
                 reason = found[f"{group}/error"][row]
-                errors[int(row)] = (await asyncio.to_thread(_culprit, batch, columns, int(row)), str(reason))
+                errors[int(row)] = (
+                    await asyncio.to_thread(_culprit, batch, encoded or reads.columns, int(row)),
+                    str(reason),
+                )
         return errors
 
 
-def _culprit(batch: Batch, columns: Sequence[str], row: int) -> str:
-    """The image column of a row that cannot be decoded."""
-    for column in columns[:-1]:
+_DECODE: dict[Kind, Callable[[Any], Any]] = {"image": decode, "audio": check_sound}
+
+
+def _culprit(batch: Batch, columns: Mapping[str, Kind], row: int) -> str:
+    """The column of images or sounds of a row that cannot be decoded."""
+    *others, last = columns
+    for column in others:
         try:
-            if batch[column][row] is not None:
-                decode(batch[column][row])
+            if batch[column][row] is not None and columns[column] in _DECODE:
+                _DECODE[columns[column]](batch[column][row])
         except DecodeError:
             return column
-    return columns[-1]
+    return last
 
 
 def chunked(stage: Stage, rows: int) -> Stage:

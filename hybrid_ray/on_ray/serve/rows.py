@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,9 +24,12 @@ from pydantic import (
 )
 
 from hybrid_ray.data.columns import coerce
-from hybrid_ray.data.images import DecodeError, probe
+from hybrid_ray.data.encoded import NOUN, DecodeError
+from hybrid_ray.data.images import probe
+from hybrid_ray.data.sounds import encode_wav, probe_sound
 from hybrid_ray.on_ray.serve.contract import MAX_FAULTS, Fault, RequestError, Served
 from hybrid_ray.registry import nearest
+from hybrid_ray.spec import ServeSpec
 from hybrid_ray.types import Batch, Kind
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -34,37 +37,51 @@ _DATA_URL = re.compile(r"data:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
 
 # The smallest PNG there is, as an example.
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+# And a millisecond of silence.
+_SILENCE = base64.b64encode(encode_wav(np.zeros(8), 8000)).decode()
 
 
-def image_bytes(value: Any, max_pixels: int) -> bytes:
-    """Encoded image bytes from what a client may send: bytes of a form's file, base64, or a ``data:`` URL.
+def file_bytes(value: Any, kind: Kind, limits: ServeSpec) -> bytes:
+    """An encoded image or sound from what a client may send: bytes of a form's file, base64, or a ``data:`` URL.
 
-    A path or a link is never followed: it is text that is not base64, or not an image.
+    A path or a link is never followed: it is text that is not base64, or no such file.
 
     Raises
     ------
     ValueError
-        It is none of these, no image is in it, or the image has more than ``max_pixels``.
+        It is none of these, no file of that kind is in it, or it is larger than ``limits`` say.
     """
+    noun = NOUN[kind]
     if isinstance(value, str):
         text = value[match.end() :] if (match := _DATA_URL.match(value)) else value
         try:
             value = base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ValueError(f"an image must be base64 or a data: URL; {error}") from None
+            raise ValueError(f"{noun} must be base64 or a data: URL; {error}") from None
     if not isinstance(value, bytes):
-        raise ValueError(f"an image must be base64 text, a data: URL or a form's file; got {_kind_of(value)}")
+        raise ValueError(f"{noun} must be base64 text, a data: URL or a form's file; got {_kind_of(value)}")
     if not value:
-        raise ValueError("an image must hold bytes; got none. Leave it out, or null, when it is missing")
+        raise ValueError(f"{noun} must hold bytes; got none. Leave it out, or null, when it is missing")
     try:
-        probe(value, max_pixels=max_pixels)
+        _PROBES[kind](value, limits)
     except DecodeError as error:
         raise ValueError(str(error)) from None
     return value
 
 
-def _image(value: Any, info: ValidationInfo) -> Any:
-    return None if value is None else image_bytes(value, (info.context or {})["max_pixels"])
+_PROBES: dict[Kind, Callable[[bytes, ServeSpec], Any]] = {
+    "image": lambda data, limits: probe(data, max_pixels=limits.max_pixels),
+    "audio": lambda data, limits: probe_sound(data, limits.max_sound_s),
+}
+
+
+def _file(kind: Kind) -> Any:
+    """The type of a cell that holds an encoded file."""
+
+    def read(value: Any, info: ValidationInfo) -> Any:
+        return None if value is None else file_bytes(value, kind, (info.context or {})["limits"])
+
+    return Annotated[Any, PlainValidator(read), WithJsonSchema(_SCHEMAS[kind])]
 
 
 def _category(value: Any) -> Any:
@@ -79,6 +96,12 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
         "contentEncoding": "base64",
         "description": "Image: base64, or a data: URL.",
         "examples": [_PIXEL],
+    },
+    "audio": {
+        "type": ["string", "null"],
+        "contentEncoding": "base64",
+        "description": "Sound (WAV, FLAC or OGG): base64, or a data: URL.",
+        "examples": [_SILENCE],
     },
     "text": {"type": ["string", "null"], "description": "Text.", "examples": ["a few words"]},
     "numeric": {"type": ["number", "null"], "description": "Number.", "examples": [1.5]},
@@ -99,7 +122,8 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
 _Text = Annotated[str, Field(strict=True)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
 _CELLS: dict[Kind, Any] = {
-    "image": Annotated[Any, PlainValidator(_image), WithJsonSchema(_SCHEMAS["image"])],
+    "image": _file("image"),
+    "audio": _file("audio"),
     "text": Annotated[_Text | None, WithJsonSchema(_SCHEMAS["text"])],
     "numeric": Annotated[_Number | None, WithJsonSchema(_SCHEMAS["numeric"])],
     "categorical": Annotated[_Text | None, BeforeValidator(_category), WithJsonSchema(_SCHEMAS["categorical"])],
@@ -108,6 +132,7 @@ _CELLS: dict[Kind, Any] = {
 }
 _TYPES: dict[Kind, pa.DataType] = {
     "image": pa.binary(),
+    "audio": pa.binary(),
     "numeric": pa.float64(),
     "series": pa.large_list(pa.large_list(pa.float64())),
 }
@@ -157,7 +182,7 @@ class RowReader:
         if faults:
             raise RequestError(422, faults)
         try:
-            checked = self._rows.validate_python(list(rows), context={"max_pixels": self._limits.max_pixels})
+            checked = self._rows.validate_python(list(rows), context={"limits": self._limits})
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise RequestError(

@@ -9,12 +9,14 @@ import pytest
 
 from hybrid_ray.data.columns import infer_kinds, unreadable
 from hybrid_ray.data.images import encode_png
+from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.data.source import open_source
 from hybrid_ray.spec import DataSpec
 
 N = 400
 WORDS = ("river", "stone", "light", "the", "a", "of", "green", "walk", "over", "ten")
 PNG = encode_png(np.zeros((2, 2), np.uint8))
+WAV = encode_wav(np.zeros(8), 8000)
 
 
 def guess(values, name="column", **options):
@@ -54,6 +56,12 @@ def sentences(words):
         ([{"bytes": PNG, "path": None}] * N, "photo", "image"),
         ([f"photos/{i}.JPG" for i in range(N)], "photo", "image"),
         ([f"https://host/{i}.png?size=2" for i in range(N)], "photo", "image"),
+        ([WAV] * N, "call", "audio"),
+        ([{"bytes": WAV, "path": None}] * N, "call", "audio"),
+        ([{"bytes": None, "path": "a.flac"}] * N, "call", "audio"),
+        ([f"calls/{i}.WAV" for i in range(N)], "call", "audio"),
+        ([f"https://host/{i}.ogg?size=2" for i in range(N)], "call", "audio"),
+        (["data:audio/wav;base64,AAAA"] * N, "call", "audio"),
         ([b"some plain words"] * N, "note", "categorical"),
         (pa.array(repeat("a", "b")).dictionary_encode(), "c", "categorical"),
         (pa.array([1] * N, pa.duration("s")), "took", "numeric"),
@@ -107,6 +115,7 @@ def test_what_measures_or_tells_something_is_not_id_like(values):
         (repeat(*(f"group{i}" for i in range(90))), "source", "data.split.column with kind grouped"),
         (repeat("train", "test", "unused"), "split", "its name says that it divides the rows"),
         ([PNG] * (N - 40) + [b"x" * 20] * 40, "c", "no images"),
+        ([WAV] * (N - 40) + [PNG] * 40, "c", "no sounds"),
     ],
 )
 def test_doubt_is_said(values, name, doubt):
@@ -124,7 +133,7 @@ def test_what_no_kind_fits_is_left_out_with_a_reason():
     reasons = unreadable(table)
     assert list(reasons) == ["v", "raw", "s"]
     assert "list<" in reasons["v"]
-    assert "neither start like an image nor are text" in reasons["raw"]
+    assert "neither start like an image or a sound nor are text" in reasons["raw"]
 
 
 def test_names_of_images_that_are_not_there_are_only_names(tmp_path):

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hybrid_ray.data.images import DecodeError, decode, encode_png, fetch, is_image, probe
+from hybrid_ray.data.encoded import DecodeError, fetch
+from hybrid_ray.data.images import decode, encode_png, is_image, probe
 
 PIXELS = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
 PNG = encode_png(PIXELS)

@@ -325,6 +325,16 @@ class TestImages:
         assert all_rows(source)["image"].to_pylist()[0] == "memory:///test_images/a/0.png"
         assert all_rows(source)["label"].to_pylist() == list("aaabbb")
 
+    def test_folders_of_sounds_are_read_alike(self, tmp_path):
+        for name in ("train/hum/a.wav", "train/beep/b.FLAC", "test/hum/c.ogg", "test/hum/cover.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        source = open_source(spec(tmp_path))
+        assert (source.format, source.about["other_files"]) == ("audio", 1)
+        rows = all_rows(source).to_pylist()
+        assert [(row["label"], row["split"]) for row in rows] == [("hum", "test"), ("beep", "train"), ("hum", "train")]
+        assert rows[1]["audio"] == f"{tmp_path}/train/beep/b.FLAC"
+
     def test_images_without_classes_are_refused(self, tmp_path):
         self.fill(tmp_path, ["a.png", "b.png"])
         with pytest.raises(DataError, match="images must lie in folders named after their classes; got 2 images"):
@@ -376,9 +386,13 @@ class TestBadInput:
             ("a.csv", b"PK\x03\x04" + b"\x00" * 50, r"must be a CSV file; got zip \(or a spreadsheet\)"),
             ("a.jsonl", b"a,b\n" * 50, "must hold one JSON object a line; got text"),
             ("a.jsonl", "parquet", "must hold one JSON object a line; got Parquet"),
-            ("a.xlsx", b"PK\x03\x04" + b"\x00" * 50, "must be Parquet, CSV, JSON lines or a folder of images; got zip"),
-            ("a.bin", b"\x00" * 50, "must be Parquet, CSV, JSON lines or a folder of images; got binary"),
-            ("a.bin", b"", "must be Parquet, CSV, JSON lines or a folder of images; got an empty file"),
+            (
+                "a.xlsx",
+                b"PK\x03\x04" + b"\x00" * 50,
+                "must be Parquet, CSV, JSON lines or a folder of images or of sounds; got zip",
+            ),
+            ("a.bin", b"\x00" * 50, "must be Parquet, CSV, JSON lines or a folder of images or of sounds; got binary"),
+            ("a.bin", b"", "must be Parquet, CSV, JSON lines or a folder of images or of sounds; got an empty file"),
         ],
     )
     def test_the_file_is_of_another_format(self, tmp_path, name, content, why):

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.sounds import decode_sound, encode_wav
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.store.golden import IMAGE_BYTES, make_golden, replay, to_batch, to_cells
+from hybrid_ray.store.golden import FILE_BYTES, make_golden, replay, to_batch, to_cells
 from hybrid_ray.testing.graphs import TOY_COLUMNS, ToyTable, png, toy_batch, toy_graph, toy_rows
 
 
@@ -71,6 +72,20 @@ def test_columns_that_the_rows_lack_are_missing(graph, table):
     replay(graph, golden, "here")
 
 
+def test_large_sounds_are_kept_short():
+    rate = 44_100
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(6 * rate) / rate)
+    whole, brief = encode_wav(tone, rate), encode_wav(tone[:100], rate)
+    batch = coerce(pa.table({"call": pa.array([whole, brief, b"RIFF", None])}), {"call": "audio"}).batch
+    kept = to_batch(to_cells(batch, {"call": "audio"}), {"call": "audio"})["call"]
+    assert kept[1] == brief
+    assert kept[3] is None
+    assert len(kept[0]) <= FILE_BYTES
+    shown = decode_sound(kept[0], 16_000, 60)
+    assert len(shown) == 4 * 16_000
+    assert np.abs(np.fft.rfft(shown)).argmax() / 4 == pytest.approx(440, abs=1)
+
+
 def test_images_are_kept_by_content_and_large_ones_small(graph, table, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (700, 500, 3), dtype=np.uint8)
     (tmp_path / "large.png").write_bytes(png(noise))
@@ -82,7 +97,7 @@ def test_images_are_kept_by_content_and_large_ones_small(graph, table, tmp_path)
     assert cells[2] is None
     assert base64.b64decode(cells[1]["base64"]) == (tmp_path / "small.png").read_bytes()
     large = base64.b64decode(cells[0]["base64"])
-    assert len(large) <= IMAGE_BYTES < (tmp_path / "large.png").stat().st_size
+    assert len(large) <= FILE_BYTES < (tmp_path / "large.png").stat().st_size
     assert max(Image.open(io.BytesIO(large)).size) == 256
     for path in tmp_path.iterdir():
         path.unlink()
