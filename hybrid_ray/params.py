@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from hybrid_ray.documented import Documented
 
 
@@ -9,4 +11,17 @@ class PluginParams(Documented):
     """Parameters of a plugin: the one definition that the spec, the search, the docs and the object share.
 
     Every field has a default and a description, the string below it; bounds are declared on the field.
+
+    Attributes
+    ----------
+    later : frozenset of str
+        Fields that came when features were cached already: at their default, where they change nothing, they are no
+        part of a fingerprint, so that those features are found again.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def identity(self) -> dict[str, Any]:
+        """The fields as a fingerprint has them, JSON-able."""
+        left_out = {name for name in self.later if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=left_out)

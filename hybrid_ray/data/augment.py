@@ -35,12 +35,18 @@ class ImageAugmentation:
         Largest relative change of brightness, contrast and saturation.
     erase : float
         Largest share of the area that is wiped out, in half of the images.
+    rotate : float
+        Largest turn, in degrees; border pixels are repeated. Turned before colours change.
+    crop : float
+        Largest share of either side that is cut away, before what is left is brought to the whole size.
     """
 
     flip: bool = False
     shift: float = 0.0
     colour: float = 0.0
     erase: float = 0.0
+    rotate: float = 0.0
+    crop: float = 0.0
 
     def __call__(self, images: AnyArray, rng: np.random.Generator) -> AnyArray:
         """Other images, uint8 (k, height, width, channels) like those that came."""
@@ -48,6 +54,8 @@ class ImageAugmentation:
             images = mirrored(images, rng)
         if self.shift > 0:
             images = shifted(images, rng, self.shift)
+        if self.rotate > 0 or self.crop > 0:
+            images = turned(images, rng, self.rotate, self.crop)
         if self.colour > 0:
             images = recoloured(images, rng, self.colour)
         if self.erase > 0:
@@ -84,6 +92,41 @@ def shifted(images: AnyArray, rng: np.random.Generator, most: float) -> AnyArray
     rows, columns = down.clip(0, height - 1), right.clip(0, width - 1)
     moved: AnyArray = images[np.arange(k)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved
+
+
+def turned(images: AnyArray, rng: np.random.Generator, degrees: float, cut: float = 0.0) -> AnyArray:
+    """Images turned about their middle, and crops of them brought to the whole size, each in its own way.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 (k, height, width, channels)
+    rng : Generator
+    degrees : float
+        Largest turn to either side.
+    cut : float, default 0
+        Largest share of a side that is cut away; the crop may lie anywhere in the image.
+    """
+    k, height, width = images.shape[:3]
+    angle = np.deg2rad(rng.uniform(-degrees, degrees, k))[:, None, None]
+    gone = rng.uniform(0, cut, (k, 1, 1))
+    down, right = gone * rng.uniform(-0.5, 0.5, (2, k, 1, 1))
+    y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    y, x = y * (1 - gone) + down * height, x * (1 - gone) + right * width
+    rows = (np.cos(angle) * y - np.sin(angle) * x + (height - 1) / 2).clip(0, height - 1)
+    columns = (np.sin(angle) * y + np.cos(angle) * x + (width - 1) / 2).clip(0, width - 1)
+    return _between(images, rows, columns)
+
+
+def _between(images: AnyArray, rows: AnyArray, columns: AnyArray) -> AnyArray:
+    """Pixels at places (k, height, width) between those that there are: bilinear."""
+    top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
+    low, far = np.minimum(top + 1, images.shape[1] - 1), np.minimum(left + 1, images.shape[2] - 1)
+    down, right = (rows - top)[..., None].astype(np.float32), (columns - left)[..., None].astype(np.float32)
+    each = np.arange(len(images))[:, None, None]
+    upper = images[each, top, left] * (1 - right) + images[each, top, far] * right
+    lower = images[each, low, left] * (1 - right) + images[each, low, far] * right
+    blended: AnyArray = (upper * (1 - down) + lower * down).round().clip(0, 255).astype(images.dtype)
+    return blended
 
 
 def recoloured(images: AnyArray, rng: np.random.Generator, strength: float) -> AnyArray:

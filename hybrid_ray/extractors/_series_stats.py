@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
 
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import ItemExtractor, Items
-from hybrid_ray.extractors.signals import OfChannels, read_series
+from hybrid_ray.extractors.signals import OfChannels, StepParams, read_series
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.types import AnyArray, FloatArray, Kind, State
@@ -22,11 +21,8 @@ _BANDS = 8
 _OF_CHANNEL = len(_QUANTILES) + len(_LAGS) + _BANDS + 12
 
 
-class SeriesStatsParams(PluginParams):
+class SeriesStatsParams(StepParams):
     """Parameters of ``series_stats``."""
-
-    channels: int | None = Field(None, ge=1, le=4096)
-    """Numbers of a step; left out: as many as the first series has."""
 
 
 @EXTRACTORS.register("series_stats")
@@ -47,19 +43,20 @@ class SeriesStatsExtractor(OfChannels, ItemExtractor):
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """Two channels, in one column and in two."""
         yield SeriesStatsParams(channels=2), {"signal": "series"}
-        yield SeriesStatsParams(channels=2), {"left": "series", "right": "series"}
+        shaped = SeriesStatsParams(channels=2, window=20, resample=12, difference=1, lags=(1,))
+        yield shaped, {"left": "series", "right": "series"}
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Their statistics: float32 (k, item_features)."""
-        series, errors = read_series(cells, self.n_channels)
+        series, errors = read_series(cells, self.n_channels, self.params)
         rows = [_statistics(steps) for steps in series]
         return Items({STATISTICS: np.array(rows, np.float32).reshape(len(rows), self.item_features)}, errors)
 
     @property
     def item_features(self) -> int:
         """Statistics of each channel and each pair, and the length."""
-        paired = min(self.n_channels, _PAIRED)
-        return self.n_channels * _OF_CHANNEL + paired * (paired - 1) // 2 + 1
+        paired = min(self.n_read, _PAIRED)
+        return self.n_read * _OF_CHANNEL + paired * (paired - 1) // 2 + 1
 
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
         """The statistics, as they were read."""

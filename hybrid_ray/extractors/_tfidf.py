@@ -28,6 +28,10 @@ class TfidfParams(PluginParams):
     """Longest run of letters inside a word that is a term, from 2 up; 0: none."""
     min_count: int = Field(2, ge=1)
     """Texts that a term must be in."""
+    max_share: float = Field(1.0, gt=0, le=1)
+    """Share of the texts above which a term is left out: what stands in nearly all says nothing, in any language."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"max_share"})
 
     @model_validator(mode="after")
     def _some_terms(self) -> Self:
@@ -58,7 +62,7 @@ class TfidfExtractor(Extractor):
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """Words on one column, words and letters on two."""
         yield TfidfParams(max_features=32, min_count=1), {"text": "text"}
-        yield TfidfParams(max_features=40, words=1, chars=3), {"title": "text", "body": "text"}
+        yield TfidfParams(max_features=40, words=1, chars=3, max_share=0.9), {"title": "text", "body": "text"}
 
     def prepare(self, batch: Batch) -> Prepared:
         """Texts side by side: object (m, n_columns), None where absent."""
@@ -78,7 +82,7 @@ class TfidfExtractor(Extractor):
         parts = [(column, *kind) for column in range(texts.shape[1]) for kind in self._kinds()]
         share = max(self.params.max_features // max(len(parts), 1), 1)
         self._terms = [
-            _Terms.fit(texts[:, column], column, analyzer, longest, share, self.params.min_count)
+            _Terms.fit(texts[:, column], column, analyzer, longest, share, self.params)
             for column, analyzer, longest in parts
         ]
         return self
@@ -147,10 +151,12 @@ class _Terms:
         return len(self.terms)
 
     @classmethod
-    def fit(cls, texts: AnyArray, column: int, analyzer: str, longest: int, limit: int, min_count: int) -> _Terms:
+    def fit(cls, texts: AnyArray, column: int, analyzer: str, longest: int, limit: int, params: TfidfParams) -> _Terms:
         """Terms of the texts that are there; none when they hold no term."""
         known = [text for text in texts if text is not None]
-        vectorizer = _vectorizer(analyzer, longest, max_features=limit, min_df=min_count)
+        vectorizer = _vectorizer(
+            analyzer, longest, max_features=limit, min_df=params.min_count, max_df=params.max_share
+        )
         try:
             vectorizer.fit(known)
         except ValueError:  # scikit-learn refuses an empty vocabulary

@@ -38,6 +38,12 @@ class TunedTorchvisionParams(TuningParams, NetworkParams):
     """Largest relative change of a training image's brightness, contrast and saturation."""
     erase: float = Field(0.0, ge=0, le=1)
     """Largest share of a training image that is wiped out, in half of them."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Largest turn of a training image, in degrees."""
+    crop: float = Field(0.0, ge=0, le=0.9)
+    """Largest share of a training image's sides that is cut away."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"rotate", "crop"})
 
 
 @EXTRACTORS.register("tuned_torchvision")
@@ -98,7 +104,7 @@ class TunedTorchvisionExtractor(TunedExtractor):
 
     def _augmentation(self) -> ImageAugmentation:
         p = self.params
-        return ImageAugmentation(p.flip, p.shift, p.colour, p.erase)
+        return ImageAugmentation(p.flip, p.shift, p.colour, p.erase, p.rotate, p.crop)
 
     @property
     def augmented(self) -> bool:

@@ -222,7 +222,8 @@ class Extractor(ABC):
 
     def identity(self) -> dict[str, Any]:
         """The parameters as the fingerprint has them; a plugin leaves out where its weights lie."""
-        return dict(self.params.model_dump(mode="json"))
+        fields: dict[str, Any] = self.params.identity()
+        return fields
 
     def fingerprint(self) -> str:
         """Digest of all that decides the features of a row: type, version, parameters, columns, weights."""

@@ -232,7 +232,7 @@ class FusedExtractor(Extractor):
                 "behind": self.inner.fingerprint(),
                 "fusion": self.fusion.name,
                 "version": self.fusion.version,
-                "params": self.entry.params,
+                "params": self.fusion.params.identity(),
                 "columns": list(self.columns.items()),
             }
         )

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from hybrid_ray.fusion.base import DataFusion, Fused
 from hybrid_ray.fusion.joined import Joined, JoinedParams
+from hybrid_ray.fusion.stop_words import Language, stop_words, without_accents
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS, nearest
 from hybrid_ray.types import AnyArray, Batch, Kind
@@ -30,6 +31,8 @@ _REMEMBERED = 50_000
 class CleanedParams(PluginParams):
     """Parameters of :class:`Cleaned`."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"leave_out"})
+
     markup: bool = True
     """True: HTML tags are left out and entities are the signs that they stand for."""
     links: bool = True
@@ -40,8 +43,10 @@ class CleanedParams(PluginParams):
     """False: letters lose their accents."""
     digits: bool = True
     """False: each digit is a 0: numbers of one length are one word."""
-    stop_words: Literal["none", "english"] = "none"
-    """english: scikit-learn's list of words that say little by themselves is left out."""
+    stop_words: Literal["none"] | Language = "none"
+    """Language whose words that say little by themselves (articles, pronouns, forms of to be) are left out."""
+    leave_out: tuple[str, ...] = Field((), max_length=10_000)
+    """More words that are left out, in any language; capitals do not count."""
     stem: str = Field("", max_length=32)
     """Language whose endings are taken off words, as Snowball does; empty: they stay."""
     missing: str = Field("missing", max_length=64)
@@ -81,6 +86,7 @@ class Cleaned(DataFusion):
         """Little, and all of it."""
         yield CleanedParams()
         yield CleanedParams(accents=False, digits=False, stop_words="english", stem="english", max_characters=400)
+        yield CleanedParams(stop_words="german", stem="german", leave_out=("very",))
 
     def combine(self, inputs: Batch, kinds: Mapping[str, Kind]) -> Fused:
         """Texts (n,).
@@ -111,8 +117,7 @@ class Cleaned(DataFusion):
         if p.lower:
             text = unicodedata.normalize("NFKC", text).lower()
         if not p.accents:
-            apart = unicodedata.normalize("NFD", text)
-            text = unicodedata.normalize("NFC", "".join(sign for sign in apart if not unicodedata.combining(sign)))
+            text = without_accents(text)
         if not p.digits:
             text = _DIGIT.sub("0", text)
         fewer = self._without_stop_words(text)
@@ -128,11 +133,9 @@ class Cleaned(DataFusion):
 
     @cached_property
     def _stop_words(self) -> frozenset[str]:
-        if self.params.stop_words == "none":
-            return frozenset()
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        return frozenset(ENGLISH_STOP_WORDS)
+        p = self.params
+        own = frozenset(word.lower() for word in p.leave_out)
+        return own if p.stop_words == "none" else own | stop_words(p.stop_words)
 
     @cached_property
     def _stem(self) -> Callable[[str], str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
 from hybrid_ray.extractors.items import Items
@@ -43,6 +44,18 @@ class AutoencoderParams(UnsupervisedParams):
     """Noise that is added to training images, which are to be drawn without it; white is 1."""
     mask: float = Field(0.0, ge=0, lt=1)
     """Share of the pixels of training images that are black, and to be drawn as they were."""
+    flip: bool = False
+    """True: training images may be mirrored, and are to be drawn so: more images to learn from."""
+    shift: float = Field(0.0, ge=0, le=0.5)
+    """Largest shift of a training image, as a share of its side."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Largest turn of a training image, in degrees."""
+    crop: float = Field(0.0, ge=0, le=0.9)
+    """Largest share of a training image's sides that is cut away."""
+    colour: float = Field(0.0, ge=0, le=1)
+    """Largest relative change of a training image's brightness, contrast and saturation."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"flip", "shift", "rotate", "crop", "colour"})
 
 
 @EXTRACTORS.register("autoencoder")
@@ -66,7 +79,7 @@ class AutoencoderExtractor(NetworkExtractor):
         """Tiny networks, convolutions on one column, dense layers on two."""
         few = {"size": 8, "width": 2, "features": 3, "epochs": 2}
         yield AutoencoderParams(**few), {"image": "image"}
-        more = {**few, "layers": "dense", "mode": "grey", "noise": 0.0, "mask": 0.3}
+        more = {**few, "layers": "dense", "mode": "grey", "noise": 0.0, "mask": 0.3, "flip": True, "rotate": 20}
         yield AutoencoderParams(**more), {"front": "image", "back": "image"}
 
     @property
@@ -113,12 +126,16 @@ class AutoencoderExtractor(NetworkExtractor):
 
     @property
     def augmented(self) -> bool:
-        """True when images are made worse than they are to be drawn."""
-        return bool(self.params.noise or self.params.mask)
+        """True when images are changed, or made worse than they are to be drawn."""
+        return bool(self.params.noise or self.params.mask) or self._augmentation() != ImageAugmentation()
+
+    def _augmentation(self) -> ImageAugmentation:
+        p = self.params
+        return ImageAugmentation(p.flip, p.shift, p.colour, rotate=p.rotate, crop=p.crop)
 
     def augment(self, items: Mapping[str, AnyArray], rng: np.random.Generator) -> dict[str, AnyArray]:
-        """Images with noise, and with pixels that are black."""
-        pixels = items[PIXELS]
+        """Images that are changed, to be drawn so; and the same with noise, and with pixels that are black."""
+        pixels = self._augmentation()(items[PIXELS], rng)
         noise = np.float32(self.params.noise) * rng.standard_normal(pixels.shape, np.float32)
         seen = rng.random((*pixels.shape[:3], 1), np.float32) >= self.params.mask
-        return {CHANGED: (pixels.astype(np.float32) / 255 + noise) * seen}
+        return {PIXELS: pixels, CHANGED: (pixels.astype(np.float32) / 255 + noise) * seen}

@@ -12,7 +12,7 @@ from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams
 from hybrid_ray.extractors.networks.passes import by_length
-from hybrid_ray.extractors.signals import OfChannels, objects, read_series, shortened
+from hybrid_ray.extractors.signals import OfChannels, StepParams, objects, read_series, shortened
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import AnyArray, Kind
 
@@ -27,11 +27,9 @@ _STEPS = 50_000
 """Steps, about, of one pass: few long series or many short ones."""
 
 
-class SeriesParams(NetworkParams):
+class SeriesParams(StepParams, NetworkParams):
     """Parameters of a network over series."""
 
-    channels: int | None = Field(None, ge=1, le=4096)
-    """Numbers of a step; left out: as many as the first series has."""
     max_steps: int = Field(512, ge=4, le=65536)
     """Steps that are read; of longer series neighbours are put together by their means."""
     jitter: float = Field(0.05, ge=0, le=2)
@@ -47,17 +45,17 @@ class SeriesExtractor(OfChannels, NetworkExtractor):
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
         super().__init__(params, columns)
-        self._mean = np.zeros(self.n_channels, np.float32)
-        self._std = np.ones(self.n_channels, np.float32)
+        self._mean = np.zeros(self.n_read, np.float32)
+        self._std = np.ones(self.n_read, np.float32)
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Series, float32 (steps, channels) each, of at most ``max_steps``."""
-        series, errors = read_series(cells, self.n_channels)
+        series, errors = read_series(cells, self.n_channels, self.params)
         return Items({SERIES: objects([shortened(steps, self.params.max_steps) for steps in series])}, errors)
 
     def look(self, items: Mapping[str, AnyArray]) -> None:
         """Learn each channel's mean and deviation."""
-        steps = np.concatenate([*items[SERIES], np.zeros((0, self.n_channels))]).astype(np.float64)
+        steps = np.concatenate([*items[SERIES], np.zeros((0, self.n_read))]).astype(np.float64)
         there = np.isfinite(steps)
         counts = np.maximum(there.sum(axis=0), 1)
         mean = np.where(there, steps, 0).sum(axis=0) / counts
@@ -76,7 +74,7 @@ class SeriesExtractor(OfChannels, NetworkExtractor):
         """Standardised steps float32 (k, longest, channels), NaN where nothing is, and lengths (k,)."""
         cells = [cell if isinstance(cell, np.ndarray) else None for cell in items[SERIES]]
         lengths = np.array([1 if cell is None else len(cell) for cell in cells], np.int64)
-        steps = np.full((len(cells), lengths.max(initial=1), self.n_channels), np.nan, np.float32)
+        steps = np.full((len(cells), lengths.max(initial=1), self.n_read), np.nan, np.float32)
         for row, cell in zip(steps, cells, strict=True):
             if cell is not None:
                 row[: len(cell)] = (cell - self._mean) / self._std

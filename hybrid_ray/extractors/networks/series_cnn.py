@@ -60,4 +60,4 @@ class SeriesCnnExtractor(SeriesExtractor):
         from hybrid_ray.extractors.networks.series_nets import ConvolutionalSeries
 
         p = self.params
-        return ConvolutionalSeries(2 * self.n_channels, p.filters, p.blocks, 2 * p.half_width + 1)
+        return ConvolutionalSeries(2 * self.n_read, p.filters, p.blocks, 2 * p.half_width + 1)

@@ -46,7 +46,10 @@ class SeriesRnnExtractor(SeriesExtractor):
         """A tiny LSTM on one column, a GRU on two."""
         few = {"channels": 2, "hidden": 3, "epochs": 2}
         yield SeriesRnnParams(**few), {"signal": "series"}
-        yield SeriesRnnParams(**few, cell="gru", max_steps=8), {"left": "series", "right": "series"}
+        yield (
+            SeriesRnnParams(**few, cell="gru", max_steps=8, lags=(1, 3), difference=1),
+            {"left": "series", "right": "series"},
+        )
 
     @property
     def item_features(self) -> int:
@@ -58,4 +61,4 @@ class SeriesRnnExtractor(SeriesExtractor):
         from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent
 
         p = self.params
-        return AttentiveRecurrent(2 * self.n_channels, p.hidden, p.layers, p.cell)
+        return AttentiveRecurrent(2 * self.n_read, p.hidden, p.layers, p.cell)

@@ -8,6 +8,7 @@ from hybrid_ray.data.augment import (
     mirrored,
     recoloured,
     shifted,
+    turned,
     with_words_dropped,
     with_words_swapped,
 )
@@ -29,7 +30,7 @@ def test_images_come_back_in_their_own_form_and_the_generator_decides(images, ch
     images = images[..., :channels]
     before = images.copy()
     images.flags.writeable = False
-    augment = ImageAugmentation(flip=True, shift=0.2, colour=0.3, erase=0.3)
+    augment = ImageAugmentation(flip=True, shift=0.2, colour=0.3, erase=0.3, rotate=20, crop=0.2)
     out = augment(images, rng(1))
     assert (out.dtype, out.shape) == (np.uint8, images.shape)
     np.testing.assert_array_equal(images, before)
@@ -41,6 +42,29 @@ def test_images_come_back_in_their_own_form_and_the_generator_decides(images, ch
 def test_nothing_is_done_unless_it_is_asked_for(images):
     np.testing.assert_array_equal(ImageAugmentation()(images, rng()), images)
     assert TextAugmentation()(TEXTS, rng()) == TEXTS
+
+
+def test_images_are_turned_about_their_middle():
+    still = np.zeros((30, 21, 21, 1), np.uint8)
+    still[:, 10, 15:18] = 255
+    out = turned(still, rng(), 45.0)
+    rows, columns = np.mgrid[:21, :21] - 10
+    weight = out[..., 0] / out[..., 0].sum(axis=(1, 2), keepdims=True)
+    angles = np.rad2deg(np.arctan2((weight * rows).sum((1, 2)), (weight * columns).sum((1, 2))))
+    assert np.abs(angles).max() < 47
+    assert angles.std() > 15
+    far = np.hypot((weight * rows).sum((1, 2)), (weight * columns).sum((1, 2)))
+    np.testing.assert_allclose(far, 6, atol=0.3)
+
+
+def test_crops_are_brought_to_the_whole_size():
+    slope = np.tile(np.arange(0, 200, 10, dtype=np.uint8)[None, None, :, None], (50, 20, 1, 1))
+    out = turned(slope, rng(), 0.0, 0.5).astype(int)
+    spans = out[:, 0, -1, 0] - out[:, 0, 0, 0]
+    assert (spans <= 190).all()
+    assert spans.min() < 130
+    assert len(np.unique(out[:, 0, 0, 0])) > 10, "they lie anywhere"
+    np.testing.assert_array_equal(turned(slope, rng(), 0.0), slope)
 
 
 def test_each_image_is_mirrored_or_not(images):

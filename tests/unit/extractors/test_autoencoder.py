@@ -6,6 +6,8 @@ import torch
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors.base import FitContext, build_extractor
+from hybrid_ray.extractors.imaging import PIXELS
+from hybrid_ray.extractors.networks.autoencoder import CHANGED
 from hybrid_ray.extractors.networks.autoencoder_nets import Autoencoder, decoder, encoder
 from hybrid_ray.testing.checkpoints import MemoryCheckpoints
 from hybrid_ray.testing.graphs import png
@@ -80,3 +82,14 @@ def test_it_goes_on_elsewhere_from_where_it_was_cut_off():
     assert len(checkpoints.states) == 4
     for name, values in whole.items():
         np.testing.assert_array_equal(again[name], values)
+
+
+def test_changed_images_are_to_be_drawn_as_they_were_changed():
+    rows, _ = images(4)
+    extractor = build_extractor("autoencoder", {"size": 16, "noise": 0.0, "flip": True, "rotate": 30}, IMAGE)
+    pixels = extractor.prepare(rows).arrays[PIXELS][:, 0]
+    assert extractor.augmented
+    out = extractor.augment({PIXELS: pixels}, np.random.default_rng(0))
+    np.testing.assert_allclose(out[CHANGED], out[PIXELS].astype(np.float32) / 255, atol=1e-6)
+    assert (out[PIXELS] != pixels).any(axis=(1, 2, 3)).all()
+    assert not build_extractor("autoencoder", {"noise": 0.0}, IMAGE).augmented

@@ -5,13 +5,14 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent
 from hybrid_ray.extractors.networks.series_nets import ConvolutionalSeries
-from hybrid_ray.extractors.signals import channels_of, shortened
+from hybrid_ray.extractors.signals import StepParams, channels_of, resampled, shaped, shortened
 
 SERIES = {"signal": "series"}
 SMALL = {"series_cnn": {"filters": 8, "blocks": 3}, "series_rnn": {"hidden": 16}}
@@ -121,3 +122,45 @@ def test_long_series_are_shortened_by_means():
     assert shortened(steps, 10) is steps
     steps[3:6] = np.nan
     np.testing.assert_array_equal(shortened(steps, 4)[:, 0], [1, np.nan, 7, 9])
+
+
+def test_the_last_steps_are_read_and_brought_to_a_number_of_steps():
+    steps = np.arange(12, dtype=np.float32).reshape(6, 2)
+    assert shaped(steps, StepParams()) is steps
+    np.testing.assert_array_equal(shaped(steps, StepParams(window=2)), steps[-2:])
+    np.testing.assert_array_equal(shaped(steps, StepParams(window=9)), steps)
+    np.testing.assert_allclose(shaped(steps, StepParams(window=3, resample=5))[:, 0], [6, 7, 8, 9, 10])
+    assert resampled(steps[:1], 3).tolist() == [[0, 1]] * 3
+    gappy = np.array([[0.0, np.nan], [np.nan, np.nan], [4.0, np.nan]], np.float32)
+    np.testing.assert_array_equal(resampled(gappy, 3), [[0, np.nan], [2, np.nan], [4, np.nan]])
+
+
+def test_differences_take_trends_away_and_never_the_last_step():
+    line = (3 + 2 * np.arange(5, dtype=np.float32))[:, None]
+    np.testing.assert_array_equal(shaped(line, StepParams(difference=1)), [[2]] * 4)
+    np.testing.assert_array_equal(shaped(line, StepParams(difference=2)), [[0]] * 3)
+    np.testing.assert_array_equal(shaped(line[:1], StepParams(difference=2)), [[0]])
+    line[2] = np.nan
+    np.testing.assert_array_equal(shaped(line, StepParams(difference=1))[:, 0], [2, np.nan, np.nan, 2])
+
+
+def test_lags_stand_beside_each_channel():
+    steps = np.array([[1, 10], [2, 20], [3, 30]], np.float32)
+    found = shaped(steps, StepParams(lags=(1, 5)))
+    np.testing.assert_array_equal(found[:, :2], steps)
+    np.testing.assert_array_equal(found[:, 2:4], [[np.nan, np.nan], [1, 10], [2, 20]])
+    assert np.isnan(found[:, 4:]).all()
+    for lags in ([0], [1, 1]):
+        with pytest.raises(ValidationError, match="must be different whole numbers from 1 up"):
+            StepParams(lags=lags)
+
+
+def test_a_level_that_says_nothing_is_taken_away():
+    """Steps that rise or fall on a level of their own: their changes tell them apart, whatever the level."""
+    rng = np.random.default_rng(0)
+    cells, y = np.empty(200, object), np.arange(200) % 2
+    for row, label in enumerate(y):
+        cells[row] = (rng.normal(0, 100) + (2 * label - 1) * np.arange(20.0) + rng.normal(0, 1, 20))[:, None]
+    extractor = build_extractor("series_stats", {"channels": 1, "difference": 1}, SERIES)
+    means = extractor.transform({"signal": cells}).values[:, 7]
+    assert ((means > 0) == y).mean() > 0.95

@@ -70,3 +70,14 @@ def test_letters_alone_catch_what_words_do_not():
     values = extractor.transform({"text": objects(["runs", "sits"])}).values
     assert values[0] @ values[0] > 0
     assert values[0] @ values[1] < 0.3
+
+
+def test_terms_of_nearly_all_texts_are_left_out_where_that_is_asked():
+    texts = {"text": np.array([f"the word{i % 3} stands" for i in range(12)], object)}
+    names = {}
+    for share in (1.0, 0.9):
+        extractor = build_extractor("tfidf", {"words": 1, "max_share": share}, {"text": "text"})
+        extractor.fit(extractor.prepare(texts), None, FitContext("binary", 2))
+        names[share] = extractor.get_state().meta["parts"][0]["terms"]
+    assert names[1.0] == ["stands", "the", "word0", "word1", "word2"]
+    assert names[0.9] == ["word0", "word1", "word2"]

@@ -1,12 +1,14 @@
 """Texts in plain words: what is left out, and what is left where nothing would be."""
 
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from hybrid_ray.fusion.cleaned import Cleaned, CleanedParams
+from hybrid_ray.fusion.stop_words import Language, stop_words
 
 
 def cleaned(text, **params):
@@ -23,6 +25,9 @@ def cleaned(text, **params):
         ("Été à Zürich", {"accents": False}, "ete a zurich"),
         ("room 12 of 345", {"digits": False}, "room 00 of 000"),
         ("This is not the best movie", {"stop_words": "english"}, "best movie"),
+        ("Das ist der Zug nach Köln, nicht mehr", {"stop_words": "german"}, "zug köln, nicht mehr"),
+        ("Ils étaient à Paris", {"stop_words": "french", "accents": False}, "paris"),
+        ("The VERY best", {"leave_out": ["Very"]}, "the best"),
         ("running dogs, happily", {"stem": "english"}, "run dog, happili"),
         ("die Häuser", {"stem": "german"}, "die haus"),
         ("A\n B", {"lower": False, "markup": False, "links": False}, "A B"),
@@ -46,6 +51,19 @@ def test_texts_of_a_row_stand_in_the_order_of_names():
 def test_a_language_that_is_not_known_is_refused():
     with pytest.raises(ValidationError, match=r"must be one of .*got 'englisch'. Did you mean 'english'"):
         CleanedParams(stem="englisch")
+    with pytest.raises(ValidationError, match="stop_words"):
+        CleanedParams(stop_words="englisch")
+
+
+def test_stop_words_are_single_words_of_languages_that_have_stems():
+    import snowballstemmer
+
+    for language in get_args(Language):
+        words = stop_words(language)
+        assert len(words) > 75
+        assert all(word == word.lower() and word.isalpha() for word in words)
+        assert language in snowballstemmer.algorithms()
+    assert not stop_words("german") & {"nicht", "kein", "nie"}
 
 
 def test_it_travels_after_use():
