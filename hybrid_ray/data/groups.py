@@ -67,7 +67,7 @@ def group_rows(
         All rows, with at least the columns of ``data.groups``.
     training, test : ndarray of bool (n_rows,)
     base : str
-        Folder that relative image paths start from.
+        Folder that relative paths of images and sounds start from.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def _group(data: DataSpec, name: str, table: pa.Table, training: BoolArray, test
 
 
 def check_groups(data: DataSpec) -> None:
-    """Refuse to group by a column that is known to hold images, before it is read.
+    """Refuse to group by a column that is known to hold images, sounds or series, before it is read.
 
     Raises
     ------
@@ -110,8 +110,8 @@ def check_groups(data: DataSpec) -> None:
 
 def _no_groups(name: str) -> DataError:
     return DataError(
-        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images, of "
-        "series or of values that nothing reads. Take it out"
+        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images, sounds or "
+        "series, or of values that nothing reads. Take it out"
     )
 
 

@@ -23,7 +23,7 @@ def words(values: AnyArray, kind: Kind, digits: int) -> list[str | None]:
     values : ndarray (n,)
         As ``Batch`` holds them.
     kind : Kind
-        Any but ``image``.
+        Any but images, sounds and series.
     digits : int
         Significant digits of numbers that are not whole.
 

@@ -81,7 +81,7 @@ def extract_features(
     root : StoreRoot
     shard_rows : int
     verify : {"stat", "content"}, default "stat"
-        How image files that were seen before are known again.
+        How files of images and sounds that were seen before are known again.
     max_bad_fraction : float, default 1
         Share of rows with something unreadable above which the extraction is refused.
     progress : Progress, optional

@@ -139,7 +139,7 @@ class Orders:
     entry : Entry
     cache : FeatureCache
     base : str
-        Folder that relative image paths start from.
+        Folder that relative paths of images and sounds start from.
     device : {"cpu", "cuda"}
     threads : int
     batch_size : int

@@ -26,7 +26,7 @@ MAX_REJECTS = 100_000
 SMALL_ROWS, SMALL_BYTES = 200_000, 256 << 20
 """A source within both is identified in this process: quicker than the start of workers."""
 SMALL_FILES = 5_000
-"""The same for rows whose images lie in files of their own."""
+"""The same for rows whose images or sounds lie in files of their own."""
 TASK_ROWS = 65_536
 """Rows that one task identifies, about."""
 LITTLE = 0.1
@@ -54,7 +54,7 @@ class Bad(NamedTuple):
 class Identify:
     """Makes one row of each shard: its key, its rows' digests, and which cells were of the wrong type.
 
-    Digests of image files are remembered in the store, a file for each piece, so that a rerun opens no image.
+    Digests of files are remembered in the store, a file for each piece, so that a rerun opens no image or sound.
 
     Attributes
     ----------

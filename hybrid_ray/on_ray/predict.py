@@ -230,7 +230,7 @@ class Orders:
     ----------
     loader : Loader
     base : str
-        Folder that relative image paths start from.
+        Folder that relative paths of images and sounds start from.
     kept : tuple of str
         Columns to hand through.
     device : {"cpu", "cuda"}

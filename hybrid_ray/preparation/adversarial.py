@@ -53,8 +53,9 @@ def train_generator(X: FloatArray, codes: AnyArray, params: GanAugmentationParam
         told = nn.functional.one_hot(torch.randint(n_classes, (params.batch_size,)), n_classes).float()
         _step(makes, _maker_loss(judge(torch.cat([maker(told), told], 1)), params))
         mean.update_parameters(maker)
-    averaged: Generator = mean.module
-    return averaged.eval()
+    averaged = mean.module.eval()
+    assert isinstance(averaged, Generator), "a copy of what was averaged"
+    return averaged
 
 
 class Generator(nn.Module):
@@ -63,6 +64,10 @@ class Generator(nn.Module):
     A row begins as a draw from the normal distribution of its class, which two hidden layers bend; at first they change
     nothing. With the few steps and rows that there are, this is far closer than a start from weights at random.
     """
+
+    centres: torch.Tensor
+    axes: torch.Tensor
+    latent: int
 
     def __init__(self, X: FloatArray, codes: AnyArray, params: GanAugmentationParams) -> None:
         super().__init__()
@@ -78,15 +83,16 @@ class Generator(nn.Module):
         self.latent = params.latent
         self.register_buffer("centres", torch.from_numpy(centres))
         self.register_buffer("axes", torch.from_numpy(axes))
+        last = nn.Linear(params.hidden, width)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(
             nn.Linear(width + params.latent + n_classes, params.hidden),
             nn.LeakyReLU(_SLOPE),
             nn.Linear(params.hidden, params.hidden),
             nn.LeakyReLU(_SLOPE),
-            nn.Linear(params.hidden, width),
+            last,
         )
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, told: torch.Tensor) -> torch.Tensor:
         """Rows (n, d) of classes (n, C), one-hot."""
@@ -105,7 +111,8 @@ class Generator(nn.Module):
 
 def _critic(width: int, params: GanAugmentationParams) -> nn.Module:
     """A network that says how real a row looks for its class; Lipschitz by itself where no penalty makes it so."""
-    layers = [nn.Linear(width, params.hidden), nn.Linear(params.hidden, params.hidden), nn.Linear(params.hidden, 1)]
+    sizes = ((width, params.hidden), (params.hidden, params.hidden), (params.hidden, 1))
+    layers: list[nn.Module] = [nn.Linear(*size) for size in sizes]
     if params.loss == "spectral":
         layers = [spectral_norm(layer) for layer in layers]
     return nn.Sequential(layers[0], nn.LeakyReLU(_SLOPE), layers[1], nn.LeakyReLU(_SLOPE), layers[2])

@@ -107,8 +107,8 @@ class ExtractorSpec(PluginSpec):
     id: Name | None = None
     """Name of its features; left out, the plugin's name (numbered when it is used twice)."""
     fusion: DataFusionSpec | None = None
-    """Data-level fusion: makes one text or one image of ``columns``, which the extractor then reads; left out, columns
-    are read as they are."""
+    """Data-level fusion: makes one text, image or series of ``columns``, which the extractor then reads; left out,
+    columns are read as they are."""
     columns: tuple[str, ...] | None = None
     """Columns it reads; left out, every column of a kind that it, or its ``fusion``, takes."""
     variant_of: Name | None = None

@@ -98,7 +98,7 @@ def make_golden(
     rows : int, default 8
         Number of golden rows.
     base : str, default ""
-        Folder against which relative image paths are resolved.
+        Folder against which relative paths of images and sounds are resolved.
     seed : int, default 0
         Seed of generated rows.
 

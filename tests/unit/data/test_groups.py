@@ -103,7 +103,7 @@ def test_groups_that_would_have_one_name_are_numbered():
         (
             [[1, 2]] * N,
             {},
-            "categories, numbers or dates; got 'g', a column of images, of series or of values that nothing reads",
+            "categories, numbers or dates; got 'g', a column of images, sounds or series, or of values",
         ),
     ],
 )
