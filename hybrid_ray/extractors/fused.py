@@ -194,7 +194,8 @@ class FusedExtractor(Extractor):
         return FusedExtractor(self.inner.with_state(state), self.fusion, self.columns)
 
     def check(self) -> None:
-        """What the extractor refuses."""
+        """What the fusion or the extractor refuses."""
+        self.fusion.check()
         self.inner.check()
 
     @property

@@ -88,6 +88,15 @@ class DataFusion(Fusion):
     gives: ClassVar[Kind]
     version: ClassVar[int] = 1
 
+    def check(self) -> None:
+        """Refuse before a run what would fail in its workers: something that is not installed, say.
+
+        Raises
+        ------
+        BadInputError
+            One clear line.
+        """
+
     @abstractmethod
     def combine(self, inputs: Batch, kinds: Mapping[str, Kind]) -> Fused:
         """One column of the columns named in ``kinds``, each row by itself; never raises for what a row holds.

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.data.images import encode_raw
+from hybrid_ray.data.sounds import require_soundfile
 from hybrid_ray.extractors.mels import FLOOR_DB, MelParams, read_mels
 from hybrid_ray.fusion.base import DataFusion, Fused
 from hybrid_ray.fusion.pictures import GREY
@@ -24,6 +25,10 @@ class SpectralFusion(DataFusion):
     """What both have in common: every column read, and what could not be."""
 
     takes: ClassVar[frozenset[Kind]] = frozenset({"audio"})
+
+    def check(self) -> None:
+        """Refuse where no sound could be read."""
+        require_soundfile(self.name)
 
     def combine(self, inputs: Batch, kinds: Mapping[str, Kind]) -> Fused:
         """One value a row, None where no column holds a sound.

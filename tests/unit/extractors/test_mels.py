@@ -1,10 +1,13 @@
 """Log-mel spectra: levels and bands by their formula, and what is made of them."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from hybrid_ray.data.images import decode
 from hybrid_ray.data.sounds import encode_wav
+from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
 from hybrid_ray.extractors.mels import FLOOR_DB, MelParams, _bands, log_mel
@@ -92,6 +95,20 @@ def test_a_series_has_a_step_a_frame_and_a_channel_a_band():
 
 def _heard(samples):
     return (np.rint(samples * 32767) / 32768).astype(np.float32)
+
+
+def test_without_soundfile_a_run_is_refused_before_it_starts(monkeypatch):
+    extractors = [
+        build_extractor("log_mel", {}, AUDIO),
+        build_fused("pixels", {}, AUDIO, FusionEntry("mel_picture")),
+        build_fused("series_stats", {}, AUDIO, FusionEntry("mel_series")),
+    ]
+    for extractor in extractors:
+        extractor.check()
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    for extractor, name in zip(extractors, ("log_mel", "mel_picture", "mel_series"), strict=True):
+        with pytest.raises(BadInputError, match=f"{name}: soundfile must be there"):
+            extractor.check()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from hybrid_ray.data.sounds import encode_wav
+from hybrid_ray.on_ray.serve.api import _body_schema
+from hybrid_ray.on_ray.serve.body import parse_multipart
 from hybrid_ray.on_ray.serve.contract import Probe, RequestError, Served
 from hybrid_ray.on_ray.serve.pipeline import _culprit
 from hybrid_ray.on_ray.serve.rows import RowReader, row_model
@@ -53,6 +55,15 @@ def test_the_schema_says_base64_and_its_example_is_taken(reader):
     cell = row_model({"call": "audio"}).model_json_schema(by_alias=True)["properties"]["call"]
     assert cell["contentEncoding"] == "base64"
     assert reader.read([{"call": cell["examples"][0]}])["call"][0][:4] == b"RIFF"
+
+
+def test_a_form_takes_files():
+    served = Served("m", 1, "binary", {"call": "audio"}, ["a", "b"], ServeSpec(), {}, Probe({}))
+    schema = _body_schema(served, row_model(served.columns))
+    assert schema["multipart/form-data"]["schema"]["properties"]["call"] == {"type": "string", "format": "binary"}
+    head, tail = b'--x\r\nContent-Disposition: form-data; name="call"; filename="a.wav"\r\n\r\n', b"\r\n--x--\r\n"
+    rows = parse_multipart({"content-type": "multipart/form-data; boundary=x"}, head + WAV + tail, served)
+    assert rows == [{"call": WAV}]
 
 
 def test_the_column_that_cannot_be_decoded_is_named():
