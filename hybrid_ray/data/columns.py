@@ -260,7 +260,7 @@ def _guess_words(name: str, held: pa.Array, count: int) -> Guess:
 
 def _guess_paths(files: Kind, held: pa.Array, base: str | None) -> Guess | None:
     values = _some(held)
-    inline = sum(v.lower().startswith(f"data:{files}/") for v in values)
+    inline = sum(v[:12].lower().startswith(f"data:{files}/") for v in values)
     if inline + sum(ends_like(files, v) for v in values) < NEARLY_ALL * len(values):
         return None
     remote = any("://" in v for v in values)
