@@ -21,7 +21,7 @@ from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
 from hybrid_ray.preparation.base import Preparation
 from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
-from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, Kind, Prepared, Task
+from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, Kind, Prepared, Task, learned_as
 
 TargetTransform = Literal["none", "log"]
 
@@ -42,7 +42,7 @@ class Chain:
     model : Model
         Fitted.
     codes : tuple of int
-        Class codes that the training rows held, sorted; empty for regression.
+        Class codes that the training rows held, sorted, for anomalies both; empty for regression.
     n_outputs : int
         Number of classes, or 1.
     transform : {"none", "log"}
@@ -92,6 +92,8 @@ def fit_chain(
 ) -> Chain:
     """Fit a candidate on training rows: its steps first, each on what those before it made of the rows.
 
+    To find anomalies, normal rows alone are fitted on: anomalous ones serve to choose.
+
     An estimator that is too slow for so many rows (``EstimatorTags.max_rows``) is fitted on a stratified sample of what
     the steps and the fusion make of all of them.
 
@@ -117,19 +119,23 @@ def fit_chain(
     Chain
     """
     chosen = {name: blocks[name] for name in candidate.blocks}
-    rows = prepare_training(candidate.steps, chosen, y, task, seed)
+    if task == "anomaly":
+        normal = np.flatnonzero(y == 0)
+        chosen, y = {name: block.take(normal) for name, block in chosen.items()}, y[normal]
+    learned = learned_as(task)
+    rows = prepare_training(candidate.steps, chosen, y, learned, seed)
     inputs, y, groups = rows.blocks, rows.y, rows.groups
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
     target = np.log1p(y) if task == "regression" and transform == "log" else y
-    X = fusion.fit_combine(inputs, target, task, seed, groups)
+    X = fusion.fit_combine(inputs, target, learned, seed, groups)
     family = ESTIMATORS.get(candidate.estimator)
     model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
     codes: tuple[int, ...] = ()
     classes = np.zeros(len(target), np.int64)
     if task != "regression":
         present, target = np.unique(y, return_inverse=True)
-        codes = tuple(int(c) for c in present)
+        codes = (0, 1) if task == "anomaly" else tuple(int(c) for c in present)
         if rows.weights:
             dense_weights = {position: rows.weights[code] for position, code in enumerate(codes)}
             X, target, groups = emphasise(model, X, target, dense_weights, seed, groups)

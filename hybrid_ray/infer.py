@@ -31,9 +31,7 @@ from hybrid_ray.spec import (
     SplitSpec,
     load_spec,
 )
-from hybrid_ray.types import Kind, Modality, Task
-
-LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
+from hybrid_ray.types import LEARNED, Kind, Modality, Task
 
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
@@ -149,7 +147,7 @@ class _Look:
     def __init__(self, spec: Spec, source: Source) -> None:
         self.source = source
         self.sample: pa.Table = source.sample()
-        set_aside = {spec.data.label, spec.data.split.column, *spec.data.annotators}
+        set_aside = {spec.data.label, spec.data.split.column, spec.data.split.together, *spec.data.annotators}
         self.guesses = infer_kinds(self.sample, {name for name in set_aside if name is not None}, source.base)
 
     def useless(self) -> dict[str, str]:
@@ -291,6 +289,13 @@ def _extractors(
         faults += found
         placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
     faults += _variant_faults(placed)
+    if task == "anomaly":
+        faults += [
+            f"extractors[{i}].name: must learn without labels to find anomalies, as normal rows have one label only; "
+            f"got {entry.name!r}"
+            for i, entry in enumerate(placed)
+            if EXTRACTORS.get(entry.name).tags.supervised
+        ]
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings

@@ -18,7 +18,7 @@ class MetricName(NamedTuple):
     unsearchable: str = ""
 
 
-_BINARY: frozenset[Task] = frozenset({"binary"})
+_BINARY: frozenset[Task] = frozenset({"binary", "anomaly"})
 _MULTICLASS: frozenset[Task] = frozenset({"multiclass"})
 _CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
 _NUMBERS: frozenset[Task] = frozenset({"regression"})
@@ -47,6 +47,14 @@ METRIC_NAMES: Mapping[str, MetricName] = {
         "an answer that is the same for every row can have none. Search by log_loss or brier_score_loss, which "
         "calibration improves",
     ),
+    "false_alarm_rate": MetricName(
+        "minimize", _BINARY, "an answer that is never the second class has none. Search by roc_auc or average_precision"
+    ),
+    "missed_alarm_rate": MetricName(
+        "minimize",
+        _BINARY,
+        "an answer that is always the second class has none. Search by roc_auc or average_precision",
+    ),
     "r2": MetricName("maximize", _NUMBERS),
     "root_mean_squared_error": MetricName("minimize", _NUMBERS),
     "mean_absolute_error": MetricName("minimize", _NUMBERS),
@@ -63,12 +71,15 @@ ALIASES: Mapping[str, str] = {
     "brier": "brier_score_loss",
     "ece": "expected_calibration_error",
     "map": "average_precision",
+    "far": "false_alarm_rate",
+    "mar": "missed_alarm_rate",
 }
 
 _DEFAULT: Mapping[Task, str] = {
     "binary": "log_loss",
     "multiclass": "log_loss",
     "regression": "root_mean_squared_error",
+    "anomaly": "roc_auc",
 }
 
 
@@ -78,8 +89,8 @@ def metric_name(name: str, task: Task | None = None) -> str:
     Parameters
     ----------
     name : str
-        That name, an alias (rmse, mae, mape, mcc, brier, map), or ``auto``: log_loss for classes,
-        root_mean_squared_error for numbers.
+        That name, an alias (rmse, mae, mape, mcc, brier, map, far, mar), or ``auto``: log_loss for classes,
+        root_mean_squared_error for numbers, roc_auc for anomalies.
     task : Task, optional
         What it must serve; left out, any name will do and ``auto`` stays.
 

@@ -17,6 +17,8 @@ CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
+LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly")
+"""Tasks that a run can do."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 BeginWith = Literal["families", "subsets"]
@@ -39,6 +41,11 @@ ENCODED: frozenset[Kind] = frozenset({"image", "audio"})
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 AnyArray = NDArray[Any]
+
+
+def learned_as(task: Task) -> Task:
+    """The task as fusions and preparations know it: to tell anomalous rows from normal ones is to tell two classes."""
+    return "binary" if task == "anomaly" else task
 
 
 def modality_of(kinds: Iterable[Kind]) -> str:

@@ -13,11 +13,10 @@ from hybrid_ray.data.images import encode_png
 from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import AnyArray, Kind, Task
+from hybrid_ray.types import LEARNED, AnyArray, Kind, Task, learned_as
 
 GENERATED = "generated://"
 MAX_ROWS = 1_000_000
-LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression")
 IMAGE_SIZE = 16
 SOUND_RATE = 8000
 NOISE = 0.35
@@ -36,11 +35,11 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
     Parameters
     ----------
     columns : mapping of str to Kind
-    task : {"binary", "multiclass", "regression"}
+    task : {"binary", "multiclass", "regression", "anomaly"}
     n : int
         Rows.
     classes : int
-        Number of classes; ignored for regression, 2 for binary.
+        Number of classes; ignored for regression, 2 for binary and anomaly.
     seed : int
     label : str
         Name of the label's column: whole numbers from 0 for classes, floats for regression.
@@ -55,7 +54,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
         spread = 0.1
         y = pa.array(10 + 90 * level)
     else:
-        count = 2 if task == "binary" else max(classes, 2)
+        count = 2 if learned_as(task) == "binary" else max(classes, 2)
         codes = rng.permutation(np.arange(n) % count)
         level = (codes + 0.5) / count
         spread = 0.25 / count
@@ -82,7 +81,7 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
         raise DataError("data.columns: must be given where rows are generated; got none")
     split = data.split
     column = split.column or ("split" if split.kind == "column" else None)
-    others = [(name, "grouped") for name in data.groups]
+    others = [(name, "grouped") for name in (*data.groups, split.together) if name is not None]
     others += [(name, "id") for name in (*data.drop, *data.redact)]
     extra = [(column, split.kind), *others] if column is not None else others
     return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, data.annotators, tuple(extra))

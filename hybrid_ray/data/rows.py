@@ -82,10 +82,10 @@ def read_rows(
         The label cannot serve the task, there are too few labelled rows for the folds, or a column cannot group rows.
     """
     check_groups(data)
-    split_column = data.split.column
-    named = [*label_columns(data), *([split_column] if split_column is not None else []), *data.groups]
+    split_column, together = data.split.column, data.split.together
+    named = [*label_columns(data), *(name for name in (split_column, together) if name is not None), *data.groups]
     table = read_columns(source, list(dict.fromkeys(named)))
-    encoded, annotated = encode_target(given_labels(data, table), task), None
+    encoded, annotated = encode_target(given_labels(data, table), task, target.anomalous), None
     if data.annotators:
         encoded, annotated = agreed(encoded, data.annotators, data.consensus)
     labelled = np.flatnonzero(~encoded.missing)
@@ -101,6 +101,7 @@ def read_rows(
         folds=folds,
         seed=data.split.seed if data.split.seed is not None else seed,
         column=table[split_column].take(pa.array(labelled)) if split_column is not None else None,
+        together=table[together].take(pa.array(labelled)) if together is not None else None,
         hidden=split_column in data.redact,
         repeats=repeats,
     )

@@ -79,6 +79,7 @@ def make_split(
     folds: int,
     seed: int,
     column: pa.ChunkedArray | None,
+    together: pa.ChunkedArray | None = None,
     hidden: bool = False,
     repeats: int = 1,
 ) -> Split:
@@ -95,6 +96,8 @@ def make_split(
     seed : int
     column : pa.ChunkedArray or None
         The split's column, (n,): groups, times, or train / dev / test.
+    together : pa.ChunkedArray, optional
+        Training rows of one value, (n,), are in one fold; with train / dev / test only.
     hidden : bool, default False
         True: no message may show what the column holds.
     repeats : int, default 1
@@ -123,10 +126,11 @@ def make_split(
     elif kind == "temporal":
         test, fold, note = _temporal(_times(values), split.test, folds)
     else:
-        test, fold, note = _by_column(values, strata, folds, rng, hidden)
+        groups = None if together is None else _group_codes(one_array(together))
+        test, fold, note = _by_column(values, strata, folds, rng, hidden, groups)
     forward = kind == "temporal"
     codes = y.astype(np.int64) if task != "regression" else None
-    notes = [note, *_check(test, fold, codes, forward, folds)]
+    notes = [note, *_check(test, fold, codes, forward, folds, 1 if task == "anomaly" else 2)]
     others: tuple[AnyArray, ...] = ()
     if repeats > 1 and not forward:
         alike = np.zeros_like(strata) if kind == "random" else strata
@@ -335,7 +339,12 @@ def _moment_start(moments: AnyArray, position: int) -> int:
 
 
 def _by_column(
-    column: pa.Array, strata: AnyArray, folds: int, rng: np.random.Generator, hidden: bool
+    column: pa.Array,
+    strata: AnyArray,
+    folds: int,
+    rng: np.random.Generator,
+    hidden: bool,
+    groups: AnyArray | None = None,
 ) -> tuple[BoolArray, AnyArray, str]:
     """Test rows as the column says; its train and dev rows are divided into folds together."""
     text = clean_text(column.cast(pa.large_string()))
@@ -354,10 +363,16 @@ def _by_column(
     if not test.any() or test.all():
         raise DataError(f"data.split.column: must hold train and test rows; got only {sorted(set(roles.tolist()))}")
     fold = np.full(len(roles), -1)
-    fold[~test] = _shuffled(strata[~test], 0.0, folds, rng)[1]
+    note = "" if has["test"] else "There are no test rows: the dev rows are the test."
     if has["test"] and has["dev"]:
-        return test, fold, f"{int((roles == 'dev').sum())} dev rows train in the folds with the others."
-    return test, fold, "" if has["test"] else "There are no test rows: the dev rows are the test."
+        note = f"{int((roles == 'dev').sum())} dev rows train in the folds with the others."
+    if groups is None:
+        fold[~test] = _shuffled(strata[~test], 0.0, folds, rng)[1]
+        return test, fold, note
+    parts = min(folds, len(np.unique(groups[~test])))
+    fold[~test] = _regrouped(groups[~test], strata[~test], parts, rng)
+    few = f"{parts} groups of training rows allow {parts} folds instead of {folds}." if parts < folds else ""
+    return test, fold, " ".join(filter(None, [note, few]))
 
 
 def _class_counts(fold: AnyArray, codes: AnyArray) -> AnyArray:
@@ -367,14 +382,16 @@ def _class_counts(fold: AnyArray, codes: AnyArray) -> AnyArray:
     return counts
 
 
-def _poor(counts: AnyArray, forward: bool) -> AnyArray:
-    """Positions of the folds that would be trained on fewer than two classes."""
+def _poor(counts: AnyArray, forward: bool, classes: int = 2) -> AnyArray:
+    """Positions of the folds that would be trained on fewer classes, or on none of the first."""
     trained = np.cumsum(counts, axis=0)[:-1] if forward else counts.sum(axis=0) - counts
-    return np.flatnonzero((trained > 0).sum(axis=1) < 2)
+    return np.flatnonzero(((trained > 0).sum(axis=1) < classes) | ((classes == 1) & (trained[:, 0] == 0)))
 
 
-def _check(test: BoolArray, fold: AnyArray, codes: AnyArray | None, forward: bool, folds: int) -> list[str]:
-    """Notes on a split, after refusing one that cannot be learned from."""
+def _check(
+    test: BoolArray, fold: AnyArray, codes: AnyArray | None, forward: bool, folds: int, classes: int
+) -> list[str]:
+    """Notes on a split, after refusing one that cannot be learned from: each fold on rows of ``classes`` at least."""
     sizes = np.bincount(fold[fold >= 0], minlength=1)
     if not test.any() or len(sizes) < 2 or sizes.min() == 0:
         raise DataError(
@@ -384,14 +401,19 @@ def _check(test: BoolArray, fold: AnyArray, codes: AnyArray | None, forward: boo
     if codes is None:
         return []
     counts = _class_counts(fold, codes)
-    poor = _poor(counts, forward)
+    poor = _poor(counts, forward, classes)
+    if len(poor) and classes == 1:
+        raise DataError(
+            f"data.split: every fold must be trained on normal rows; got none in {len(poor)} of {len(sizes)} folds. "
+            "Give more normal rows, or say by target.anomalous which label is that of anomalous ones"
+        )
     if len(poor):
         raise DataError(
             f"data.split: every fold must be trained on two classes or more; got one class in {len(poor)} of "
             f"{len(sizes)} folds. Give more rows of the rare classes, lower search.folds, or split otherwise"
         )
     total = counts.sum(axis=0)
-    rare = int((total < len(sizes)).sum())
+    rare = int((total < len(sizes)).sum()) if classes > 1 else 0
     notes = []
     if rare:
         notes.append(

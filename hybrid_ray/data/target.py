@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hybrid_ray.data.coerce import clean_text, is_bytes, is_text, one_array, parse_numbers
 from hybrid_ray.errors import DataError
-from hybrid_ray.types import AnyArray, BoolArray, Task
+from hybrid_ray.types import LEARNED, AnyArray, BoolArray, Task
 
 MAX_CLASSES = 1000
 AUTO_CLASSES = 50
@@ -47,7 +47,7 @@ class Target:
     unreadable: AnyArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto"]) -> Target:
+def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto"], anomalous: Any = None) -> Target:
     """Labels as class codes or numbers.
 
     Parameters
@@ -56,6 +56,8 @@ def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto
         Labels. Text that is all numbers counts as numbers.
     task : Task or "auto"
         auto: two values are binary, up to 50 whole numbers or any text multiclass, else regression.
+    anomalous : bool, int, float or str, optional
+        anomaly: the value of anomalous rows, which get code 1; left out, the greater of the two.
 
     Raises
     ------
@@ -66,13 +68,13 @@ def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto
     n_given = len(column) - column.null_count
     if not n_given:
         raise DataError(f"data.label: must hold labels; got none in {len(column)} rows")
-    if task in ("clustering", "anomaly", "forecasting"):
-        raise DataError(f"task: must be binary, multiclass or regression where labels are learned; got {task!r}")
+    if task in ("clustering", "forecasting"):
+        raise DataError(f"task: must be one of {list(LEARNED)} where labels are learned; got {task!r}")
     distinct = column.unique().drop_null()
     chosen, reason = (task, "as the spec says") if task != "auto" else _task_of(distinct, n_given)
     if chosen == "regression":
         return _numbers(column, n_given, reason)
-    classes = _classes(distinct, chosen, n_given)
+    classes = _classes(distinct, chosen, n_given) if chosen != "anomaly" else _normal_first(distinct, anomalous)
     codes, missing = _codes(column, classes)
     return Target(chosen, classes, codes, missing, reason)
 
@@ -164,6 +166,20 @@ def _classes(distinct: pa.Array, task: Task, n: int) -> list[Any]:
             f"{len(classes)} different values in {n} rows. Is it the right column, or is the task regression?"
         )
     return classes
+
+
+def _normal_first(distinct: pa.Array, anomalous: Any) -> list[Any]:
+    """The value of normal rows, then that of anomalous ones."""
+    values = sorted(distinct.to_pylist())
+    if len(values) != 2:
+        raise DataError(
+            "data.label: must hold two values for anomalies, of normal and of anomalous rows, the latter among the test "
+            f"rows at least; got {len(values)}: {_some(values)}"
+        )
+    chosen = values[-1] if anomalous is None else _like([anomalous], distinct.type)[0].as_py()
+    if chosen not in values:
+        raise DataError(f"target.anomalous: must be one of the two values of the label, {values}; got {anomalous!r}")
+    return sorted(values, key=lambda value: value == chosen)
 
 
 def _codes(column: pa.Array, classes: Sequence[Any]) -> tuple[AnyArray, BoolArray]:

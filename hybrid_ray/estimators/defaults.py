@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import Task
+from hybrid_ray.types import LEARNED, Task
 
 WIDE = 512
 """Above this many features trees are slow, and linear, kernel and neural learners come first."""
@@ -16,6 +16,10 @@ MANY_ROWS = 100_000
 _NARROW = ("lightgbm", "random_forest", "xgboost", "svm", "mlp", "extra_trees", "knn")
 _BROAD = ("svm", "mlp", "lightgbm", "extra_trees", "knn", "xgboost")
 _SMALL = ("svm", "random_forest", "knn")
+_DETECTORS = ("pca_reconstruction", "mahalanobis", "isolation_forest", "one_class_svm", "lof")
+_MANY_DETECTORS = ("pca_reconstruction", "mahalanobis", "isolation_forest", "nystroem_one_class_svm")
+_SLOW_DETECTORS = 12_000
+"""Rows above which detectors that look at pairs of rows give way."""
 _INSTEAD = {"svm": "nystroem_svm"}
 """What stands for a family that is too slow for so many rows."""
 
@@ -36,9 +40,11 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
     BadInputError
         No family does the task.
     """
+    if task == "anomaly":
+        return list(_DETECTORS if n_rows <= _SLOW_DETECTORS else _MANY_DETECTORS)
     linear = {"binary": "logistic", "multiclass": "logistic", "regression": "ridge"}.get(task)
     if linear is None:
-        raise BadInputError(f"search.estimators: task must be binary, multiclass or regression; got {task!r}")
+        raise BadInputError(f"search.estimators: task must be one of {list(LEARNED)}; got {task!r}")
     others: tuple[str, ...]
     if n_rows < FEW_ROWS:
         others = _SMALL if task == "regression" else (*_SMALL, "naive_bayes")

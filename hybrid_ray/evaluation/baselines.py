@@ -23,8 +23,11 @@ def naive_outputs(y_train: AnyArray, task: Task, n_outputs: int, n: int) -> AnyA
     Returns
     -------
     ndarray of float64 (n, n_outputs)
-        The class shares of the training rows, so that the majority class is the prediction; for regression the mean.
+        The class shares of the training rows, so that the majority class is the prediction; for regression the mean;
+        for anomalies that every row is one.
     """
+    if task == "anomaly":
+        return np.tile([0.0, 1.0], (n, 1))
     if task == "regression":
         return np.full((n, 1), np.asarray(y_train, np.float64).mean())
     shares = np.bincount(np.asarray(y_train, np.int64), minlength=n_outputs) / len(y_train)

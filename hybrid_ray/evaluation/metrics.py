@@ -177,6 +177,14 @@ def _f1(tally: Tally) -> AnyArray:
     return tally.f1[:, 1]
 
 
+def _false_alarm_rate(tally: Tally) -> AnyArray:
+    return divide(tally.true[:, 0] - tally.hits[:, 0], tally.true[:, 0])
+
+
+def _missed_alarm_rate(tally: Tally) -> AnyArray:
+    return divide(tally.true[:, 1] - tally.hits[:, 1], tally.true[:, 1])
+
+
 def _f1_macro(tally: Tally) -> AnyArray:
     return _mean_over(tally.f1, tally.seen)
 
@@ -266,6 +274,8 @@ _ALL = (
     _tallied("f1_macro", _f1_macro),
     _tallied("f1_weighted", _f1_weighted),
     _tallied("matthews_corrcoef", _matthews_corrcoef),
+    _tallied("false_alarm_rate", _false_alarm_rate),
+    _tallied("missed_alarm_rate", _missed_alarm_rate),
     _metric("roc_auc", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
     _metric("roc_auc_ovr", "probabilities", _roc_auc, per_class=True, block=blocks.area_block),
     _metric("average_precision", "probabilities", _average_precision, per_class=True, block=blocks.precision_block),

@@ -1,6 +1,7 @@
 """Built-in fusion, registered by import."""
 
 from hybrid_ray.fusion import (
+    alarm,
     bayesian_averaging,
     bayesian_fusion,
     bilinear,
@@ -24,6 +25,7 @@ from hybrid_ray.fusion import (
 )
 
 __all__ = [
+    "alarm",
     "bayesian_averaging",
     "bayesian_fusion",
     "bilinear",

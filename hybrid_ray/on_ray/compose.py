@@ -70,9 +70,10 @@ def _refit(
     final: dict[str, Any],
     test: Sequence[Mapping[str, Any]],
 ) -> tuple[Member, AnyArray]:
-    blocks: dict[str, Block] = {b: folded.frozen[b] for b in candidate.blocks if b in folded.frozen}
+    given = folded.given
+    blocks: dict[str, Block] = {b: folded.frozen[b].take(given) for b in candidate.blocks if b in folded.frozen}
     blocks |= {b: ray.get(final[b]) for b in candidate.blocks if b in final}
-    member = Member(name, candidate, [_fit(candidate, blocks, folded.y, folded, fitting)])
+    member = Member(name, candidate, [_fit(candidate, blocks, folded.y[given], folded, fitting)])
     return member, predict_parts(member, test)
 
 

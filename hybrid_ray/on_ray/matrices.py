@@ -14,6 +14,7 @@ from hybrid_ray.data.split import Split
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.on_ray.extract import FeatureSet, load_block
 from hybrid_ray.on_ray.train import FoldFit
+from hybrid_ray.search.counterexamples import with_counterexamples
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import AnyArray, Block, Task
@@ -103,6 +104,7 @@ def _fold(
     digests: dict[str, str],
     frozen: tuple[str, ...],
     trained: tuple[tuple[str, int], ...],
+    seed: int,
     *blocks: Block,
 ) -> tuple[FoldedData, dict[str, Any]]:
     copies: dict[str, dict[int, Block]] = {}
@@ -119,7 +121,11 @@ def _fold(
         trained={n: tuple(c.get(f, next(iter(c.values()))) for f in range(n_folds)) for n, c in copies.items()},
         digests=digests,
     )
-    return data, {"dims": data.dims(), "n_bytes": sum(b.values.nbytes for b in blocks)}
+    grown = 1.0
+    if task == "anomaly":
+        data = with_counterexamples(data, seed)
+        grown = len(data.y) / len(y)
+    return data, {"dims": data.dims(), "n_bytes": int(grown * sum(b.values.nbytes for b in blocks))}
 
 
 def fold_data(
@@ -130,8 +136,12 @@ def fold_data(
     root: StoreRoot,
     frozen: Mapping[str, FeatureSet],
     trained: Mapping[str, Mapping[int, FoldFit]],
+    seed: int,
 ) -> Folded:
-    """Build the training rows of a search from cached shards and fitted copies; the driver holds references only."""
+    """Build the training rows of a search from cached shards and fitted copies; the driver holds references only.
+
+    ``seed`` draws counterexamples, where anomalies are to be found.
+    """
     order_digest = digest_arrays([order.rows, order.bounds, y])
     digests = {
         name: digest_json([features.fingerprint, [key for key, _ in features.shards], order_digest])
@@ -144,6 +154,8 @@ def fold_data(
     loads = [load_rows.remote(root, features, order.rows) for features in frozen.values()]
     copies = [(name, fold) for name, fits in trained.items() for fold in fits]
     blocks = [trained[name][fold].block for name, fold in copies]
-    ref, facts_ref = _fold.remote(task, n_outputs, y, order, digests, tuple(frozen), tuple(copies), *loads, *blocks)
+    ref, facts_ref = _fold.remote(
+        task, n_outputs, y, order, digests, tuple(frozen), tuple(copies), seed, *loads, *blocks
+    )
     facts = ray.get(facts_ref)
     return Folded(ref, facts["dims"], facts["n_bytes"], digest_json(digests))

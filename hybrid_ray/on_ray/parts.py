@@ -18,7 +18,7 @@ from hybrid_ray.on_ray.resources import plan_refit
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.stream import TrainingRows, write_features
 from hybrid_ray.on_ray.train import Entry, FoldFit
-from hybrid_ray.on_ray.train_stage import Trained
+from hybrid_ray.on_ray.train_stage import Trained, fitted_on
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.refit import refit_note
 from hybrid_ray.store.runs import RunStore, run_prefix
@@ -71,8 +71,9 @@ def parts_stage(
         if bag:
             copies[name] = {f"{name}@{fold}": fit for fold, fit in fits.items()}
         else:
-            everything = [slice(0, len(trained.trainers[name].order))]
-            copies[name] = {name: trained.trainers[name].fit(len(fits) + 1, everything)}
+            own = trained.trainers[name]
+            everything = fitted_on(job.rows.target.task, job.rows.target.y[own.order], [slice(0, len(own.order))])
+            copies[name] = {name: own.fit(len(fits) + 1, everything)}
     test: list[dict[str, Any]] = []
     for rows in np.array_split(test_rows, n_parts(len(test_rows), folded.dims)):
         part = {name: load_rows.remote(job.root, frozen, rows) for name, frozen in features.frozen.items()}

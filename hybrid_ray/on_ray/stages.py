@@ -237,6 +237,8 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
         told = raw.entry.build().most_features
         # Each fold has features of its own.
         width += n_folds * (UNTOLD_FEATURES * len(raw.entry.columns) if told is None else told)
+    # To find anomalies, a fold has a counterexample for each of its rows.
+    width *= 2 if job.rows.target.task == "anomaly" else 1
     room = int(job.spec.search.max_matrix * job.cluster.view().smallest_store)
     # A run that goes on sees the rows that it began with, whatever the stores that it finds.
     most = RunStore(job.root).settle(job.run_id, "rows", room // (4 * width))
@@ -300,6 +302,7 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
             job.root,
             features.frozen,
             trained.folds,
+            job.spec.seed,
         )
 
 

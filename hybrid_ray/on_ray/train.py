@@ -376,7 +376,7 @@ class FoldTrainer:
         self._tasks.clear()
         self._shared = self._shared_s = self._last_team = None
 
-    def known(self, fold: int, training: Sequence[slice]) -> bool:
+    def known(self, fold: int, training: Sequence[slice | AnyArray]) -> bool:
         """True when the store has the fit of a fold."""
         return self._has(self._rows_and_key(fold, training)[1])
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from hybrid_ray.errors import TooSlowError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.matrices import FoldOrder
@@ -16,10 +18,10 @@ from hybrid_ray.on_ray.train import FoldFit, FoldTrainer, Place, settle
 from hybrid_ray.progress import Stage
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.spec import ExtractorSpec
-from hybrid_ray.types import AnyArray
+from hybrid_ray.types import AnyArray, Task
 
-_Training = Mapping[int, list[slice]]
-"""Training rows of each fold, as slices of the rows sorted by fold."""
+_Training = Mapping[int, list[slice | AnyArray]]
+"""Training rows of each fold: slices of the rows sorted by fold, or positions among them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     """
     y = job.rows.target.y[order.rows]
     starts = range(1 if order.forward else 0, len(order.bounds) - 1)
-    training = {fold: _training(order, fold) for fold in starts}
+    training = {fold: fitted_on(job.rows.target.task, y, _training(order, fold)) for fold in starts}
     # All places are planned before the first fit takes what is free.
     places = {name: _fit_place(job, features.decided[name]) for name in features.raw}
     shared = shared_bytes(job.cluster.view())
@@ -168,6 +170,21 @@ def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
 
 def _context(job: Job, threads: int) -> FitContext:
     return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=threads)
+
+
+def fitted_on(task: Task, y: AnyArray, rows: list[slice]) -> list[slice | AnyArray]:
+    """The training rows that extractors are fitted on: to find anomalies, the normal ones of them.
+
+    Parameters
+    ----------
+    task : Task
+    y : ndarray (n,)
+    rows : list of slice
+        Of ``y``.
+    """
+    if task != "anomaly" or not y.any():
+        return [*rows]
+    return [np.flatnonzero(y[part] == 0) + int(part.start) for part in rows]
 
 
 def _training(order: FoldOrder, fold: int) -> list[slice]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybrid_ray.types import AnyArray, Block, Task
+from hybrid_ray.types import AnyArray, Block, BoolArray, Task
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class FoldedData:
     order : ndarray of int (n,) or None
         Positions in ``y`` and the blocks, sorted by fold, where those are not: fold i then holds the rows
         ``order[bounds[i]:bounds[i + 1]]``. See ``recut``.
+    made : ndarray of bool (n,) or None
+        Which rows are counterexamples, see ``with_counterexamples``; None: there are none.
     """
 
     task: Task
@@ -45,6 +47,7 @@ class FoldedData:
     trained: Mapping[str, tuple[Block, ...]]
     digests: Mapping[str, str]
     order: AnyArray | None = None
+    made: BoolArray | None = None
 
     def recut(self, fold: AnyArray, trained: Mapping[str, tuple[Block, ...]], digests: Mapping[str, str]) -> FoldedData:
         """The same rows in other folds, with the same arrays: a fit copies what it trains on, as it always does.
@@ -106,6 +109,11 @@ class FoldedData:
         if self.order is not None:
             return [np.sort(np.concatenate([self.order[before], self.order[after]]))]
         return [s for s in ([before] if self.forward else [before, after]) if s.stop > s.start]
+
+    @property
+    def given(self) -> slice | AnyArray:
+        """Training rows of the source, in their order: all but counterexamples."""
+        return slice(None) if self.made is None else np.flatnonzero(~self.made)
 
     def block(self, name: str, fold: int) -> Block:
         """The features of all rows that chain ``fold`` may use under ``name``."""

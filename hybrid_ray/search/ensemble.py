@@ -225,7 +225,7 @@ def finish_ensemble(
 
 def _suspects(library: OofLibrary, names: Sequence[str]) -> LabelErrors | None:
     """Likely label errors by the plain mean of some members: weights were fitted on these labels."""
-    if library.task == "regression":
+    if library.task in ("regression", "anomaly"):  # of anomalies, some rows are counterexamples, and no one's labels
         return None
     outputs = list(library.members(names).values())
     return label_errors(library.y, np.mean(outputs, axis=0))

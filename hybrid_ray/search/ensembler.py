@@ -25,7 +25,7 @@ from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe, Strategy
-from hybrid_ray.types import AnyArray
+from hybrid_ray.types import AnyArray, learned_as
 
 TIME_UP = "there was no time for it"
 MIN_SAMPLES = 5
@@ -231,7 +231,8 @@ class Ensembler:
 
     def _fitted(self, combiner: DecisionFusion, names: Sequence[str], rows: AnyArray) -> DecisionFusion:
         inputs = self.library.members(names, rows)
-        return combiner.fit(inputs, self.library.y[rows], self.library.task, self._seed, self.library.metric)
+        task = learned_as(self.library.task)
+        return combiner.fit(inputs, self.library.y[rows], task, self._seed, self.library.metric)
 
 
 def _combiner(recipe: Recipe) -> DecisionFusion:

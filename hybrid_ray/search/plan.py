@@ -16,7 +16,7 @@ from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.tradeoff import Wish
 from hybrid_ray.spec import EstimatorSpec, ExtractorSpec, FusionSpec, PreparationSpec, SearchSpec, Spec
-from hybrid_ray.types import BeginWith, SamplerName, Task
+from hybrid_ray.types import BeginWith, SamplerName, Task, learned_as
 
 STEP_COPIES = 5.0
 """Copies of the training rows that a preparation makes, in float32: what it looks at side by side, scaled in float64,
@@ -293,7 +293,7 @@ def _faults(search: SearchSpec, task: Task, blocks: Collection[str]) -> list[str
     faults = [
         f"{path}: must serve the task {task}; got {name!r}, which serves {sorted(tasks)}"
         for path, name, tasks in served
-        if task not in tasks
+        if (task if path.startswith("search.estimators") else learned_as(task)) not in tasks
     ] + [
         f"search.preparations[{i}].params.blocks: must be ids of extractors, {sorted(blocks)}; got {name!r}"
         for i, entry in enumerate(search.preparations)

@@ -16,6 +16,7 @@ from hybrid_ray.fusion.inner import combiner_effort
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.plan import Choice, SearchPlan
 from hybrid_ray.search.space import Point
+from hybrid_ray.types import learned_as
 
 Strategy = Literal["best", "families", "blocks", "pool"]
 STRATEGIES: tuple[Strategy, ...] = ("families", "pool", "best", "blocks")
@@ -71,7 +72,7 @@ def propose_ensemble(trial: Trial, plan: SearchPlan, n_candidates: int) -> Recip
     key = trial.suggest_categorical("combiner", keys) if len(keys) > 1 else keys[0]
     combiner = next(choice for choice in plan.combiners if choice.key == key)
     tried = PrefixedTrial(trial, f"combiner.{key}.", combiner.fixed)
-    params = FUSIONS.get(combiner.name).space(tried, n_members, plan.task) if combiner.search else {}
+    params = FUSIONS.get(combiner.name).space(tried, n_members, learned_as(plan.task)) if combiner.search else {}
     return Recipe(strategy, n_members, combiner.name, {**params, **combiner.fixed})
 
 
@@ -111,7 +112,7 @@ def quick_start(plan: SearchPlan, points: list[Point]) -> list[Point]:
 
 def _starts(plan: SearchPlan, combiner: Choice, n_members: int) -> list[Point]:
     fusion: type[DecisionFusion] = FUSIONS.get(combiner.name)
-    starts = fusion.portfolio(n_members, plan.task) if combiner.search else ()
+    starts = fusion.portfolio(n_members, learned_as(plan.task)) if combiner.search else ()
     return [dict(start) for start in starts] or [{}]
 
 

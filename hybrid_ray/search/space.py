@@ -14,7 +14,7 @@ from hybrid_ray.estimators.prefixed import PrefixedTrial
 from hybrid_ray.registry import ESTIMATORS, FUSIONS, PREPARATIONS
 from hybrid_ray.search.families import FAMILY, FamilyChooser
 from hybrid_ray.search.plan import Choice, SearchPlan
-from hybrid_ray.types import modalities_in
+from hybrid_ray.types import learned_as, modalities_in
 
 QUICK = ("logistic", "ridge", "hist_gradient_boosting", "lightgbm", "xgboost")
 """Families that are strong and quick whatever the features, in this order: what single modalities are tried with."""
@@ -190,7 +190,7 @@ def _takes(trial: Trial, choice: Choice) -> bool:
 
 def _step(trial: Trial, plan: SearchPlan, choice: Choice) -> dict[str, Any]:
     tried = _tried(trial, "prepare", choice)
-    params = PREPARATIONS.get(choice.name).space(tried, plan.task) if choice.search else {}
+    params = PREPARATIONS.get(choice.name).space(tried, learned_as(plan.task)) if choice.search else {}
     return {"name": choice.name, "params": {**params, **choice.fixed}}
 
 
@@ -240,7 +240,8 @@ def _point(
 
 
 def _starts_of_preparation(plan: SearchPlan, choice: Choice) -> list[Point]:
-    starts: Sequence[Mapping[str, Any]] = PREPARATIONS.get(choice.name).portfolio(plan.task) if choice.search else ()
+    plugin, task = PREPARATIONS.get(choice.name), learned_as(plan.task)
+    starts: Sequence[Mapping[str, Any]] = plugin.portfolio(task) if choice.search else ()
     return [dict(start) for start in starts] or [{}]
 
 

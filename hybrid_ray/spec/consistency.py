@@ -7,6 +7,7 @@ from typing import Any
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.metric_names import metric_name
+from hybrid_ray.types import LEARNED
 
 
 class Contradiction(ValueError):
@@ -33,13 +34,15 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
     found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
     found += [f"spec: {fault}" for fault in optional_faults(document.get("extractors"))]
     found += [f"search: {fault}" for fault in preference_faults(search)]
-    found += repeats_faults(search.get("repeats"), _mapping(data, "split").get("kind"))
+    found += repeats_faults(search.get("repeats"), _mapping(data, "split").get("kind"), document.get("task"))
     return found + metric_faults(search.get("metric"), document.get("task"))
 
 
 def split_faults(split: Mapping[str, Any]) -> list[str]:
-    """A split that lacks the column which its kind needs."""
+    """A split that lacks the column which its kind needs, or has one that its kind does not read."""
     kind = split.get("kind")
+    if split.get("together") is not None and kind != "column":
+        return [f"`together` must come with `kind: column`; got {kind}. A grouped split keeps groups together anyway"]
     if kind in ("grouped", "temporal") and split.get("column") is None:
         return [f"a {kind} split must name its column; got none. Add `column: <name>`"]
     return []
@@ -102,14 +105,13 @@ def preference_faults(search: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def repeats_faults(repeats: Any, kind: Any) -> list[str]:
-    """Folds that are to be cut again over time, where there is one way to cut them; with its path."""
-    if kind != "temporal" or not isinstance(repeats, int) or repeats <= 1:
+def repeats_faults(repeats: Any, kind: Any, task: Any) -> list[str]:
+    """Folds that are to be cut again over time, or with counterexamples in them, which are cut once; with its path."""
+    if not isinstance(repeats, int) or repeats <= 1:
         return []
-    return [
-        f"search.repeats: must be 1 for a temporal split, which can be cut into folds in one way only; got {repeats}. "
-        "Leave it out"
-    ]
+    why = "for a temporal split, which can be cut into folds in one way only" if kind == "temporal" else ""
+    why = why or ("for anomalies, whose folds are cut once" if task == "anomaly" else "")
+    return [f"search.repeats: must be 1 {why}; got {repeats}. Leave it out"] if why else []
 
 
 def id_faults(extractors: Any) -> list[str]:
@@ -136,7 +138,7 @@ def metric_faults(metric: Any, task: Any) -> list[str]:
     if not isinstance(metric, str):
         return []
     try:
-        metric_name(metric, task if task in ("binary", "multiclass", "regression") else None)
+        metric_name(metric, task if task in LEARNED else None)
     except BadInputError as error:
         return [str(error)]
     return []

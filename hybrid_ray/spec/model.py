@@ -200,6 +200,8 @@ class SplitSpec(Section):
     """Share of rows held out for the final score."""
     column: str | None = None
     """grouped: the group; temporal: the time; column: holds train / dev / test."""
+    together: str | None = None
+    """column: rows with the same value here are in one fold; of one machine, say, whose rows are alike."""
     seed: int | None = None
     """Seed of the split; left out, the spec's seed."""
 
@@ -254,10 +256,14 @@ class DataSpec(Section):
 
 
 class TargetSpec(Section):
-    """What is done to a numeric label before it is learned."""
+    """How the label is read, and what is done to a numeric one before it is learned."""
 
     transform: Literal["auto", "none", "log"] = "auto"
     """auto: log1p for a positive, right-skewed label (skewness of training rows above 1), else none."""
+    anomalous: bool | int | float | str | None = None
+    """anomaly: the label of anomalous rows; left out, the greater of the two."""
+    false_alarms: float = Field(0.01, gt=0, lt=0.5)
+    """anomaly: share of normal training rows that may be taken for anomalous; it sets the threshold."""
 
 
 class HalvingSpec(Section):
@@ -307,7 +313,8 @@ class SearchSpec(Section):
     """families: each family of learners on all extractors comes first; subsets: what the report compares, each modality
     alone and left out; auto: families under a time limit, which may come before the others, else subsets."""
     metric: str = "auto"
-    """auto: log_loss for classes, rmse for numbers; any metric of the task by scikit-learn's name."""
+    """auto: log_loss for classes, rmse for numbers, roc_auc for anomalies; any metric of the task by scikit-learn's
+    name."""
     objectives: tuple[Objective, ...] = ("metric",)
     """What the choice of the ensemble looks at, beside the metric: the time that a row takes, the size of the graph."""
     prefer: Prefer = "accuracy"
@@ -421,7 +428,8 @@ class Spec(Section):
     name: Name
     """Name of the model in the registry."""
     task: Task | Literal["auto"] = "auto"
-    """auto: from the label: two values binary, up to 50 values (or text) multiclass, else regression."""
+    """auto: from the label: two values binary, up to 50 values (or text) multiclass, else regression. anomaly: normal
+    rows are learned, see docs/anomaly.md."""
     seed: int = Field(0, ge=0, lt=2**31)
     time_limit_s: float | None = Field(None, gt=0)
     """Seconds for the whole run, as far as it can be kept: the search gets what its other stages leave."""
@@ -438,5 +446,5 @@ class Spec(Section):
     def _parts_fit(self) -> Self:
         entries = [dict(entry) for entry in self.extractors]
         refuse([*id_faults(entries), *optional_faults(entries), *metric_faults(self.search.metric, self.task)])
-        refuse(repeats_faults(self.search.repeats, self.data.split.kind))
+        refuse(repeats_faults(self.search.repeats, self.data.split.kind, self.task))
         return self

@@ -29,7 +29,7 @@ from hybrid_ray.testing.trials import check_params, check_points, check_space
 from hybrid_ray.types import AnyArray, FloatArray, State, Task
 
 SEED = 7
-N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1}
+N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1, "anomaly": 2}
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,20 @@ def cases(family: type[EstimatorFamily]) -> Iterator[Case]:
 
 def yield_checks(family: type[EstimatorFamily]) -> Iterator[Check]:
     """Every check that a case of the family must pass."""
-    yield check_learns
+    if "anomaly" in family.tags.tasks:
+        yield check_detects
+        yield check_normal_only
+    else:
+        yield check_learns
     yield check_seeded
     yield check_state_round_trip
     yield check_inputs_kept
     yield check_rows_alone
     yield check_constant_and_few
     yield check_quiet
-    if family.tags.tasks & {"binary", "multiclass"}:
+    if family.tags.tasks & {"binary", "multiclass", "anomaly"}:
         yield check_probabilities
+    if "multiclass" in family.tags.tasks:
         yield check_rare_class
     if family.tags.streams:
         yield check_stream
@@ -90,9 +95,10 @@ def toy_rows(task: Task, n: int = 180, d: int = 6, seed: int = 0) -> tuple[Float
 
 
 def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray, seed: int = SEED) -> Model:
-    """A model of the case, fitted."""
+    """A model of the case, fitted; to find anomalies, on the normal rows."""
     model = family.build(case.params, case.task, seed, 1)
-    model.fit(X, y)
+    rows = y == 0 if case.task == "anomaly" else slice(None)
+    model.fit(X[rows], y[rows])
     return model
 
 
@@ -146,6 +152,37 @@ def check_rare_class(family: type[EstimatorFamily], case: Case) -> None:
     kept = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:1], np.flatnonzero(y == 2)[:2]])
     proba = outputs(fitted(family, case, X[kept], y[kept]), X, case.task)
     np.testing.assert_allclose(proba.sum(axis=1), 1.0, atol=1e-9)
+
+
+def check_detects(family: type[EstimatorFamily], case: Case) -> None:
+    """Rows far away score higher than normal ones, the farther the higher; few normal ones are taken for anomalous."""
+    X, y = toy_rows(case.task)
+    fresh, truth = toy_rows(case.task, n=400, seed=1)
+    model = fitted(family, case, X, y)
+    said = outputs(model, fresh, case.task)
+    normal, far = said[truth == 0], said[truth == 1]
+    assert (far[:, 1][:, None] > normal[:, 1]).mean() > 0.75, "anomalous rows must score higher than normal ones"
+    assert (normal[:, 1] > 0.5).mean() < 0.2, "most normal rows must lie below 0.5"
+    np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-12)
+    assert said.min() >= 0
+    scores: Any = model.score_samples(fresh)  # type: ignore[attr-defined]
+    order = np.argsort(scores, kind="stable")
+    assert (np.diff(said[order, 1]) >= 0).all(), "what is said must rise with the score"
+    near = X[y == 0][:1]
+    away = near + np.float32(8) * np.arange(3, dtype=np.float32)[:, None] * np.array([1, -1] * 3, np.float32)
+    steps: Any = model.score_samples(away)  # type: ignore[attr-defined]
+    assert steps[0] < min(steps[1:]), "a row far away must score higher than one among the normal rows"
+
+
+def check_normal_only(family: type[EstimatorFamily], case: Case) -> None:
+    """A fit on no rows, or on rows that are not normal, is refused."""
+    X, y = toy_rows(case.task)
+    for rows in (y == 2, y == 1):
+        try:
+            family.build(case.params, case.task, SEED, 1).fit(X[rows], y[rows])
+        except ValueError:
+            continue
+        raise AssertionError("fit must refuse rows that are not normal, and no rows at all, with a ValueError")
 
 
 def check_seeded(family: type[EstimatorFamily], case: Case) -> None:

@@ -387,4 +387,4 @@ def check_cross_fitted(plugin: type[Extractor], case: Case) -> None:
         changed = features(other)
         assert changed is not None
         np.testing.assert_array_equal(changed.values[row], plain.values[row])
-        assert not np.array_equal(changed.values, plain.values)
+        assert np.array_equal(changed.values, plain.values) != plugin.tags.supervised

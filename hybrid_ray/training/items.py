@@ -160,6 +160,12 @@ class ItemLearner(Learner):
         return (features - shift) * self.net.scale
 
 
+def mean_by_row(errors: torch.Tensor, row: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """Mean error of the cells of each row (n_rows,); 0 of a row that has none."""
+    counts = torch.bincount(row, minlength=n_rows).clamp(min=1)
+    return errors.new_zeros(n_rows).index_add(0, row, errors) / counts
+
+
 def _filled_cells(arrays: Mapping[str, AnyArray], filled: AnyArray) -> tuple[dict[str, AnyArray], AnyArray]:
     """Of arrays (m, n_columns, ...): the filled cells (k, ...), and where they stand among rows x columns (k,)."""
     places = np.flatnonzero(filled)

@@ -1,5 +1,13 @@
 """Extractors that are networks of our own, trained on the training rows; registered by import."""
 
-from hybrid_ray.extractors.networks import autoencoder, dbn, series_cnn, series_rnn, text_cnn, text_rnn
+from hybrid_ray.extractors.networks import (
+    autoencoder,
+    dbn,
+    series_autoencoder,
+    series_cnn,
+    series_rnn,
+    text_cnn,
+    text_rnn,
+)
 
-__all__ = ["autoencoder", "dbn", "series_cnn", "series_rnn", "text_cnn", "text_rnn"]
+__all__ = ["autoencoder", "dbn", "series_autoencoder", "series_cnn", "series_rnn", "text_cnn", "text_rnn"]

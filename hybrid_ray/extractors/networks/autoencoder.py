@@ -12,7 +12,8 @@ from hybrid_ray.data.augment import ImageAugmentation
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
 from hybrid_ray.extractors.items import Items
-from hybrid_ray.extractors.networks.base import NetworkExtractor, UnsupervisedParams
+from hybrid_ray.extractors.networks.base import UnsupervisedParams
+from hybrid_ray.extractors.networks.redrawing import RedrawingExtractor
 from hybrid_ray.extractors.trained import Training
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from hybrid_ray.extractors.networks.autoencoder_nets import Autoencoder
     from hybrid_ray.training.loop import Learner
 
 CHANGED = "changed"
@@ -55,11 +57,14 @@ class AutoencoderParams(UnsupervisedParams):
     colour: float = Field(0.0, ge=0, le=1)
     """Largest relative change of a training image's brightness, contrast and saturation."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"flip", "shift", "rotate", "crop", "colour"})
+    errors: bool = False
+    """True: the vector also holds how badly the image is drawn again, in the mean and where it is worst."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"flip", "shift", "rotate", "crop", "colour", "errors"})
 
 
 @EXTRACTORS.register("autoencoder")
-class AutoencoderExtractor(NetworkExtractor):
+class AutoencoderExtractor(RedrawingExtractor):
     """The few numbers from which a network draws an image again; denoising where ``noise`` or ``mask`` is above 0.
 
     References
@@ -80,7 +85,7 @@ class AutoencoderExtractor(NetworkExtractor):
         few = {"size": 8, "width": 2, "features": 3, "epochs": 2}
         yield AutoencoderParams(**few), {"image": "image"}
         more = {**few, "layers": "dense", "mode": "grey", "noise": 0.0, "mask": 0.3, "flip": True, "rotate": 20}
-        yield AutoencoderParams(**more), {"front": "image", "back": "image"}
+        yield AutoencoderParams(**more, errors=True), {"front": "image", "back": "image"}
 
     @property
     def channels(self) -> int:
@@ -88,29 +93,39 @@ class AutoencoderExtractor(NetworkExtractor):
         return 3 if self.params.mode == "rgb" else 1
 
     @property
+    def n_errors(self) -> int:
+        """Two, where they are asked for."""
+        return 2 if self.params.errors else 0
+
+    @property
     def item_features(self) -> int:
-        """As the parameters say."""
-        return int(self.params.features)
+        """The numbers that an image is drawn from, and the errors."""
+        return int(self.params.features) + self.n_errors
 
     def read(self, cells: Sequence[Any]) -> Items:
         """Decode and resize: uint8 (k, size, size, channels)."""
         return read_images(cells, Stretch(self.params.size), "RGB" if self.params.mode == "rgb" else "L")
 
     def trunk(self) -> nn.Module:
-        """What makes numbers of an image."""
-        from hybrid_ray.extractors.networks.autoencoder_nets import encoder
+        """What makes numbers of an image; to tell errors, with what draws it again."""
+        from hybrid_ray.extractors.networks.autoencoder_nets import Measured
+
+        return Measured(self.halves()) if self.params.errors else self.halves().trunk
+
+    def halves(self) -> Autoencoder:
+        """What makes numbers of an image, and what draws it again."""
+        from hybrid_ray.extractors.networks.autoencoder_nets import Autoencoder, decoder, encoder
 
         p = self.params
-        return encoder(p.layers, self.channels, p.size, p.width, p.features)
+        shape = (p.layers, self.channels, p.size, p.width, p.features)
+        return Autoencoder(encoder(*shape), decoder(*shape))
 
     def learner(self, training: Training) -> Learner:
-        """The trunk, and what draws images again."""
-        from hybrid_ray.extractors.networks.autoencoder_nets import RedrawingLearner, decoder
+        """Both halves, and the images of a training."""
+        from hybrid_ray.extractors.networks.autoencoder_nets import RedrawingLearner
 
-        p = self.params
-        drawing = decoder(p.layers, self.channels, p.size, p.width, p.features)
         arrays, filled = self.encoded_rows(training.arrays)
-        return RedrawingLearner(self, drawing, arrays | {CHANGED: arrays[PIXELS]}, filled, self._device)
+        return RedrawingLearner(self, arrays | {CHANGED: arrays[PIXELS]}, filled, self._device)
 
     def collate(self, items: Mapping[str, AnyArray], device: str) -> tuple[torch.Tensor, ...]:
         """Images float32 (k, channels, size, size) from black, 0, to white, 1; of training, also as they were."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
-from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams
+from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams, UnsupervisedParams
 from hybrid_ray.extractors.networks.passes import by_length
 from hybrid_ray.extractors.signals import OfChannels, StepParams, objects, read_series, shortened
 from hybrid_ray.params import PluginParams
@@ -27,13 +27,17 @@ _STEPS = 50_000
 """Steps, about, of one pass: few long series or many short ones."""
 
 
-class SeriesParams(StepParams, NetworkParams):
-    """Parameters of a network over series."""
+class SeriesReading(StepParams, UnsupervisedParams):
+    """How series are read, and parameters of a training on them."""
 
     max_steps: int = Field(512, ge=4, le=65536)
     """Steps that are read; of longer series neighbours are put together by their means."""
     jitter: float = Field(0.05, ge=0, le=2)
     """Noise that is added to training series in each pass, in deviations of a channel."""
+
+
+class SeriesParams(NetworkParams, SeriesReading):
+    """Parameters of a network over series that learns from labels."""
 
 
 class SeriesExtractor(OfChannels, NetworkExtractor):

@@ -1,0 +1,169 @@
+"""Autoencoders of series, and how they are taught. Imports torch.
+
+What a series gives depends on no other series, nor on how far it is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from hybrid_ray.training.items import ItemFeed, mean_by_row
+from hybrid_ray.training.loop import Learner, Step
+from hybrid_ray.types import AnyArray
+
+if TYPE_CHECKING:
+    from hybrid_ray.extractors.networks.series_autoencoder import SeriesAutoencoderExtractor
+
+Layers = Literal["recurrent", "convolutional"]
+_LOOK = 7
+"""Steps that a convolution looks at."""
+
+
+class _Recurrent(nn.Module):
+    """An LSTM that reads a series to a few numbers, and another that draws the series from them, step by step."""
+
+    def __init__(self, channels: int, width: int, features: int) -> None:
+        super().__init__()
+        self.reader = nn.LSTM(2 * channels, width, batch_first=True)
+        self.few = nn.Linear(width, features)
+        self.drawer = nn.LSTM(features, width, batch_first=True)
+        self.step = nn.Linear(width, channels)
+
+    def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+        code = self.few(self.reader(packed)[1][0][-1])
+        states, _ = self.drawer(code[:, None].expand(-1, steps.shape[1], -1).contiguous())
+        return code, self.step(states)
+
+
+class _Convolutional(nn.Module):
+    """Convolutions that halve the length twice, and their reverse; steps beyond the end are zeros."""
+
+    def __init__(self, channels: int, width: int, features: int) -> None:
+        super().__init__()
+        half = _LOOK // 2
+        self.down1 = nn.Conv1d(2 * channels, width, _LOOK, 2, half)
+        self.down2 = nn.Conv1d(width, features, _LOOK, 2, half)
+        self.up1 = nn.Conv1d(features, width, _LOOK, padding=half)
+        self.up2 = nn.Conv1d(width, width, _LOOK, padding=half)
+        self.step = nn.Conv1d(width, channels, 1)
+
+    def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        lengths = lengths.to(steps.device)
+        halves, quarters = (lengths + 1) // 2, (lengths + 3) // 4
+        x = steps.transpose(1, 2) * _there(steps.shape[1], lengths, steps)[:, None]
+        x = F.relu(self.down1(x))
+        x = x * _there(x.shape[2], halves, x)[:, None]
+        low = self.down2(x)
+        low = low * _there(low.shape[2], quarters, low)[:, None]
+        code = low.sum(dim=2) / quarters[:, None]
+        y = F.relu(self.up1(low.repeat_interleave(2, dim=2)[:, :, : x.shape[2]]))
+        y = y * _there(y.shape[2], halves, y)[:, None]
+        y = F.relu(self.up2(y.repeat_interleave(2, dim=2)[:, :, : steps.shape[1]]))
+        drawn: torch.Tensor = self.step(y).transpose(1, 2)
+        return code, drawn
+
+
+def _there(longest: int, lengths: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """1 where a series has a step, 0 beyond its end: (k, longest)."""
+    return (torch.arange(longest, device=lengths.device) < lengths[:, None]).to(like.dtype)
+
+
+class SeriesAutoencoder(nn.Module):
+    """Both halves.
+
+    Parameters
+    ----------
+    layers : {"recurrent", "convolutional"}
+    channels, width, features : int
+    errors : bool
+        Whether ``forward`` tells how badly each channel is drawn again.
+    """
+
+    def __init__(self, layers: Layers, channels: int, width: int, features: int, errors: bool) -> None:
+        super().__init__()
+        kind = {"recurrent": _Recurrent, "convolutional": _Convolutional}[layers]
+        self.halves = kind(channels, width, features)
+        self._channels, self._wide, self._errors = channels, features + errors * channels, errors
+
+    def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, features), or (k, features + channels) with errors, of what ``collate`` gives."""
+        if not len(steps):
+            return torch.zeros(0, self._wide, device=steps.device)
+        code, drawn = self.halves(steps, lengths)
+        if not self._errors:
+            return torch.as_tensor(code)
+        return torch.cat([code, self.squares(drawn, steps, lengths).sqrt()], dim=1)
+
+    def redrawn(self, changed: torch.Tensor, lengths: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """Mean squared error of each series (k,), drawn from what noise made of it."""
+        return self.squares(self.halves(changed, lengths)[1], steps, lengths).mean(dim=1)
+
+    def squares(self, drawn: torch.Tensor, steps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Mean squared error of each channel (k, channels), over the numbers that are there."""
+        values, there = steps[..., : self._channels], steps[..., self._channels :]
+        there = there * _there(steps.shape[1], lengths.to(steps.device), steps)[..., None]
+        return ((drawn - values).square() * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+
+
+class _Redrawn(nn.Module):
+    """The network as the training loop calls it."""
+
+    def __init__(self, trunk: SeriesAutoencoder) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, changed: torch.Tensor, lengths: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        return self.trunk.redrawn(changed, lengths, steps)
+
+
+class SeriesRedrawingLearner(Learner):
+    """Teaches a network to draw series again.
+
+    Parameters
+    ----------
+    extractor : SeriesAutoencoderExtractor
+    arrays : mapping of str to ndarray (m, n_columns, ...)
+        Series as they are, and again: with noise in each pass.
+    filled : ndarray of bool (m, n_columns)
+    device : str
+    """
+
+    net: _Redrawn
+
+    def __init__(
+        self, extractor: SeriesAutoencoderExtractor, arrays: Mapping[str, AnyArray], filled: AnyArray, device: str
+    ) -> None:
+        trunk = extractor.trunk()
+        assert isinstance(trunk, SeriesAutoencoder)
+        self.net = _Redrawn(trunk).to(device)
+        self.rows = len(filled)
+        self._n_columns = filled.shape[1]
+
+        def collate(cells: dict[str, AnyArray]) -> tuple[torch.Tensor, ...]:
+            return extractor.collate(cells, device)
+
+        self._feed = ItemFeed(arrays, filled, collate, device, extractor.augment if extractor.augmented else None)
+
+    @property
+    def kept(self) -> Mapping[str, torch.Tensor]:
+        """Both halves."""
+        return dict(self.net.trunk.state_dict())
+
+    def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
+        """Mean squared error of a row's series."""
+        return self._errors(whole, step.rows, step)
+
+    def measured(self, rows: AnyArray) -> torch.Tensor:
+        """The same of series without noise."""
+        return self._errors(self.net, rows, None)
+
+    def _errors(self, net: nn.Module, rows: AnyArray, step: Step | None) -> torch.Tensor:
+        inputs = self._feed(rows, step)
+        return mean_by_row(net(*inputs.cells), inputs.places // self._n_columns, inputs.rows)
