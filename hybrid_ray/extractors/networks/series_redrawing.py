@@ -55,19 +55,20 @@ class _Convolutional(nn.Module):
         self.step = nn.Conv1d(width, channels, 1)
 
     def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = lengths.to(steps.device)
-        halves, quarters = (lengths + 1) // 2, (lengths + 3) // 4
-        x = steps.transpose(1, 2) * _there(steps.shape[1], lengths, steps)[:, None]
-        x = F.relu(self.down1(x))
-        x = x * _there(x.shape[2], halves, x)[:, None]
-        low = self.down2(x)
-        low = low * _there(low.shape[2], quarters, low)[:, None]
-        code = low.sum(dim=2) / quarters[:, None]
-        y = F.relu(self.up1(low.repeat_interleave(2, dim=2)[:, :, : x.shape[2]]))
-        y = y * _there(y.shape[2], halves, y)[:, None]
-        y = F.relu(self.up2(y.repeat_interleave(2, dim=2)[:, :, : steps.shape[1]]))
+        whole = _there(steps.shape[1], lengths.to(steps.device), steps)[:, None]
+        half, quarter = whole[..., ::2], whole[..., ::4]
+        x = F.relu(self.down1(steps.transpose(1, 2) * whole)) * half
+        low = self.down2(x) * quarter
+        code = low.sum(dim=2) / quarter.sum(dim=2)
+        y = F.relu(self.up1(_doubled(low, half)))
+        y = F.relu(self.up2(_doubled(y, whole)))
         drawn: torch.Tensor = self.step(y).transpose(1, 2)
         return code, drawn
+
+
+def _doubled(x: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Each step twice, as far as there are steps: (k, filters, t)."""
+    return x.repeat_interleave(2, dim=2)[..., : there.shape[-1]] * there
 
 
 def _there(longest: int, lengths: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
