@@ -173,8 +173,8 @@ def _normal_first(distinct: pa.Array, anomalous: Any) -> list[Any]:
     values = sorted(distinct.to_pylist())
     if len(values) != 2:
         raise DataError(
-            "data.label: must hold two values for anomalies, of normal and of anomalous rows, the latter among the test "
-            f"rows at least; got {len(values)}: {_some(values)}"
+            "data.label: must hold two values for anomalies, of normal and of anomalous rows, the latter among the "
+            f"test rows at least; got {len(values)}: {_some(values)}"
         )
     chosen = values[-1] if anomalous is None else _like([anomalous], distinct.type)[0].as_py()
     if chosen not in values:

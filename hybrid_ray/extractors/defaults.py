@@ -135,12 +135,20 @@ def _for_images(columns: tuple[str, ...], task: Task, n_rows: int | None) -> lis
             choices.append(
                 DefaultChoice("cnn", params, columns, "trained in each fold: no pretrained weights are there")
             )
-        return choices
+        return choices + _redrawn(columns, task, params)
     choices = [DefaultChoice("torchvision", found.params, columns, found.reason)]
     if task in ("binary", "multiclass") and rows in TRAINED_ROWS:
         reason = "trained in each fold: sees what ImageNet's classes do not tell apart"
         choices.append(DefaultChoice("cnn", params, columns, reason))
-    return choices
+    return choices + _redrawn(columns, task, params)
+
+
+def _redrawn(columns: tuple[str, ...], task: Task, params: dict[str, Any]) -> list[DefaultChoice]:
+    """To find anomalies, a network that learns to draw normal images again."""
+    if task != "anomaly":
+        return []
+    reason = "learns to draw normal images, in each fold; errors tell the rest"
+    return [DefaultChoice("autoencoder", {**params, "errors": True}, columns, reason)]
 
 
 def _for_texts(columns: tuple[str, ...]) -> list[DefaultChoice]:
@@ -160,12 +168,15 @@ def _for_texts(columns: tuple[str, ...]) -> list[DefaultChoice]:
 
 
 def _for_series(columns: tuple[str, ...], task: Task, n_rows: int | None) -> list[DefaultChoice]:
-    """Statistics, and a trained network where labels and rows make it worth while."""
+    """Statistics, and a trained network where labels and rows make it worth while, or where normal rows are learned."""
     choices = [DefaultChoice("series_stats", {}, columns, "the classical baseline; costs next to nothing")]
     if task in ("binary", "multiclass", "regression") and (n_rows is None or n_rows in TRAINED_ROWS):
         choices.append(
             DefaultChoice("series_cnn", {}, columns, "trained in each fold: sees shapes that statistics blur")
         )
+    if task == "anomaly":
+        reason = "learns to draw normal series, in each fold; errors tell the rest"
+        choices.append(DefaultChoice("series_autoencoder", {}, columns, reason))
     return choices
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 from hybrid_ray.errors import SpecError
@@ -164,6 +165,7 @@ class SearchPlan:
             The metric does not serve the task.
         """
         search = spec.search
+        told = {"false_alarms": spec.target.false_alarms} if task == "anomaly" else {}
         faults = _faults(search, task, modality_of)
         if not modality_of:
             faults.append("extractors: must be resolved before a search; got none")
@@ -175,9 +177,9 @@ class SearchPlan:
             metric=get_metric(search.metric, task).name,
             blocks=tuple(sorted(modality_of)),
             modalities=dict(modality_of),
-            estimators=_choices(search.estimators),
+            estimators=_choices(search.estimators, told),
             fusions=_choices(search.fusions) or (Choice("concat", "concat"),),
-            combiners=_choices(search.ensemble.combiners) or tuple(Choice(n, n) for n in default_combiners(task)),
+            combiners=_choices(search.ensemble.combiners, told) or tuple(Choice(n, n) for n in default_combiners(task)),
             preparations=_choices(search.preparations),
             twins=tuple(pair for pair in twin_pairs(spec.extractors) if set(pair) <= set(modality_of)),
             variants=_variants(spec.extractors, modality_of),
@@ -260,14 +262,17 @@ def copies_of(preparations: Sequence[Choice], learning: float) -> float:
     return (learning + (STEP_COPIES if preparations else 0.0)) * grown
 
 
-def _choices(entries: Sequence[EstimatorSpec | FusionSpec | PreparationSpec]) -> tuple[Choice, ...]:
-    """Entries of the spec with keys that differ: ``svm``, ``svm2``."""
+def _choices(
+    entries: Sequence[EstimatorSpec | FusionSpec | PreparationSpec], told: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Choice, ...]:
+    """Entries of the spec with keys that differ: ``svm``, ``svm2``; what is ``told`` stays fixed where they have it."""
     seen: dict[str, int] = {}
     choices = []
     for entry in entries:
         seen[entry.name] = seen.get(entry.name, 0) + 1
         key = entry.name if seen[entry.name] == 1 else f"{entry.name}{seen[entry.name]}"
-        fixed = entry.params.model_dump(mode="json", exclude_unset=True)
+        known = {name: value for name, value in told.items() if name in type(entry.params).model_fields}
+        fixed = known | entry.params.model_dump(mode="json", exclude_unset=True)
         always = isinstance(entry, PreparationSpec) and entry.always
         choices.append(Choice(key, entry.name, fixed, entry.search, always))
     return tuple(choices)
