@@ -21,6 +21,8 @@ class MetricName(NamedTuple):
 _BINARY: frozenset[Task] = frozenset({"binary", "anomaly"})
 _MULTICLASS: frozenset[Task] = frozenset({"multiclass"})
 _CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
+_PROBABLE: frozenset[Task] = _CLASSES - {"anomaly"}
+"""Scores of anomalies order rows; they are no probabilities."""
 _NUMBERS: frozenset[Task] = frozenset({"regression"})
 
 METRIC_NAMES: Mapping[str, MetricName] = {
@@ -39,11 +41,11 @@ METRIC_NAMES: Mapping[str, MetricName] = {
     "roc_auc": MetricName("maximize", _BINARY),
     "roc_auc_ovr": MetricName("maximize", _MULTICLASS),
     "average_precision": MetricName("maximize", _CLASSES),
-    "log_loss": MetricName("minimize", _CLASSES),
-    "brier_score_loss": MetricName("minimize", _CLASSES),
+    "log_loss": MetricName("minimize", _PROBABLE),
+    "brier_score_loss": MetricName("minimize", _PROBABLE),
     "expected_calibration_error": MetricName(
         "minimize",
-        _CLASSES,
+        _PROBABLE,
         "an answer that is the same for every row can have none. Search by log_loss or brier_score_loss, which "
         "calibration improves",
     ),

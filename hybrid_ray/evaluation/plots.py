@@ -15,6 +15,7 @@ import numpy as np
 
 from hybrid_ray.evaluation.formatting import compact
 from hybrid_ray.evaluation.schema import (
+    AlarmCard,
     Calibration,
     FoldTests,
     OfferRow,
@@ -230,6 +231,41 @@ def residual_chart(card: ResidualCard) -> str:
         _short_ticks(axes.xaxis)
 
     return _svg(draw, 4.6, 4.3)
+
+
+def score_chart(card: AlarmCard) -> str:
+    """How many normal and how many anomalous test rows have which score, each as a share of its kind."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        edges = [card.bins[0].low, *(each.high for each in card.bins)]
+        kinds = [([each.normal for each in card.bins], card.normal, "accent")]
+        kinds += [([each.anomalous for each in card.bins], card.anomalous, "accent-2")]
+        for counts, total, colour in kinds:
+            shares = np.array(counts) / max(total, 1)
+            axes.stairs(shares, edges, color=_STAND_INS[colour], fill=True, alpha=0.35)
+            axes.stairs(shares, edges, color=_STAND_INS[colour], linewidth=1.4)
+        axes.axvline(0.5, color=_STAND_INS["ink"], linewidth=1, linestyle=(0, (4, 3)))
+        axes.set(xlabel="score", ylabel="share of rows")
+
+    return _svg(draw, 4.6, 3.4)
+
+
+def course_chart(card: AlarmCard) -> str:
+    """Mean score of stretches of test rows, in the order of the data, over the share of them that is anomalous."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        ends = np.cumsum([each.rows for each in card.stretches])
+        anomalous = [each.anomalous for each in card.stretches]
+        scores = [each.score for each in card.stretches]
+        axes.fill_between(ends, anomalous, step="pre", color=_STAND_INS["accent-2"], alpha=0.25, linewidth=0)
+        axes.plot(ends, scores, color=_STAND_INS["accent"], linewidth=1.2)
+        axes.axhline(0.5, color=_STAND_INS["ink"], linewidth=1, linestyle=(0, (4, 3)))
+        axes.set(xlabel="test row", ylabel="score", ylim=(0, 1))
+        _short_ticks(axes.xaxis)
+
+    return _svg(draw, 7.2, 3.2)
 
 
 def tradeoff_chart(card: TradeoffCard) -> str:

@@ -96,6 +96,9 @@ def _charts(report: Report) -> dict[str, Any]:
         drawn["residuals"] = plots.residual_chart(found.residuals)
     if report.tradeoff and any(row.front and row.oof is not None for row in report.tradeoff.rows):
         drawn["tradeoff"] = plots.tradeoff_chart(report.tradeoff)
+    if report.alarms:
+        drawn["scores"] = plots.score_chart(report.alarms)
+        drawn["course"] = plots.course_chart(report.alarms)
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 

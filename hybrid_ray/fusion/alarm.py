@@ -21,7 +21,7 @@ from hybrid_ray.types import AnyArray, State, Task
 COMBINERS = ("linear_pool", "voting", "log_pool")
 """Combiners that a search puts the threshold on, each with its defaults."""
 LEAST = 1e-12
-"""The threshold stays so far from 0 and 1: odds are taken of it."""
+"""What is said, and the threshold, stay so far from 0 and 1: odds are taken of them."""
 
 
 class AlarmParams(PluginParams):
@@ -85,8 +85,8 @@ class Alarm(DecisionFusion):
         """Fit the combiner, and take the threshold from the rows of the first class; of none, it stays at 0.5."""
         self._inner.fit(inputs, y, task, seed, metric)
         said = self._inner.combine(inputs)[:, 1][np.asarray(y) == 0]
-        # The next number above the quantile: a row that says just as much is no alarm.
-        found = np.nextafter(np.quantile(said, 1 - self.params.false_alarms, method="higher"), 2) if len(said) else 0.5
+        # Just as much becomes 0.5, of which the first class is taken: no alarm.
+        found = np.quantile(said, 1 - self.params.false_alarms, method="higher") if len(said) else 0.5
         self._threshold = float(np.clip(found, LEAST, 1 - LEAST))
         return self
 
@@ -106,7 +106,7 @@ class Alarm(DecisionFusion):
             A member that has weight is not there.
         """
         threshold = self.threshold
-        second = self._inner.combine(inputs)[:, 1]
+        second = np.clip(self._inner.combine(inputs)[:, 1], LEAST, 1 - LEAST)
         above, below = second * (1 - threshold), (1 - second) * threshold
         moved = above / (above + below)
         return np.column_stack([1 - moved, moved])

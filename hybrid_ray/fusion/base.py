@@ -221,6 +221,11 @@ class DecisionFusion(Fusion):
         return None
 
     @property
+    def threshold(self) -> float | None:
+        """The fused probability of the second of two classes that its answer gives as 0.5; None: none was chosen."""
+        return None
+
+    @property
     @abstractmethod
     def weights(self) -> dict[str, float]:
         """Weight of each member, for the report; members with weight 0 are not needed by ``combine``."""

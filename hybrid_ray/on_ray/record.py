@@ -14,12 +14,14 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.card import data_card
 from hybrid_ray.data.rejects import HIDDEN
+from hybrid_ray.evaluation.alarms import alarm_card
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
 from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.label_cards import annotation_card, label_error_lines, label_error_rows
 from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
+    AlarmCard,
     CandidateRow,
     DataCard,
     EnsembleCard,
@@ -128,6 +130,7 @@ def write_report(
             sensitivity(*ensemble_scores(found.ensemble.tried), "ensembles", job.spec.seed),
         ],
         labels=_labels(job, order, found),
+        alarms=_alarms(job, found, composed, y_test),
         stages=dict(job.progress.seconds),
         extraction=[ExtractionRow(**row) for row in extraction_rows(job, features, trained)],
         graph=GraphCard(
@@ -268,6 +271,12 @@ def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: An
         margins=ensemble.margins,
         seed=job.spec.seed,
     )
+
+
+def _alarms(job: Job, found: Found, composed: Composed, y: AnyArray) -> AlarmCard | None:
+    if job.rows.target.task != "anomaly":
+        return None
+    return alarm_card(y, composed.outputs, job.spec.target.false_alarms, found.ensemble.fusion.threshold)
 
 
 def _candidates(found: Found) -> list[CandidateRow]:

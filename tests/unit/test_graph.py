@@ -403,3 +403,24 @@ def test_a_reserve_says_how_sure_it_is_of_its_rows(guarded):
     np.testing.assert_allclose(found["total"], entropy(graph.combine(blocks), axis=1), rtol=1e-9)
     assert found["epistemic"][1] == pytest.approx(0.0, abs=1e-12)  # a reserve of one member
     assert found["epistemic"][2] > 1e-6
+
+
+def test_to_find_anomalies_only_normal_rows_are_fitted_on():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(120, 3)).astype(np.float32)
+    y = (np.arange(120) % 4 == 0).astype(np.int64)
+    values[y == 1] += 30
+    candidate = Candidate(("a",), "concat", "mahalanobis", params={"false_alarms": 0.05})
+
+    def said(rows):
+        block = Block(values[rows], np.ones(len(rows), bool))
+        chain = fit_chain(candidate, {"a": block}, y[rows], task="anomaly", n_outputs=2, seed=0)
+        assert chain.codes == (0, 1)
+        return chain.predict({"a": Block(values, np.ones(120, bool))})
+
+    both, normal = said(np.arange(120)), said(np.flatnonzero(y == 0))
+    np.testing.assert_array_equal(both, normal)
+    assert (both[y == 1, 1] > 0.9).all()
+    assert (both[y == 0, 1] > 0.5).mean() < 0.15
+    with pytest.raises(ValueError, match="0 sample"):
+        said(np.flatnonzero(y == 1))

@@ -17,7 +17,8 @@ _FLOOR = 1e-6
 def directions(covariance: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Variances (d,), largest first and none below the floor, and the directions (d, d) that have them, as rows."""
     variances, columns = np.linalg.eigh(covariance)
-    least = _FLOOR * max(float(variances.mean()), np.finfo(np.float64).tiny)
+    mean = float(variances.mean())
+    least = _FLOOR * (mean if mean > 0 else 1.0)
     return np.maximum(variances[::-1], least), columns.T[::-1]
 
 

@@ -7,6 +7,7 @@ have a label that is likely wrong.
 
 from __future__ import annotations
 
+from hybrid_ray.evaluation.schema.alarms import AlarmCard, ScoreBin, Stretch
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
 from hybrid_ray.evaluation.schema.labels import (
     AnnotationCard,
@@ -63,6 +64,7 @@ from hybrid_ray.evaluation.schema.scores import (
 
 __all__ = [
     "AblationRow",
+    "AlarmCard",
     "AnnotationCard",
     "AnnotatorRow",
     "BinRow",
@@ -105,9 +107,11 @@ __all__ = [
     "RightRow",
     "RocCurve",
     "Score",
+    "ScoreBin",
     "SearchCard",
     "SensitivityCard",
     "SplitCard",
+    "Stretch",
     "TradeoffCard",
     "UncertaintyCard",
     "UncertaintyRow",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from hybrid_ray.evaluation.schema.alarms import AlarmCard
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
 from hybrid_ray.evaluation.schema.labels import LabelsCard
 from hybrid_ray.evaluation.schema.scores import (
@@ -283,6 +284,8 @@ class Report(Part):
     fold_tests: FoldTests | None = None
     tradeoff: TradeoffCard | None = None
     labels: LabelsCard | None = None
+    alarms: AlarmCard | None = None
+    """Anomalies only."""
     search: SearchCard | None = None
     sensitivity: list[SensitivityCard] = []
     """Of the search for candidates, and of that for ensembles."""

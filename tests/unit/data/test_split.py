@@ -331,3 +331,34 @@ def test_every_row_has_one_place(sizes, folds, test, seed, kind):
         return
     check(made, len(y), folds)
     assert abs(made.test.sum() - test * len(y)) <= 1
+
+
+def test_rows_of_one_value_are_in_one_fold():
+    roles = np.where(np.arange(N) < 150, "test", "train")
+    machine = np.arange(N) // 30
+    spec = SplitSpec(kind="column", column="c", together="m")
+
+    def made(folds, machines=machine):
+        columns = (pa.chunked_array([pa.array(each)]) for each in (roles, machines))
+        return make_split(
+            spec, task="binary", y=Y % 2, folds=folds, seed=0, column=next(columns), together=next(columns)
+        )
+
+    found = made(5)
+    check(found, N)
+    np.testing.assert_array_equal(found.test, roles == "test")
+    for each in np.unique(machine[150:]):
+        assert len(set(found.fold[(machine == each) & ~found.test])) == 1
+    few = made(5, np.arange(N) % 3)
+    assert set(few.fold.tolist()) == {-1, 0, 1, 2}
+    assert "3 groups of training rows allow 3 folds instead of 5" in few.note
+
+
+def test_normal_rows_are_enough_to_find_anomalies():
+    y = np.zeros(N, np.int64)
+    made = split("stratified", y, task="anomaly")
+    check(made, N)
+    assert "only one class" in made.note
+    y[:] = 1
+    with pytest.raises(DataError, match="every fold must be trained on normal rows.*target.anomalous"):
+        split("stratified", y, task="anomaly")

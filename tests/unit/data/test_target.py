@@ -72,7 +72,7 @@ def test_numbers_of_a_regression():
         (repeat("a", "b"), "regression", "regression needs numbers; got 40 of 40 labels that are none"),
         (pa.array([str(i) + "x" for i in range(100)]), "auto", "at most 1000 classes .* got 100 different values"),
         (pa.array([[1], [2]]), "auto", "must be text, numbers or true and false; got a column of list"),
-        (repeat(0, 1), "anomaly", "task: must be binary, multiclass or regression"),
+        (repeat(0, 1), "clustering", "task: must be one of"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_refused(values, task, why):
@@ -102,3 +102,34 @@ def test_other_rows_are_coded_by_known_classes(classes, values, codes):
 
 def test_other_rows_of_a_regression_may_be_constant():
     np.testing.assert_array_equal(encode_known(pa.array(["2", "2"]), "regression", None).y, [2, 2])
+
+
+@pytest.mark.parametrize(
+    ("values", "anomalous", "classes"),
+    [
+        (repeat("ok", "fault"), None, ["fault", "ok"]),
+        (repeat("ok", "fault"), "fault", ["ok", "fault"]),
+        (repeat(0, 1), None, [0, 1]),
+        (repeat(0, 1), 0, [1, 0]),
+        (repeat("0", "1"), "0", [1, 0]),
+        (repeat(True, False), None, [False, True]),
+        (repeat(1.5, -1.0), -1, [1.5, -1.0]),
+    ],
+)
+def test_normal_is_the_first_class_where_anomalies_are_sought(values, anomalous, classes):
+    target = encode_target(values, "anomaly", anomalous)
+    assert (target.task, target.classes) == ("anomaly", classes)
+    np.testing.assert_array_equal(target.y == 1, [value == classes[1] for value in plain(values, classes)])
+
+
+def plain(values, classes):
+    return [type(classes[1])(value) for value in values.to_pylist()]
+
+
+def test_anomalies_need_two_values_and_one_of_them_named():
+    with pytest.raises(DataError, match=r"must hold two values for anomalies.*got 3"):
+        encode_target(repeat("a", "b", "c"), "anomaly")
+    with pytest.raises(DataError, match=r"must hold two values for anomalies.*got 1"):
+        encode_target(repeat("ok"), "anomaly")
+    with pytest.raises(DataError, match=r"target.anomalous: must be one of the two values.*got 'broken'"):
+        encode_target(repeat("ok", "fault"), "anomaly", "broken")

@@ -18,7 +18,7 @@ load_plugins()
 TEXT = (Path(__file__).parents[3] / "docs" / "learners.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 OURS = {name: each for name, each in ESTIMATORS.items() if each.__module__.startswith("hybrid_ray.estimators.")}
-TASKS = {"all": BOTH, "classes": CLASSIFICATION, "numbers": REGRESSION}
+TASKS = {"all": BOTH, "classes": CLASSIFICATION, "numbers": REGRESSION, "anomalies": frozenset({"anomaly"})}
 
 
 def rows_of(heading):
@@ -113,7 +113,18 @@ def test_what_is_no_default_is_told():
         for n_features in (10, 1000)
         for name in default_estimators(task, n_rows, n_features)
     }
-    assert set(names(line)) == set(OURS) - tried
+    learners = {name for name, each in OURS.items() if each.tags.tasks != TASKS["anomalies"]}
+    assert set(names(line)) == learners - tried
+
+
+def test_detectors_that_are_tried_are_told():
+    said = TEXT.partition("For anomalies all detectors but")[2].partition("Rows")[0]
+    few, many = (set(default_estimators("anomaly", n_rows)) for n_rows in (12_000, 12_001))
+    detectors = {name for name, each in OURS.items() if each.tags.tasks == TASKS["anomalies"]}
+    assert numbers(said) == [12_000]
+    left_out, instead, *gone = names(said)
+    assert few | many == detectors - {left_out}
+    assert (many - few, few - many) == ({instead}, set(gone))
 
 
 def test_class_weights_are_told_of():

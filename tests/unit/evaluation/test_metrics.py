@@ -42,6 +42,8 @@ def by_scikit_learn(name, y, outputs):
         return getattr(sk, f"{function}_score")(y, guess, average=average, zero_division=0)
     if name in ("accuracy", "balanced_accuracy"):
         return getattr(sk, f"{name}_score")(y, guess)
+    if name in ("false_alarm_rate", "missed_alarm_rate"):
+        return 1 - sk.recall_score(y, guess, pos_label=int(name == "missed_alarm_rate"), zero_division=1)
     if name == "matthews_corrcoef":
         return sk.matthews_corrcoef(y, guess)
     if name == "log_loss":
@@ -164,7 +166,7 @@ def test_names_and_aliases(name, task, expected):
     ("name", "task", "message"),
     [
         ("acuracy", "binary", r"got 'acuracy'\. Did you mean 'accuracy'\?"),
-        ("roc_auc", "multiclass", r"got 'roc_auc', which serves binary\. Did you mean 'roc_auc_ovr'\?"),
+        ("roc_auc", "multiclass", r"got 'roc_auc', which serves anomaly and binary\. Did you mean 'roc_auc_ovr'\?"),
         ("rmse", "binary", r"got 'rmse', which serves regression"),
         ("ece", "binary", r"got 'ece', which is only reported: .* Search by log_loss"),
         ("auto", "clustering", r"task: must be one of .* to be scored; got 'clustering'"),
@@ -195,3 +197,14 @@ def test_inputs_are_left_alone():
     score_all(y, outputs, "multiclass")
     assert np.array_equal(y, before[0])
     assert np.array_equal(outputs, before[1])
+
+
+def test_alarms_are_counted_among_rows_of_their_kind():
+    y = np.array([0, 0, 0, 0, 1, 1, 1])
+    score = np.array([0.1, 0.6, 0.2, 0.5, 0.9, 0.4, 0.7])
+    scores = score_all(y, np.column_stack([1 - score, score]), "anomaly")
+    assert scores["false_alarm_rate"] == pytest.approx(1 / 4)
+    assert scores["missed_alarm_rate"] == pytest.approx(1 / 3)
+    assert not {"log_loss", "brier_score_loss", "expected_calibration_error"} & set(scores)
+    with pytest.raises(BadInputError, match="'far', which is only reported"):
+        get_metric("far", "anomaly")

@@ -95,6 +95,14 @@ def test_an_unknown_extractor_names_the_nearest():
             changed(data={"split": {"kind": "temporal", "column": "day"}}, search={"repeats": 3}),
             "search.repeats: must be 1 for a temporal split, which can be cut into folds in one way only; got 3",
         ),
+        (
+            changed(task="anomaly", search={"repeats": 2}),
+            "search.repeats: must be 1 for anomalies, whose folds are cut once; got 2. Leave it out",
+        ),
+        (
+            changed(data={"split": {"kind": "grouped", "column": "day", "together": "machine"}}),
+            "data.split: `together` must come with `kind: column`; got grouped",
+        ),
         (changed(search={"repeats": 0}), "search.repeats: must be greater than or equal to 1; got 0"),
         (changed(data={"drop": ["price"]}), "data: `drop` must not name the label; got 'price'"),
         (

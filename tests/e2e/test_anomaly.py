@@ -1,0 +1,72 @@
+"""Anomalies, from normal training rows to answers: a small run, its report, and predictions by the saved graph."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.store.models import ModelStore
+from hybrid_ray.store.root import StoreRoot
+
+
+@pytest.fixture(scope="module")
+def found(run, tmp_path_factory):
+    """A run on rows whose columns go together; faults, in test rows only, break how they do."""
+    folder = tmp_path_factory.mktemp("anomaly")
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(260, 2))
+    values = hidden @ rng.normal(size=(2, 4)) + 0.2 * rng.normal(size=(260, 4))
+    faulty = np.arange(260) % 2 * (np.arange(260) >= 160)
+    values[faulty == 1] = rng.permuted(values[faulty == 1], axis=0)
+    rows = pd.DataFrame(values, columns=["a", "b", "c", "d"])
+    rows["state"] = np.where(faulty, "fault", "ok")
+    rows["split"] = np.where(np.arange(260) < 160, "train", "test")
+    rows.to_csv(folder / "rows.csv", index=False)
+    spec = {
+        "name": "pump",
+        "task": "anomaly",
+        "data": {"path": str(folder / "rows.csv"), "label": "state"},
+        "target": {"anomalous": "fault", "false_alarms": 0.05},
+        "search": {"trials": 4, "folds": 3, "batch": 2, "ensemble": {"trials": 3}},
+    }
+    spec["search"]["estimators"] = ["pca_reconstruction", "isolation_forest"]
+    return run(spec, folder / "store"), rows[rows["split"] == "test"], folder
+
+
+def test_faults_are_told_by_normal_rows_alone(found):
+    answer, rows, _ = found
+    assert answer["task"] == "anomaly"
+    assert answer["test"]["roc_auc"] > 0.85
+    assert answer["test"]["false_alarm_rate"] < 0.25
+    assert answer["baselines"]["naive"]["f1"] == pytest.approx(2 / 3)
+    assert "log_loss" not in answer["test"]
+    assert answer["rows"]["test"] == len(rows)
+
+
+def test_the_report_shows_scores_and_alarms(found):
+    answer, rows, _ = found
+    report = Report.model_validate(json.loads(Path(answer["report"]).with_suffix(".json").read_text()))
+    alarms = report.alarms
+    assert alarms.borne == 0.05
+    assert 0 < alarms.threshold < 1
+    assert (alarms.normal, alarms.anomalous) == (50, 50)
+    assert alarms.false_alarms / 50 == answer["test"]["false_alarm_rate"]
+    assert alarms.missed / 50 == answer["test"]["missed_alarm_rate"]
+    assert sum(each.normal + each.anomalous for each in alarms.bins) == len(rows)
+    assert report.labels is None
+    assert "raise an alarm" in Path(answer["report"]).read_text()
+
+
+def test_the_saved_graph_answers_as_it_was_scored(found):
+    answer, rows, folder = found
+    graph = ModelStore(StoreRoot(str(folder / "store"))).load("pump")
+    batch = {name: rows[name].to_numpy(np.float64) for name in "abcd"}
+    outputs = graph.outputs(batch)
+    labels = np.array(graph.labels(outputs))
+    normal = (rows["state"] == "ok").to_numpy()
+    assert (labels[normal] == "fault").mean() == answer["test"]["false_alarm_rate"]
+    assert (labels[~normal] == "ok").mean() == answer["test"]["missed_alarm_rate"]
+    np.testing.assert_array_equal(labels == "fault", outputs[:, 1] > 0.5)
