@@ -360,5 +360,5 @@ def test_normal_rows_are_enough_to_find_anomalies():
     check(made, N)
     assert "only one class" in made.note
     y[:] = 1
-    with pytest.raises(DataError, match="every fold must be trained on normal rows.*target.anomalous"):
+    with pytest.raises(DataError, match=r"every fold must be trained on normal rows.*target\.anomalous"):
         split("stratified", y, task="anomaly")
