@@ -12,6 +12,7 @@ from ray.exceptions import RayTaskError
 
 from hybrid_ray.errors import TooSlowError
 from hybrid_ray.on_ray.train import FoldFit, FoldTrainer, settle
+from hybrid_ray.types import AnyArray
 
 SHARE = 0.5
 """Part of the time that a run has left which its optional trainings may take together."""
@@ -34,7 +35,7 @@ def end_of(until: float | None, waiting: int) -> float | None:
 
 
 def fit_in_time(
-    trainer: FoldTrainer, folds: Mapping[int, Sequence[slice]], slots: int, until: float | None
+    trainer: FoldTrainer, folds: Mapping[int, Sequence[slice | AnyArray]], slots: int, until: float | None
 ) -> dict[int, FoldFit]:
     """Fit a trained extractor on folds, all of them or none.
 
@@ -44,8 +45,8 @@ def fit_in_time(
     Parameters
     ----------
     trainer : FoldTrainer
-    folds : mapping of int to sequence of slice
-        Training slices of each fold.
+    folds : mapping of int to sequence of (slice or ndarray)
+        Training rows of each fold.
     slots : int
         Fits at the same time.
     until : float or None

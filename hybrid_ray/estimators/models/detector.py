@@ -13,7 +13,7 @@ Pickands, "Statistical inference using extreme order statistics", Annals of Stat
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -29,7 +29,7 @@ TAIL = 0.1
 _POINTS = 101
 _RAREST = 1e9
 """Largest negative logarithm that a rarity is given."""
-SHARED = ("levels_", "tail_")
+SHARED: tuple[str, ...] = ("levels_", "tail_")
 """Fitted attributes of every detector."""
 
 
@@ -46,7 +46,7 @@ class OwnDetector(OwnEstimator):
         Draws the inner folds, and whatever else is drawn.
     """
 
-    kept = SHARED
+    kept: ClassVar[tuple[str, ...]] = SHARED
     false_alarms: float
     random_state: int
 
