@@ -19,8 +19,8 @@ class MahalanobisParams(DetectorParams):
     """Parameters of :class:`Mahalanobis`."""
 
     robust: bool = False
-    """True: by the covariance of the most compact half of the rows, where there are five rows a column and each column
-    varies; False: by that of all, shrunk."""
+    """True: by the covariance of the most compact half of the rows, where there are five rows a column, no more than 64
+    columns, and each varies; False: by that of all, shrunk."""
 
 
 @ESTIMATORS.register("mahalanobis")

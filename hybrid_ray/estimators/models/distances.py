@@ -12,6 +12,8 @@ from hybrid_ray.types import AnyArray, FloatArray
 
 _FLOOR = 1e-6
 """Variance of a direction, relative to the mean variance, that is taken for none."""
+ROBUST_COLUMNS = 64
+"""Columns above which the search for the most compact rows takes minutes."""
 
 
 def directions(covariance: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -28,8 +30,8 @@ class CovarianceDetector(OwnDetector):
     Parameters
     ----------
     robust : bool, default=False
-        True: of the most compact half of the rows (minimum covariance determinant), where there are five rows a column
-        and each column varies; False: of all, shrunk (Ledoit and Wolf).
+        True: of the most compact half of the rows (minimum covariance determinant), where there are five rows a column,
+        no more than ``ROBUST_COLUMNS`` and each varies; False: of all, shrunk (Ledoit and Wolf).
     false_alarms : float, default=0.01
     random_state : int, default=0
     """
@@ -43,7 +45,8 @@ class CovarianceDetector(OwnDetector):
 
     def _learn(self, rows: FloatArray) -> None:
         values = rows.astype(np.float64)
-        compact = self.robust and len(values) >= 5 * values.shape[1] and bool(np.ptp(values, axis=0).all())
+        n, d = values.shape
+        compact = self.robust and d <= min(n // 5, ROBUST_COLUMNS) and bool(np.ptp(values, axis=0).all())
         shape = MinCovDet(random_state=self.random_state) if compact else LedoitWolf()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of columns that do not vary, which the floor sees to
