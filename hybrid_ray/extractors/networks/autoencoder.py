@@ -56,7 +56,6 @@ class AutoencoderParams(UnsupervisedParams):
     """Largest share of a training image's sides that is cut away."""
     colour: float = Field(0.0, ge=0, le=1)
     """Largest relative change of a training image's brightness, contrast and saturation."""
-
     errors: bool = False
     """True: the vector also holds how badly the image is drawn again, in the mean and where it is worst."""
 
@@ -118,7 +117,8 @@ class AutoencoderExtractor(RedrawingExtractor):
 
         p = self.params
         shape = (p.layers, self.channels, p.size, p.width, p.features)
-        return Autoencoder(encoder(*shape), decoder(*shape))
+        drawing = decoder(*shape)  # first: a seed gives the networks that it always gave
+        return Autoencoder(encoder(*shape), drawing)
 
     def learner(self, training: Training) -> Learner:
         """Both halves, and the images of a training."""

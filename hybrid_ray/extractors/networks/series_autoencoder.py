@@ -69,8 +69,8 @@ class SeriesAutoencoderExtractor(RedrawingExtractor, SeriesExtractor):
 
     @property
     def n_errors(self) -> int:
-        """One of each channel, where they are asked for."""
-        return self.n_channels if self.params.errors else 0
+        """One of each number of a step, where they are asked for."""
+        return self.n_read if self.params.errors else 0
 
     @property
     def item_features(self) -> int:
@@ -82,7 +82,7 @@ class SeriesAutoencoderExtractor(RedrawingExtractor, SeriesExtractor):
         from hybrid_ray.extractors.networks.series_redrawing import SeriesAutoencoder
 
         p = self.params
-        return SeriesAutoencoder(p.layers, self.n_channels, p.width, p.features, p.errors)
+        return SeriesAutoencoder(p.layers, self.n_read, p.width, p.features, p.errors)
 
     def learner(self, training: Training) -> Learner:
         """The network, and the rows of a training."""
