@@ -4,6 +4,8 @@ References
 ----------
 Shi and Horvath, "Unsupervised learning with random forest predictors", Journal of Computational and Graphical
 Statistics 15, 2006: each feature is drawn from its own values, independently of the others ("Addcl1").
+
+They are made of features: candidates on the same features are compared fairly, those on different ones roughly.
 """
 
 from __future__ import annotations
