@@ -30,7 +30,7 @@ from hybrid_ray.data.source import open_source
 from hybrid_ray.evaluation.intervals import paired_difference
 from hybrid_ray.evaluation.metrics import METRICS
 from hybrid_ray.spec import Spec, load_spec
-from hybrid_ray.types import AnyArray
+from hybrid_ray.types import CLUSTERING, AnyArray
 
 RESULTS = ROOT / "benchmarks" / "systems.json"
 PAGE = ROOT / "docs" / "systems.md"
@@ -118,7 +118,10 @@ class Bench:
         return self.work / "answers" / f"{key}.npy"
 
     def answer(self, spec: Spec, run: Cell, key: str) -> tuple[AnyArray, AnyArray]:
-        """Class codes, or values, of the test rows, and what `hybrid-ray predict` answers to them, which is kept."""
+        """Class codes, or values, of the test rows, and what `hybrid-ray predict` answers to them, which is kept.
+
+        Of clusters that is their numbers: what a comparison with labels looks at.
+        """
         source = open_source(spec.data)
         assert spec.task != "auto"
         assert spec.data.columns is not None
@@ -131,7 +134,7 @@ class Bench:
         model = f"{run['model']}:{run['version']}"
         hybrid_ray(self.store, LIMIT_S, "predict", model, "--data", str(asked), "--out", str(answered), "--json")
         found = pd.read_parquet(answered)
-        labels = rows.target.classes
+        labels = None if spec.task in CLUSTERING else rows.target.classes
         columns = ["prediction"] if labels is None else [f"proba_{label}" for label in labels]
         outputs = found[columns].to_numpy(np.float64)
         np.save(path, outputs)

@@ -242,6 +242,20 @@ _SOUNDS = [
     },
     {"name": "log_mel", "params": _MELS | {"mels": 40}},
 ]
+_FASHION_IMAGES = {
+    "data.label": "masterCategory",
+    "data.source": "Fashion Product Images (small)",
+    "data.licence": "MIT",
+    "data.split": {"kind": "column", "column": "split"},
+}
+_FASHION_CODES = {
+    "extractors.0.params": {"size": 32, "mode": "rgb", "width": 16, "features": 64, "epochs": 30, "pose": 0.1}
+}
+
+
+def _pixels(size: int, mode: str) -> dict[str, Any]:
+    return {"extractors": [{"name": "pixels", "params": {"size": size, "mode": mode}}]}
+
 
 SYSTEMS = {
     system.name: system
@@ -510,6 +524,31 @@ SYSTEMS = {
             },
             must="F1 above 0.78 with a false alarm rate below 0.30, threshold chosen on training rows",
             holds=lambda m: m[SPEC]["f1"] > 0.78 and m[SPEC]["false_alarm_rate"] < 0.30,
+        ),
+        System(
+            name="autoencoder_clusters",
+            fuses="codes of an autoencoder, k-means, Gaussian mixtures, agglomerative clustering, DBSCAN",
+            use="images without labels",
+            reference="Xie, Girshick and Farhadi, Unsupervised deep embedding for clustering analysis, ICML 2016",
+            metric="nmi",
+            rows={
+                SPEC: Row("codes, what the search takes", "bundled://digits"),
+                **{
+                    name: Row(f"codes, {name}", "bundled://digits", _only(name))
+                    for name in ("kmeans", "gaussian_mixture", "agglomerative", "dbscan")
+                },
+                "pixels": Row("raw pixels, what the search takes", "bundled://digits", _pixels(8, "grey")),
+                "pixels_agglomerative": Row(
+                    "raw pixels, agglomerative", "bundled://digits", _pixels(8, "grey") | _only("agglomerative")
+                ),
+                "fashion": Row("photos of fashion, codes", _FASHION, _FASHION_IMAGES | _FASHION_CODES),
+                "fashion_pixels": Row("photos of fashion, raw pixels", _FASHION, _FASHION_IMAGES | _pixels(16, "rgb")),
+            },
+            must="silhouette, stability, AIC and BIC, NMI and ARI against labels, beside clusters of raw pixels",
+            holds=lambda m: (
+                {"silhouette", "stability", "nmi", "ari"} <= m[SPEC].keys() & m["pixels"].keys()
+                and {"aic", "bic"} <= m["gaussian_mixture"].keys()
+            ),
         ),
     )
 }

@@ -21,7 +21,19 @@ from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
 from hybrid_ray.preparation.base import Preparation
 from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
-from hybrid_ray.types import AnyArray, Batch, Block, BoolArray, Kind, Prepared, Task, learned_as
+from hybrid_ray.types import (
+    CLASSIFICATION,
+    CLUSTERING,
+    AnyArray,
+    Batch,
+    Block,
+    BoolArray,
+    FloatArray,
+    Kind,
+    Prepared,
+    Task,
+    learned_as,
+)
 
 TargetTransform = Literal["none", "log"]
 
@@ -42,9 +54,10 @@ class Chain:
     model : Model
         Fitted.
     codes : tuple of int
-        Class codes that the training rows held, sorted, for anomalies both; empty for regression.
+        Class codes that the training rows held, sorted, for anomalies both; or numbers of the clusters; empty for
+        regression.
     n_outputs : int
-        Number of classes, or 1.
+        Number of classes, or of clusters, or 1.
     transform : {"none", "log"}
         What was done to a numeric label; undone in ``predict``.
     steps : tuple of Preparation
@@ -64,9 +77,13 @@ class Chain:
     steps: tuple[Preparation, ...] = ()
     prior: tuple[float, ...] = ()
 
+    def matrix(self, blocks: Mapping[str, Block]) -> FloatArray:
+        """What the estimator sees of blocks by extractor key, float32 (n, d)."""
+        return self.fusion.combine(transformed(self.steps, {name: blocks[key] for name, key in self.inputs.items()}))
+
     def predict(self, blocks: Mapping[str, Block]) -> AnyArray:
-        """Outputs float64 (n, n_outputs) from blocks by extractor key: probabilities, or values."""
-        X = self.fusion.combine(transformed(self.steps, {name: blocks[key] for name, key in self.inputs.items()}))
+        """Outputs float64 (n, n_outputs) from blocks by extractor key: probabilities, memberships, or values."""
+        X = self.matrix(blocks)
         outputs = np.zeros((len(X), self.n_outputs), np.float64)
         if not len(X):
             return outputs
@@ -103,10 +120,10 @@ def fit_chain(
     blocks : mapping of str to Block
         Features of the training rows, by extractor id.
     y : ndarray (n,)
-        Class codes, or floats.
+        Class codes, or floats; zeros for clustering.
     task : Task
     n_outputs : int
-        Number of classes, or 1.
+        Number of classes, or 1; for clustering the chain has as many as it finds.
     seed : int
     threads : int, default 1
         CPU threads that the estimator may use.
@@ -128,12 +145,13 @@ def fit_chain(
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
     target = np.log1p(y) if task == "regression" and transform == "log" else y
-    X = fusion.fit_combine(inputs, target, learned, seed, groups)
+    # A fusion that cannot do without labels says so.
+    X = fusion.fit_combine(inputs, None if task in CLUSTERING else target, learned, seed, groups)
     family = ESTIMATORS.get(candidate.estimator)
     model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
     codes: tuple[int, ...] = ()
     classes = np.zeros(len(target), np.int64)
-    if task != "regression":
+    if learned in CLASSIFICATION:
         present, target = np.unique(y, return_inverse=True)
         codes = (0, 1) if task == "anomaly" else tuple(int(c) for c in present)
         if rows.weights:
@@ -144,6 +162,9 @@ def fit_chain(
         kept = stratified_sample(classes, family.tags.max_rows, seed)
         X, target, groups = X[kept], target[kept], None if groups is None else groups[kept]
     fit_grouped(model, X, target, groups)
+    if task in CLUSTERING:
+        n_outputs = int(model.n_clusters_)
+        codes = tuple(range(n_outputs))
     return Chain(
         inputs={name: (keys or {}).get(name, name) for name in candidate.blocks},
         fusion=fusion,
@@ -241,7 +262,7 @@ class Graph:
     columns : dict of str to Kind
         Input columns.
     classes : list or None
-        Class labels in code order; None for regression.
+        Class labels in code order, or numbers of the clusters; None for regression.
     extractors : dict of str to Extractor
         By key: ``mobilenet`` for a frozen one, ``cnn@0`` for the copy that fold 0 trained.
     members : list of Member
@@ -345,7 +366,7 @@ class Graph:
         return found
 
     def outputs(self, batch: Batch) -> AnyArray:
-        """Outputs float64 (n, n_outputs) of raw rows: class probabilities in ``classes`` order, or values (n, 1)."""
+        """Outputs float64 (n, n_outputs) of raw rows: probabilities or memberships in ``classes`` order, or values."""
         missing = sorted(set(self.columns) - set(batch))
         if missing:
             raise DataError(f"{self.name}: rows must have the columns {sorted(self.columns)}; missing {missing}")

@@ -19,6 +19,7 @@ from hybrid_ray.data.target import encode_target
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, nearest
+from hybrid_ray.search.recipes import POOL
 from hybrid_ray.spec import (
     CombinerSpec,
     DataSpec,
@@ -31,7 +32,7 @@ from hybrid_ray.spec import (
     SplitSpec,
     load_spec,
 )
-from hybrid_ray.types import LEARNED, Kind, Modality, Task
+from hybrid_ray.types import CLASSIFICATION, CLUSTERING, LEARNED, Kind, Modality, Task, learned_as
 
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
@@ -69,7 +70,7 @@ class Resolved(NamedTuple):
 
 def infer_spec(
     path: str | Sequence[str],
-    label: str,
+    label: str | None,
     task: Task | Literal["auto"] | str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Resolved:
@@ -81,8 +82,8 @@ def infer_spec(
     ----------
     path : str or sequence of str
         File, folder, glob or URL; the spec holds its absolute form.
-    label : str
-        Column to predict.
+    label : str or None
+        Column to predict; None for clustering where clusters are compared with nothing.
     task : Task or "auto", optional
         Default: from the label.
     overrides : mapping of str to object, optional
@@ -96,7 +97,7 @@ def infer_spec(
         The rows cannot be read, or cannot serve the task.
     """
     given = path if isinstance(path, str) else list(path)
-    document = {"name": _name(path), "task": task or "auto", "data": {"path": given, "label": label}}
+    document = {"name": _name(path), "task": task or "auto", "data": {"path": given, "label": label or ""}}
     asked = load_spec(document, {name: value for name, value in (overrides or {}).items() if name in BEFORE})
     source = open_source(asked.data)
     look = _Look(asked, source)
@@ -147,8 +148,9 @@ class _Look:
     def __init__(self, spec: Spec, source: Source) -> None:
         self.source = source
         self.sample: pa.Table = source.sample()
-        set_aside = {spec.data.label, spec.data.split.column, spec.data.split.together, *spec.data.annotators}
-        self.guesses = infer_kinds(self.sample, {name for name in set_aside if name is not None}, source.base)
+        split = spec.data.split
+        set_aside = {spec.data.label, split.column, split.together, *spec.data.annotators}
+        self.guesses = infer_kinds(self.sample, {name for name in set_aside if name}, source.base)
 
     def useless(self) -> dict[str, str]:
         """Columns to drop, with the reason."""
@@ -164,10 +166,14 @@ class _Look:
         split = self._split(spec, task, columns, reasons)
         data = spec.data.model_copy(update={"columns": columns, "split": split})
         extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
+        _check_supervised(extractors, task)
         extractors = self._with_twins(spec, extractors, task, split, columns, reasons)
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
+        if task in CLUSTERING and spec.graph.members == "auto":
+            reasons["graph.members"] = "clusters of two folds do not correspond: one chain is fitted on all rows"
+            spec = spec.model_copy(update={"graph": spec.graph.model_copy(update={"members": "refit"})})
         graph = _graph(spec.graph, deep, split, self.source.n_rows, reasons)
         changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
@@ -189,7 +195,7 @@ class _Look:
         used = {n: g for n, g in self.guesses.items() if not g.id_like and n not in data.drop}
         if not used:
             raise BadInputError(
-                f"data: must have a column to learn from beside the label {data.label!r}; got "
+                f"data: must have a column to learn from beside the label {data.label or 'none'!r}; got "
                 f"{sorted(self.guesses) or 'none'}. Say data.columns if one of these is an input"
             )
         reasons |= {f"data.columns.{name}": _why(guess) for name, guess in used.items()}
@@ -207,8 +213,9 @@ class _Look:
                 changes |= {"kind": "column", "column": split.column or SPLIT}
                 reasons["data.split.kind"] = f"the column {changes['column']!r} holds train and test"
             else:
-                changes["kind"] = "random" if task == "regression" else "stratified"
-                how = "numbers are divided at random" if task == "regression" else "classes are divided alike"
+                alike = learned_as(task) in CLASSIFICATION
+                changes["kind"] = "stratified" if alike else "random"
+                how = "classes are divided alike" if alike else "rows are divided at random"
                 dates = [name for name, kind in columns.items() if kind == "date"]
                 hint = f"; if the past shall tell the future: temporal, with column {dates[0]}" if dates else ""
                 reasons["data.split.kind"] = f"no column `split` of train, dev and test: {how}{hint}"
@@ -299,6 +306,17 @@ def _extractors(
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings
+
+
+def _check_supervised(entries: Sequence[ExtractorSpec], task: Task) -> None:
+    """Refuse extractors that learn from labels where there are none to learn from."""
+    faults = [
+        f"extractors[{i}].name: must learn without labels for a task of {task}; got {entry.name!r}, which needs them"
+        for i, entry in enumerate(entries)
+        if task in CLUSTERING and EXTRACTORS.get(entry.name).tags.supervised
+    ]
+    if faults:
+        raise SpecError(faults)
 
 
 def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
@@ -397,7 +415,11 @@ def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[
     if not search.fusions:
         changes["fusions"] = (FusionSpec(name="concat"),)
         reasons["search.fusions"] = "blocks side by side, each reduced by its own PCA where that helps"
-    if not search.ensemble.combiners:
+    if task in CLUSTERING:
+        alone = {"combiners": (CombinerSpec(name=POOL),), "trials": 1, "max_members": 1}
+        changes["ensemble"] = search.ensemble.model_copy(update=alone)
+        reasons["search.ensemble"] = "clusters of two fits do not correspond: the best candidate is the answer"
+    elif not search.ensemble.combiners:
         combiners = tuple(CombinerSpec(name=name) for name in default_combiners(task))
         changes["ensemble"] = search.ensemble.model_copy(update={"combiners": combiners})
         reasons["search.ensemble.combiners"] = f"the default for {task}"

@@ -11,11 +11,15 @@ from hybrid_ray.types import Direction, Task
 
 
 class MetricName(NamedTuple):
-    """Which way is better, the tasks that a metric serves, and why no search may go by it; empty where it may."""
+    """Which way is better, the tasks that a metric serves, and why no search may go by it; empty where it may.
+
+    ``bounded``: a perfect score is 1, or 0 where less is better; False: there is none.
+    """
 
     direction: Direction
     tasks: frozenset[Task]
     unsearchable: str = ""
+    bounded: bool = True
 
 
 _BINARY: frozenset[Task] = frozenset({"binary", "anomaly"})
@@ -24,6 +28,8 @@ _CLASSES: frozenset[Task] = _BINARY | _MULTICLASS
 _PROBABLE: frozenset[Task] = _CLASSES - {"anomaly"}
 """Scores of anomalies order rows; they are no probabilities."""
 _NUMBERS: frozenset[Task] = frozenset({"regression"})
+_CLUSTERS: frozenset[Task] = frozenset({"clustering"})
+_LABELS = "it compares clusters with a label, which is not looked at before the end. Search by stable_silhouette"
 
 METRIC_NAMES: Mapping[str, MetricName] = {
     "accuracy": MetricName("maximize", _CLASSES),
@@ -62,6 +68,16 @@ METRIC_NAMES: Mapping[str, MetricName] = {
     "mean_absolute_error": MetricName("minimize", _NUMBERS),
     "mean_absolute_percentage_error": MetricName("minimize", _NUMBERS),
     "median_absolute_error": MetricName("minimize", _NUMBERS),
+    "stable_silhouette": MetricName("maximize", _CLUSTERS),
+    "stability": MetricName("maximize", _CLUSTERS),
+    "silhouette": MetricName("maximize", _CLUSTERS),
+    "calinski_harabasz": MetricName("maximize", _CLUSTERS, bounded=False),
+    "davies_bouldin": MetricName("minimize", _CLUSTERS),
+    "aic": MetricName("minimize", _CLUSTERS, bounded=False),
+    "bic": MetricName("minimize", _CLUSTERS, bounded=False),
+    "nmi": MetricName("maximize", _CLUSTERS, _LABELS),
+    "ari": MetricName("maximize", _CLUSTERS, _LABELS),
+    "purity": MetricName("maximize", _CLUSTERS, _LABELS),
 }
 """Every metric, under scikit-learn's name where it has one."""
 
@@ -82,6 +98,7 @@ _DEFAULT: Mapping[Task, str] = {
     "multiclass": "log_loss",
     "regression": "root_mean_squared_error",
     "anomaly": "roc_auc",
+    "clustering": "stable_silhouette",
 }
 
 
@@ -92,7 +109,7 @@ def metric_name(name: str, task: Task | None = None) -> str:
     ----------
     name : str
         That name, an alias (rmse, mae, mape, mcc, brier, map, far, mar), or ``auto``: log_loss for classes,
-        root_mean_squared_error for numbers, roc_auc for anomalies.
+        root_mean_squared_error for numbers, roc_auc for anomalies, stable_silhouette for clusters.
     task : Task, optional
         What it must serve; left out, any name will do and ``auto`` stays.
 

@@ -17,7 +17,9 @@ CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
-LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly")
+CLUSTERING: frozenset[Task] = frozenset({"clustering"})
+"""Tasks that no label has a part in: one that is named is compared with afterwards."""
+LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly", "clustering")
 """Tasks that a run can do."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]

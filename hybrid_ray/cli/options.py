@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from hybrid_ray.errors import BadInputError
+from hybrid_ray.types import CLUSTERING
 
 Store = Annotated[str, typer.Option("--store", envvar="HYBRID_RAY_STORE", help="Store: a folder or any fsspec URL.")]
 Address = Annotated[str | None, typer.Option("--address", help="Ray cluster; default: a local one for the command.")]
@@ -20,7 +21,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Ray's own logs t
 SpecPath = Annotated[Path | None, typer.Argument(help="Spec file (YAML).", show_default=False)]
 Data = Annotated[str | None, typer.Option("--data", help="Rows: a file, folder, glob or URL.")]
 NeedData = Annotated[str, typer.Option("--data", help="Rows: a file, folder, glob or URL.")]
-Label = Annotated[str | None, typer.Option("--label", help="Column to predict.")]
+Label = Annotated[str | None, typer.Option("--label", help="Column to predict; to compare clusters with, if any.")]
 TaskOption = Annotated[str | None, typer.Option("--task", help="Task; default: told from the label.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override of a spec value: search.folds=3.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything.")]
@@ -31,6 +32,12 @@ Smoke = Annotated[bool, typer.Option("--smoke", help="The spec's smoke form: few
 ModelRef = Annotated[str, typer.Argument(help="name, name@champion, name:version, or a folder.")]
 
 DEFAULT_STORE = "./hybrid_ray_store"
+
+
+def check_label(label: str | None, task: str | None) -> None:
+    """Refuse to go without a label where one is to be predicted."""
+    if label is None and task not in CLUSTERING:
+        raise BadInputError("--label: must name the column to predict when --data is given; got none")
 
 
 def overrides_of(

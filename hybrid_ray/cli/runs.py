@@ -28,6 +28,7 @@ from hybrid_ray.cli.options import (
     TimeLimit,
     Trials,
     Verbose,
+    check_label,
     emit,
     overrides_of,
 )
@@ -64,8 +65,8 @@ def _request(
         # What the command line says wins over the small form, but for the rows, which are what makes it small.
         small = smoke_form(loaded).model_dump(mode="json")
         return Resolved(load_spec(small, {path: v for path, v in asked.items() if not path.startswith("data.")}))
-    if data is None or label is None:
-        raise BadInputError("--label: must name the column to predict when --data is given; got none")
+    assert data is not None
+    check_label(label, task)
     if smoke:
         raise BadInputError("--smoke: a spec file says what its small form is; got --data. Use --trials and --set")
     return infer_spec(data, label, task, overrides)

@@ -14,6 +14,7 @@ from hybrid_ray.cli.options import (
     DEFAULT_STORE,
     Address,
     Json,
+    Label,
     NeedData,
     Quiet,
     Set,
@@ -21,6 +22,7 @@ from hybrid_ray.cli.options import (
     TaskOption,
     TimeLimit,
     Verbose,
+    check_label,
     emit,
     overrides_of,
 )
@@ -57,7 +59,7 @@ def submit(
 @spec_app.command("infer")
 def spec_infer(
     data: NeedData,
-    label: Annotated[str, typer.Option("--label")],
+    label: Label = None,
     task: TaskOption = None,
     assignments: Set = None,
     time_limit: TimeLimit = None,
@@ -67,6 +69,7 @@ def spec_infer(
     from hybrid_ray.infer import infer_spec
     from hybrid_ray.spec import dump_yaml
 
+    check_label(label, task)
     spec, reasons, warnings = infer_spec(data, label, task, overrides_of(assignments, None, None, time_limit))
     answer = {"spec": spec.model_dump(mode="json"), "reasons": dict(reasons), "warnings": list(warnings)}
     emit(answer, as_json, [dump_yaml(spec, reasons).rstrip("\n")])

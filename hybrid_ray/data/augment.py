@@ -117,6 +117,28 @@ def turned(images: AnyArray, rng: np.random.Generator, degrees: float, cut: floa
     return _between(images, rows, columns)
 
 
+def posed(images: AnyArray, rng: np.random.Generator, most: float) -> AnyArray:
+    """Images under affine maps about their middle, each under its own; black where an image does not reach.
+
+    Parameters
+    ----------
+    images : ndarray of uint8 (k, height, width, channels)
+    rng : Generator
+    most : float
+        Largest change of an entry of the matrix, and largest move as a share of the side.
+    """
+    k, *sides = images.shape[:3]
+    middle = (np.array(sides) - 1) / 2
+    matrices = np.eye(2) + rng.uniform(-most, most, (k, 2, 2))
+    moves = rng.uniform(-most, most, (k, 2)) * sides
+    grid = np.stack(np.meshgrid(*map(np.arange, sides), indexing="ij"), axis=-1) - middle
+    places = np.einsum("kij,yxj->kyxi", matrices, grid) + moves[:, None, None] + middle
+    # A black border of one pixel stands for all that lies outside.
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    rows, columns = ((places[..., axis] + 1).clip(0, sides[axis] + 1) for axis in (0, 1))
+    return _between(framed, rows, columns)
+
+
 def _between(images: AnyArray, rows: AnyArray, columns: AnyArray) -> AnyArray:
     """Pixels at places (k, height, width) between those that there are: bilinear."""
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)

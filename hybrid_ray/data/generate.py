@@ -42,7 +42,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
         Number of classes; ignored for regression, 2 for binary and anomaly.
     seed : int
     label : str
-        Name of the label's column: whole numbers from 0 for classes, floats for regression.
+        Name of the label's column: whole numbers from 0 for classes, floats for regression; empty for none.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
     made = {
         name: _MAKE[kind](np.clip(shown + rng.normal(0, NOISE / 4, n), 0, 1), rng) for name, kind in columns.items()
     }
-    return pa.table({**made, label: y})
+    return pa.table({**made, label: y} if label else made)
 
 
 def generated(uri: str, data: DataSpec) -> pa.Table:

@@ -13,10 +13,10 @@ from hybrid_ray.data.annotated import Annotated, agreed, end_to_end
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
-from hybrid_ray.data.target import Target, encode_target
+from hybrid_ray.data.target import Target, encode_target, no_target
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec, TargetSpec
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import CLUSTERING, REGRESSION, AnyArray, Task
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,20 @@ class Rows:
         return int((self.split.fold >= 0).sum())
 
     @property
+    def learned(self) -> AnyArray:
+        """What is learned of each row (n_rows,): its label; for clustering nothing, which is 0."""
+        return np.zeros_like(self.target.y) if self.target.task in CLUSTERING else self.target.y
+
+    @property
     def n_outputs(self) -> int:
         """Number of classes, or 1."""
         return len(self.target.classes) if self.target.classes is not None else 1
 
 
 def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_536) -> pa.Table:
-    """Some columns of every row, in row order. Holds those columns only: O(rows) for labels and split columns."""
+    """Some columns of every row, in row order: O(rows) for labels and split columns. No columns are no rows."""
+    if not columns:
+        return pa.table({})
     tables = [table for piece in source.pieces for table in read_piece(source, piece, list(columns), batch_rows)]
     return pa.concat_tables(tables, promote_options="permissive")
 
@@ -84,14 +91,16 @@ def read_rows(
     check_groups(data)
     split_column, together = data.split.column, data.split.together
     named = [*label_columns(data), *(name for name in (split_column, together) if name is not None), *data.groups]
-    table = read_columns(source, list(dict.fromkeys(named)))
-    encoded, annotated = encode_target(given_labels(data, table), task, target.anomalous), None
+    table, n_rows = read_columns(source, list(dict.fromkeys(named))), source.n_rows
+    encoded, annotated = no_target(n_rows), None
+    if label_columns(data):
+        encoded = encode_target(given_labels(data, table), task, target.anomalous)
     if data.annotators:
         encoded, annotated = agreed(encoded, data.annotators, data.consensus)
     labelled = np.flatnonzero(~encoded.missing)
     if len(labelled) < 2 * folds:
         raise DataError(
-            f"data.label: {folds} folds need at least {2 * folds} labelled rows; got {len(labelled)} of {len(table)}. "
+            f"data.label: {folds} folds need at least {2 * folds} labelled rows; got {len(labelled)} of {n_rows}. "
             "Lower search.folds or give more rows"
         )
     inner = make_split(
@@ -105,15 +114,15 @@ def read_rows(
         hidden=split_column in data.redact,
         repeats=repeats,
     )
-    test = np.zeros(len(table), bool)
+    test = np.zeros(n_rows, bool)
     test[labelled] = inner.test
-    fold, *others = (_spread(each, labelled, len(table)) for each in (inner.fold, *inner.others))
+    fold, *others = (_spread(each, labelled, n_rows) for each in (inner.fold, *inner.others))
     split = replace(inner, test=test, fold=fold, others=tuple(others))
     return Rows(
-        n_rows=len(table),
+        n_rows=n_rows,
         target=encoded,
         split=split,
-        unlabelled=len(table) - len(labelled),
+        unlabelled=n_rows - len(labelled),
         transform=choose_transform(target, encoded, fold >= 0),
         groups=group_rows(data, table, fold >= 0, test, source.base),
         annotated=annotated,
@@ -121,8 +130,8 @@ def read_rows(
 
 
 def label_columns(data: DataSpec) -> tuple[str, ...]:
-    """Columns that the label is read from."""
-    return data.annotators or (data.label,)
+    """Columns that the label is read from; none where there is no label."""
+    return data.annotators or ((data.label,) if data.label else ())
 
 
 def given_labels(data: DataSpec, table: pa.Table) -> pa.ChunkedArray:
@@ -145,7 +154,7 @@ def choose_transform(spec: TargetSpec, target: Target, training: AnyArray) -> Li
     DataError
         ``log`` was asked for labels at or below -1.
     """
-    if target.classes is not None:
+    if target.task not in REGRESSION:
         return "none"
     y = target.y[training].astype(np.float64)
     if spec.transform == "log" and y.min() <= -1:

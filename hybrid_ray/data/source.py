@@ -324,7 +324,7 @@ def _check_columns(data: DataSpec, schema: pa.Schema, training: bool, first: str
     """Refuse a spec that names columns which are not there: each name, with the nearest that is."""
     asked = {"data.split.column": data.split.column, "data.split.together": data.split.together}
     split = [(where, name) for where, name in asked.items() if name is not None]
-    labels = [("data.annotators", c) for c in data.annotators] or [("data.label", data.label)]
+    labels = [("data.annotators", c) for c in data.annotators] or [("data.label", data.label)] * bool(data.label)
     named = [*labels, *split, *(("data.drop", c) for c in data.drop)] if training else []
     named += [("data.redact", c) for c in data.redact if training]
     named += [("data.groups", c) for c in data.groups if training]

@@ -15,7 +15,7 @@ from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.digests import digest_arrays
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import SplitSpec
-from hybrid_ray.types import AnyArray, BoolArray, Task
+from hybrid_ray.types import CLASSIFICATION, REGRESSION, AnyArray, BoolArray, Task, learned_as
 
 ROLES = {
     "train": "train",
@@ -88,7 +88,7 @@ def make_split(
     Parameters
     ----------
     split : SplitSpec
-        ``auto`` is ``column`` where a column is given, else stratified for classes and random for numbers.
+        ``auto`` is ``column`` where a column is given, else stratified for classes and random for all other tasks.
     task : Task
     y : ndarray (n,)
         Class codes (every one at least 0), or floats without NaN.
@@ -129,7 +129,7 @@ def make_split(
         groups = None if together is None else _group_codes(one_array(together))
         test, fold, note = _by_column(values, strata, folds, rng, hidden, groups)
     forward = kind == "temporal"
-    codes = y.astype(np.int64) if task != "regression" else None
+    codes = y.astype(np.int64) if learned_as(task) in CLASSIFICATION else None
     notes = [note, *_check(test, fold, codes, forward, folds, 1 if task == "anomaly" else 2)]
     others: tuple[AnyArray, ...] = ()
     if repeats > 1 and not forward:
@@ -149,14 +149,16 @@ def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
 
 
 def strata_of(y: AnyArray, task: Task) -> AnyArray:
-    """The stratum of each row: its class, or for numbers the tenth of the ranks that it is in."""
-    return y.astype(np.int64) if task != "regression" else _tenths(y)
+    """The stratum of each row: its class, for numbers the tenth of the ranks that it is in, else one for all."""
+    if task in REGRESSION:
+        return _tenths(y)
+    return y.astype(np.int64) if learned_as(task) in CLASSIFICATION else np.zeros(len(y), np.int64)
 
 
 def _auto(task: Task, column: pa.ChunkedArray | None) -> str:
     if column is not None:
         return "column"
-    return "random" if task == "regression" else "stratified"
+    return "stratified" if learned_as(task) in CLASSIFICATION else "random"
 
 
 def _tenths(y: AnyArray) -> AnyArray:

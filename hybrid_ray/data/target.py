@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from hybrid_ray.data.coerce import clean_text, is_bytes, is_text, one_array, parse_numbers
 from hybrid_ray.errors import DataError
-from hybrid_ray.types import LEARNED, AnyArray, BoolArray, Task
+from hybrid_ray.types import CLUSTERING, LEARNED, AnyArray, BoolArray, Task
 
 MAX_CLASSES = 1000
 AUTO_CLASSES = 50
@@ -28,11 +28,12 @@ class Target:
     ----------
     task : Task
     classes : list or None
-        Class labels (``int``, ``float``, ``bool`` or ``str``) in code order; None for regression.
+        Class labels (``int``, ``float``, ``bool`` or ``str``) in code order; None for regression, and for clustering
+        without a label.
     y : ndarray (n,)
         Class codes int64 (-1 where missing), or values float64 (NaN where missing).
     missing : ndarray of bool (n,)
-        Rows without a label that can be used.
+        Rows without a label that can be used; for clustering none: no label is learned.
     reason : str
         Why this task.
     unreadable : ndarray of int (k,)
@@ -68,15 +69,28 @@ def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto
     n_given = len(column) - column.null_count
     if not n_given:
         raise DataError(f"data.label: must hold labels; got none in {len(column)} rows")
-    if task in ("clustering", "forecasting"):
-        raise DataError(f"task: must be one of {list(LEARNED)} where labels are learned; got {task!r}")
+    if task not in (*LEARNED, "auto"):
+        raise DataError(f"task: must be one of {list(LEARNED)}; got {task!r}")
     distinct = column.unique().drop_null()
+    if task in CLUSTERING:
+        return _compared(column, sorted(distinct.to_pylist()))
     chosen, reason = (task, "as the spec says") if task != "auto" else _task_of(distinct, n_given)
     if chosen == "regression":
         return _numbers(column, n_given, reason)
     classes = _classes(distinct, chosen, n_given) if chosen != "anomaly" else _normal_first(distinct, anomalous)
     codes, missing = _codes(column, classes)
     return Target(chosen, classes, codes, missing, reason)
+
+
+def no_target(n_rows: int) -> Target:
+    """The target of clustering where there is no label."""
+    return Target("clustering", None, np.full(n_rows, -1, np.int64), np.zeros(n_rows, bool), "as the spec says")
+
+
+def _compared(column: pa.Array, classes: Sequence[Any]) -> Target:
+    """Labels that clusters are compared with in the end: a row without one is clustered as all others."""
+    codes, missing = _codes(column, classes)
+    return Target("clustering", list(classes), codes, np.zeros_like(missing), "as the spec says")
 
 
 def encode_known(values: pa.ChunkedArray | pa.Array, task: Task, classes: Sequence[Any] | None) -> Target:

@@ -63,9 +63,19 @@ def is_regression(name: str, tags: EstimatorTags, task: Task) -> bool:
     BadInputError
         The family does not do the task.
     """
+    check_task(name, tags, task)
+    return task == "regression"
+
+
+def check_task(name: str, tags: EstimatorTags, task: Task) -> None:
+    """Refuse a task that a family does not do.
+
+    Raises
+    ------
+    BadInputError
+    """
     if task not in tags.tasks:
         raise BadInputError(f"estimator {name}: task must be one of {sorted(tags.tasks)}; got {task!r}")
-    return task == "regression"
 
 
 def suggest_class_weight(trial: Trial, task: Task) -> dict[str, Any]:

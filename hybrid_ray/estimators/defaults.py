@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import LEARNED, Task
+from hybrid_ray.types import CLUSTERING, LEARNED, Task
 
 WIDE = 512
 """Above this many features trees are slow, and linear, kernel and neural learners come first."""
@@ -20,6 +20,7 @@ _DETECTORS = ("pca_reconstruction", "mahalanobis", "isolation_forest", "one_clas
 _MANY_DETECTORS = ("pca_reconstruction", "mahalanobis", "isolation_forest", "nystroem_one_class_svm")
 _SLOW_DETECTORS = 12_000
 """Rows above which detectors that look at pairs of rows give way."""
+_CLUSTERERS = ("kmeans", "gaussian_mixture", "agglomerative", "hdbscan", "spectral")
 _INSTEAD = {"svm": "nystroem_svm"}
 """What stands for a family that is too slow for so many rows."""
 
@@ -42,6 +43,8 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
     """
     if task == "anomaly":
         return list(_DETECTORS if n_rows <= _SLOW_DETECTORS else _MANY_DETECTORS)
+    if task in CLUSTERING:
+        return [name for name in _CLUSTERERS if _in_time(name, n_rows)]
     linear = {"binary": "logistic", "multiclass": "logistic", "regression": "ridge"}.get(task)
     if linear is None:
         raise BadInputError(f"search.estimators: task must be one of {list(LEARNED)}; got {task!r}")

@@ -23,6 +23,7 @@ import numpy as np
 
 from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation import curves
+from hybrid_ray.evaluation.cluster_card import cluster_card
 from hybrid_ray.evaluation.groups import group_cards
 from hybrid_ray.evaluation.intervals import Comparison, Difference
 from hybrid_ray.evaluation.metrics import METRICS, Metric, metrics_of
@@ -44,7 +45,7 @@ from hybrid_ray.evaluation.schema import (
     RocCurve,
 )
 from hybrid_ray.evaluation.significance import holm, mcnemar
-from hybrid_ray.types import AnyArray, Modality, Task
+from hybrid_ray.types import CLUSTERING, AnyArray, Modality, Task
 
 NAIVE = "naive"
 BEST = "best candidate"
@@ -207,6 +208,7 @@ def evaluate_test(
     oof: Mapping[str, float] | None = None,
     candidates: Mapping[str, str] | None = None,
     groups: Sequence[Grouping] = (),
+    numbers: AnyArray | None = None,
     seed: int = 0,
     n: int = RESAMPLES,
 ) -> Evaluation:
@@ -215,20 +217,22 @@ def evaluate_test(
     Parameters
     ----------
     y : ndarray (n_rows,)
-        Class codes, or floats.
+        Class codes, or floats; for clustering codes of what clusters are compared with, -1 where there is nothing.
     outputs : mapping of str to ndarray (n_rows, n_outputs)
         By level name (see the module); ``ensemble`` and ``naive`` must be there.
     task : Task
     metric : Metric
         Of the headline and of every comparison.
     classes : sequence or None
-        Class labels in code order; None for regression.
+        Class labels in code order; None for regression, and for clustering without a label.
     members : mapping of str to ndarray (n_rows, n_outputs), optional
         Outputs of each member of the ensemble, by name.
     oof, candidates : mapping, optional
         See :func:`compare`.
     groups : sequence of Grouping, optional
         The same rows, divided by columns.
+    numbers : ndarray of int (n_rows,), optional
+        What the rows are called, for clustering; default: by position.
     seed : int, default 0
     n : int, default 1000
         Bootstrap resamples.
@@ -248,6 +252,7 @@ def evaluate_test(
     found = Comparison(y, outputs, metric, n, seed)
     shown = [name for name in outputs if level_kind(name) != "without"]
     graph = np.asarray(outputs[ENSEMBLE], np.float64)
+    learned = None if task in CLUSTERING else classes
     headline = Headline(
         metric=metric.name,
         direction=metric.direction,
@@ -263,8 +268,11 @@ def evaluate_test(
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
-        groups=group_cards(y, graph, groups, task=task, classes=classes, seed=seed, n=n),
+        groups=group_cards(y, graph, groups, task=task, classes=learned, seed=seed, n=n),
     )
+    if task in CLUSTERING:
+        named = np.arange(len(y)) if numbers is None else numbers
+        return measured.model_copy(update={"clusters": cluster_card(y, graph, named, classes, seed)})
     if classes is None:
         return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})
     scores = curves.class_scores(y, graph)

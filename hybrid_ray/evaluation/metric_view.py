@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hybrid_ray.evaluation.axis import UNIT, Axis, Strip, interval_text
 from hybrid_ray.evaluation.formatting import DASH, number, score_decimals
 from hybrid_ray.evaluation.schema import Estimate, Evaluation, MetricRow
+from hybrid_ray.metric_names import METRIC_NAMES
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,17 @@ def metrics(evaluation: Evaluation) -> Metrics:
 
 
 def _skill(row: MetricRow) -> Estimate | None:
-    """The part of the way from the naive score to a perfect one; None where the naive score is perfect, or unknown.
+    """The part of the way from the naive score to a perfect one; None where that is no way, or not known.
 
     The skill score of Murphy, "Skill scores based on the mean square error", Monthly Weather Review 116, 1988.
     """
     perfect = 1.0 if row.direction == "maximize" else 0.0
-    if row.naive is None or row.score.value is None or math.isclose(row.naive, perfect, abs_tol=1e-9):
+    if (
+        not METRIC_NAMES[row.metric].bounded
+        or row.naive is None
+        or row.score.value is None
+        or math.isclose(row.naive, perfect, abs_tol=1e-9)
+    ):
         return None
     ends = [None if v is None else (v - row.naive) / (perfect - row.naive) for v in (row.score.low, row.score.high)]
     low, high = ends if row.direction == "maximize" else ends[::-1]

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ray.evaluation import blocks
+from hybrid_ray.evaluation import blocks, cluster_metrics
 from hybrid_ray.evaluation.statistics import (
     Ranking,
     Scorer,
@@ -32,7 +32,7 @@ from hybrid_ray.evaluation.statistics import (
 from hybrid_ray.metric_names import METRIC_NAMES, metric_name
 from hybrid_ray.types import AnyArray, Direction, Task
 
-Needs = Literal["labels", "probabilities", "values"]
+Needs = Literal["labels", "probabilities", "values", "clusters"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Metric:
         scikit-learn's name of the function.
     direction : {"maximize", "minimize"}
     tasks : frozenset of Task
-    needs : {"labels", "probabilities", "values"}
-        What of the outputs it looks at: the most probable class, the probabilities, or predicted numbers.
+    needs : {"labels", "probabilities", "values", "clusters"}
+        What of the outputs it looks at: the most probable class, the probabilities, predicted numbers, or the columns
+        of :class:`~hybrid_ray.evaluation.clusters.Evidence`.
     fn : callable
         Labels (n,) and outputs (n, n_outputs) to a scorer of row weights.
     per_class : bool
@@ -287,6 +288,16 @@ _ALL = (
     _metric("mean_absolute_error", "values", _mean_absolute_error, block=blocks.absolute_block),
     _metric("mean_absolute_percentage_error", "values", _mean_absolute_percentage_error, block=blocks.percentage_block),
     _metric("median_absolute_error", "values", _median_absolute_error, block=blocks.median_block),
+    _metric("stable_silhouette", "clusters", cluster_metrics.stable_silhouette),
+    _metric("stability", "clusters", cluster_metrics.stability),
+    _metric("silhouette", "clusters", cluster_metrics.silhouette),
+    _metric("calinski_harabasz", "clusters", cluster_metrics.calinski_harabasz),
+    _metric("davies_bouldin", "clusters", cluster_metrics.davies_bouldin),
+    _metric("aic", "clusters", cluster_metrics.information_criterion(lambda n: 2.0 + 0.0 * n)),
+    _metric("bic", "clusters", cluster_metrics.information_criterion(np.log)),
+    _metric("nmi", "clusters", cluster_metrics.compared(cluster_metrics.normalised_information)),
+    _metric("ari", "clusters", cluster_metrics.compared(cluster_metrics.adjusted_rand)),
+    _metric("purity", "clusters", cluster_metrics.compared(cluster_metrics.purity)),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric, by name."""

@@ -17,6 +17,7 @@ from hybrid_ray.evaluation.formatting import compact
 from hybrid_ray.evaluation.schema import (
     AlarmCard,
     Calibration,
+    ClusterCard,
     FoldTests,
     OfferRow,
     PrecisionRecallCurve,
@@ -266,6 +267,43 @@ def course_chart(card: AlarmCard) -> str:
         _short_ticks(axes.xaxis)
 
     return _svg(draw, 7.2, 3.2)
+
+
+def silhouette_chart(card: ClusterCard) -> str:
+    """Silhouettes of the test rows, cluster below cluster, as long as they have rows."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        top, ticks = 0.0, []
+        for row, values in zip(card.rows, card.silhouettes, strict=True):
+            if not values:
+                continue
+            heights = top + (np.arange(len(values)) + 0.5) * row.rows / len(values)
+            axes.barh(heights, values, height=row.rows / len(values), color=_series(row.cluster)["color"])
+            ticks.append((top + row.rows / 2, str(row.cluster)))
+            top += row.rows + 0.02 * sum(other.rows for other in card.rows)
+        axes.axvline(0, color=_STAND_INS["ink"], linewidth=0.8)
+        axes.set(xlabel="silhouette", ylabel="cluster", yticks=[at for at, _ in ticks])
+        axes.set_yticklabels([name for _, name in ticks])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def cluster_map(card: ClusterCard) -> str:
+    """Test rows on their two principal axes, in the colours of their clusters."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        points = np.array(card.points, float)
+        for number in np.unique(points[:, 2]).astype(int)[::-1]:
+            own = points[points[:, 2] == number]
+            axes.scatter(own[:, 0], own[:, 1], s=11, color=_series(number)["color"], alpha=0.7, linewidths=0)
+        axes.set(xlabel="first principal axis", ylabel="second principal axis")
+        _short_ticks(axes.xaxis, axes.yaxis)
+
+    return _svg(draw, 4.6, 4.3)
 
 
 def tradeoff_chart(card: TradeoffCard) -> str:

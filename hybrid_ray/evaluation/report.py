@@ -94,6 +94,9 @@ def _charts(report: Report) -> dict[str, Any]:
     if found.residuals and found.residuals.points:
         drawn["fit"] = plots.fit_chart(found.residuals)
         drawn["residuals"] = plots.residual_chart(found.residuals)
+    if found.clusters:
+        drawn["silhouettes"] = plots.silhouette_chart(found.clusters)
+        drawn["map"] = plots.cluster_map(found.clusters)
     if report.tradeoff and any(row.front and row.oof is not None for row in report.tradeoff.rows):
         drawn["tradeoff"] = plots.tradeoff_chart(report.tradeoff)
     if report.alarms:

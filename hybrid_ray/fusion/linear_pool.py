@@ -16,7 +16,7 @@ from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_ne
 from hybrid_ray.fusion.weights import greedy
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import BOTH, CLUSTERING, AnyArray, Task
 
 Solver = Literal["greedy", "convex", "uniform", "tpe", "cmaes"]
 Objective = Literal["loss", "metric"]
@@ -56,6 +56,8 @@ class LinearPoolParams(PluginParams):
 class LinearPool(WeightedFusion):
     """Weighted mean of members; the weights minimise log loss, squared error for numbers, or the search's metric.
 
+    For clustering of one member only, as clusters of two do not correspond.
+
     References
     ----------
     Caruana et al., "Ensemble selection from libraries of models", ICML 2004; Breiman, "Bagging predictors", Machine
@@ -63,6 +65,7 @@ class LinearPool(WeightedFusion):
     """
 
     pool = True
+    tasks = BOTH | CLUSTERING
     Params = LinearPoolParams
 
     @classmethod
@@ -90,7 +93,8 @@ class LinearPool(WeightedFusion):
         """Solve for the weights; ``seed`` draws bags and what a sampler asks for."""
         names = sorted(inputs)
         aim = metric if self.params.objective == "metric" else None
-        weights = self._solve(pool_problem(inputs, names, y, task, aim), seed)
+        # A sole member needs no solving, whatever its outputs are.
+        weights = self._solve(pool_problem(inputs, names, y, task, aim), seed) if len(names) > 1 else np.ones(1)
         used = weights > 0
         share = self.params.regularisation
         self._keep(names, np.where(used, (1 - share) * weights + share / used.sum(), 0.0))

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ray
 
 from hybrid_ray.candidate import Candidate
@@ -15,9 +14,10 @@ from hybrid_ray.graph import Chain, Member, TargetTransform, fit_chain
 from hybrid_ray.on_ray.train import FoldFit
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.data import FoldedData
+from hybrid_ray.search.judging import judged
 from hybrid_ray.store.chain import read_chain
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import AnyArray, Block
+from hybrid_ray.types import AnyArray, Block, Task
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _refit(
     blocks: dict[str, Block] = {b: folded.frozen[b].take(given) for b in candidate.blocks if b in folded.frozen}
     blocks |= {b: ray.get(final[b]) for b in candidate.blocks if b in final}
     member = Member(name, candidate, [_fit(candidate, blocks, folded.y[given], folded, fitting)])
-    return member, predict_parts(member, test)
+    return member, predict_parts(member, test, folded.task, fitting)
 
 
 @ray.remote(num_returns=2)
@@ -98,21 +98,27 @@ def _bag(
         keys = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
         chains.append(_fit(candidate, blocks, y, folded, fitting, keys))
     member = Member(name, candidate, chains)
-    return member, predict_parts(member, test)
+    return member, predict_parts(member, test, folded.task, fitting)
 
 
 @ray.remote(num_returns=2)
 def _read(
-    name: str, candidate: Candidate, root: StoreRoot, prefix: str, test: Sequence[Mapping[str, Any]]
+    name: str,
+    candidate: Candidate,
+    root: StoreRoot,
+    prefix: str,
+    task: Task,
+    fitting: Fitting,
+    test: Sequence[Mapping[str, Any]],
 ) -> tuple[Member, AnyArray]:
     member = Member(name, candidate, [read_chain(root, prefix)])
-    return member, predict_parts(member, test)
+    return member, predict_parts(member, test, task, fitting)
 
 
-def predict_parts(member: Member, test: Sequence[Mapping[str, Any]]) -> AnyArray:
-    """What a member predicts for parts of rows, one after the other; the features of one part are held at a time."""
-    outputs = [member.predict({key: ray.get(part[key]) for key in member.keys}) for part in test]
-    return np.concatenate(outputs)
+def predict_parts(member: Member, test: Sequence[Mapping[str, Any]], task: Task, fitting: Fitting) -> AnyArray:
+    """Outputs of a member for parts of rows, one after the other; the features of one part are held at a time."""
+    parts = ({key: ray.get(part[key]) for key in member.keys} for part in test)
+    return judged(member, parts, task, fitting.seed, fitting.threads, chance=True)
 
 
 def _fit(
@@ -187,11 +193,14 @@ def kept_members(
     candidates: Mapping[str, Candidate],
     prefixes: Mapping[str, str],
     root: StoreRoot,
+    task: Task,
     material: Material,
     fitting: Fitting,
 ) -> dict[str, tuple[Any, Any]]:
     """One chain for each candidate, which lies in the store: refs of (Member, test outputs), by name."""
     return {
-        name: _read.options(num_cpus=fitting.cpus).remote(name, candidate, root, prefixes[name], material.test)
+        name: _read.options(num_cpus=fitting.cpus).remote(
+            name, candidate, root, prefixes[name], task, fitting, material.test
+        )
         for name, candidate in candidates.items()
     }

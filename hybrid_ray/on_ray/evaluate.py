@@ -1,27 +1,41 @@
-"""Score a registered model on labelled rows."""
+"""Score a registered model on labelled rows, or clusters on any rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import ray
 
+from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.rows import read_columns
-from hybrid_ray.data.source import open_source
-from hybrid_ray.data.target import encode_known
+from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.data.target import Target, encode_known, encode_target, no_target
 from hybrid_ray.errors import DataError
 from hybrid_ray.evaluation.intervals import bootstrap
 from hybrid_ray.evaluation.metrics import metrics_of, score_all
+from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.explain import sample_rows
+from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.predict import predict_outputs
 from hybrid_ray.results import defined
+from hybrid_ray.search.judging import judged
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import CLUSTERING, AnyArray
+
+CLUSTERED_ROWS = 10_000
+"""Rows that clusters are scored on at most; of more a sample is drawn."""
 
 
 def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[str, Any]:
     """Predict labelled rows with a model on Ray Data, and score the answers.
+
+    Clusters are scored on rows with or without labels, ``CLUSTERED_ROWS`` at most; what compares them with labels is
+    null where there are none.
 
     Parameters
     ----------
@@ -40,23 +54,28 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
     Raises
     ------
     DataError
-        The label column is missing, or no row has a label that the model knows.
+        The label column is missing, or no row has a label that the model knows; or there is one row to cluster.
     """
     held = ModelStore(StoreRoot(store))
     version = held.resolve(model)
     graph = held.load(version.ref)
-    source = open_source(DataSpec(path=data, label=graph.label))
-    target = encode_known(read_columns(source, [graph.label])[graph.label], graph.task, graph.classes)
-    labelled = np.flatnonzero(~target.missing)
-    if not len(labelled):
-        raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
-    outputs = predict_outputs(cluster, graph, version.ref, store, source)[labelled]
-    y = target.y[labelled]
+    clusters = graph.task in CLUSTERING
+    source = open_source(DataSpec(path=data, label=graph.label), training=not clusters)
+    if clusters:
+        y, outputs = _clustered(cluster, graph, StoredModel.find(store, version.ref), source)
+        unlabelled = int((y < 0).sum())
+    else:
+        target = encode_known(read_columns(source, [graph.label])[graph.label], graph.task, graph.classes)
+        labelled = np.flatnonzero(~target.missing)
+        if not len(labelled):
+            raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
+        outputs = predict_outputs(cluster, graph, version.ref, store, source)[labelled]
+        y, unlabelled = target.y[labelled], int(target.missing.sum())
     return {
         "model": version.name,
         "version": version.version,
-        "rows": len(labelled),
-        "unlabelled": int(target.missing.sum()),
+        "rows": len(y),
+        "unlabelled": unlabelled,
         "metric": graph.info.get("metric"),
         "test": defined(score_all(y, outputs, graph.task)),
         "ci95": {
@@ -64,3 +83,30 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
             for name, metric in metrics_of(graph.task).items()
         },
     }
+
+
+def _clustered(cluster: Cluster, graph: Graph, stored: StoredModel, source: Source) -> tuple[AnyArray, AnyArray]:
+    """Codes of labels, -1 where there is none, and what some rows say of the clusters: made in one task."""
+    if source.n_rows < 2:
+        raise DataError(f"data.path: clusters need two rows or more to be scored on; got {source.n_rows}")
+    seed = int(graph.info.get("seed", 0))
+    wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
+    table = sample_rows(source, wanted, CLUSTERED_ROWS, seed)
+    task = _evidence.options(num_cpus=cluster.task_cpus)
+    outputs: AnyArray = ray.get(task.remote(stored, table, source.base, seed))
+    return _compared(graph, table).y, outputs
+
+
+def _compared(graph: Graph, table: pa.Table) -> Target:
+    """What clusters are compared with, where the rows have it."""
+    if graph.label not in table.column_names or table[graph.label].null_count == len(table):
+        return no_target(len(table))
+    return encode_target(table[graph.label], graph.task)
+
+
+@ray.remote
+def _evidence(stored: StoredModel, table: pa.Table, base: str, seed: int) -> AnyArray:
+    graph = stored()
+    graph.setup("cpu")
+    (member,) = graph.members
+    return judged(member, [graph.extract(coerce(table, graph.columns, base).batch)], graph.task, seed)

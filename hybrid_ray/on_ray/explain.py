@@ -16,13 +16,15 @@ from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import Source, open_source, read_piece
 from hybrid_ray.data.target import encode_known
 from hybrid_ray.errors import BadInputError, DataError
-from hybrid_ray.evaluation.metrics import get_metric
+from hybrid_ray.evaluation.clusters import assigned
+from hybrid_ray.evaluation.metrics import METRICS, Metric, get_metric
 from hybrid_ray.explain.permutation import Importance, column_groups, permutation_importance, ranked
 from hybrid_ray.explain.plots import importance_chart
+from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import AnyArray, Batch
+from hybrid_ray.types import CLUSTERING, AnyArray, Batch
 
 READ_ROWS = 1024
 """Rows that are read at once."""
@@ -31,7 +33,9 @@ READ_ROWS = 1024
 def explain_file(
     cluster: Cluster, model: str, store: str, data: str, out: str, *, rows: int = 500, repeats: int = 10, seed: int = 0
 ) -> dict[str, Any]:
-    """Permutation importance of every column and every modality to a model.
+    """Permutation importance of every column and every modality to a model: what its score loses without them.
+
+    For clusters, the adjusted Rand index of what it answers then and what it answers to the rows as they are.
 
     Memory is O(``rows``) on every worker; the cost is (columns + modalities) x ``repeats`` passes over the rows.
 
@@ -66,16 +70,10 @@ def explain_file(
     folder = _made(out)
     stored = StoredModel.find(store, model)
     graph = stored.checked()
-    source = open_source(DataSpec(path=data, label=graph.label))
+    source = open_source(DataSpec(path=data, label=graph.label), training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
     table = sample_rows(source, wanted, rows, seed)
-    target = encode_known(table[graph.label], graph.task, graph.classes)
-    known = np.flatnonzero(~target.missing)
-    if not len(known):
-        raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
-    batch = coerce(table.take(pa.array(known)), graph.columns, source.base).batch
-    y = target.y[known]
-    metric = get_metric(graph.info.get("metric", "auto"), graph.task)
+    batch, y, metric = _measured(graph, table, source.base, data)
     groups = column_groups(graph)
     workers = min(max(int(cluster.view().cpus), 1), len(groups))
     shared = ray.put((batch, y))
@@ -89,15 +87,39 @@ def explain_file(
         "model": stored.name,
         "version": stored.version,
         "metric": metric.name,
-        "rows": len(known),
+        "rows": len(y),
         "repeats": repeats,
-        "score": metric.score(y, graph.outputs(batch)),
+        "score": metric.score(y, _seen(graph, graph.outputs(batch))),
         "importance": [asdict(each) for each in found],
         "out": str(folder),
     }
     (folder / "importance.json").write_text(json.dumps(answer, indent=1))
     (folder / "importance.png").write_bytes(importance_chart(found, metric.name))
     return answer
+
+
+def _measured(graph: Graph, table: pa.Table, base: str, data: str) -> tuple[Batch, AnyArray, Metric]:
+    """Rows, what is right for each, and the metric. Of clusters that is what the model itself answers to all columns.
+
+    Raises
+    ------
+    DataError
+        The label column is missing, or no row has a label that the model knows.
+    """
+    if graph.task in CLUSTERING:
+        batch = coerce(table, graph.columns, base).batch
+        return batch, graph.outputs(batch).argmax(axis=1), METRICS["ari"]
+    target = encode_known(table[graph.label], graph.task, graph.classes)
+    known = np.flatnonzero(~target.missing)
+    if not len(known):
+        raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
+    batch = coerce(table.take(pa.array(known)), graph.columns, base).batch
+    return batch, target.y[known], get_metric(graph.info.get("metric", "auto"), graph.task)
+
+
+def _seen(graph: Graph, outputs: AnyArray) -> AnyArray:
+    """What the metric looks at."""
+    return assigned(outputs) if graph.task in CLUSTERING else outputs
 
 
 @ray.remote
@@ -112,10 +134,10 @@ def _importance(
     graph = stored()
     graph.setup("cpu")
     batch, y = shared
-    scored = get_metric(metric, graph.task)
+    scored = METRICS[metric]
 
     def gain(labels: AnyArray, outputs: AnyArray) -> float:
-        score = scored.score(labels, outputs)
+        score = scored.score(labels, _seen(graph, outputs))
         return score if scored.direction == "maximize" else -score
 
     return permutation_importance(graph, batch, y, gain, groups=groups, repeats=repeats, seed=seed)

@@ -141,10 +141,10 @@ def _from_sample(
         rows = TrainingRows.of(
             job.root,
             sets,
-            ray.put(job.rows.target.y),
+            ray.put(job.rows.learned),
             ray.put(job.rows.split.fold >= 0),
             job.rows.target.task,
-            job.rows.n_outputs,
+            job.n_outputs,
         )
         refits = plan_refits(candidates, rows, n_rows, resources.memory)
         prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)

@@ -17,6 +17,7 @@ from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.alarms import alarm_card
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.clusters import WIDTH
 from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.label_cards import annotation_card, label_error_lines, label_error_rows
 from hybrid_ray.evaluation.report import render
@@ -55,7 +56,7 @@ from hybrid_ray.search.outcomes import combiner_rows
 from hybrid_ray.search.repeats import Repeats
 from hybrid_ray.spec import dump_yaml
 from hybrid_ray.store.runs import run_prefix
-from hybrid_ray.types import AnyArray
+from hybrid_ray.types import CLUSTERING, AnyArray
 from hybrid_ray.versions import versions_of
 
 SHOWN_ERRORS = 20
@@ -95,7 +96,10 @@ def write_report(
     y_test = job.rows.target.y[job.rows.test_rows]
     training = job.rows.target.y[job.rows.split.fold >= 0]
     levels = {name: parts.outputs[name] for name in parts.levels}
-    naive = naive_outputs(training, job.rows.target.task, job.rows.n_outputs, len(y_test))
+    if job.rows.target.task in CLUSTERING:
+        naive = composed.outputs[:, WIDTH:]  # a random assignment, measured where the clusters were
+    else:
+        naive = naive_outputs(training, job.rows.target.task, job.rows.n_outputs, len(y_test))
     outputs = {NAIVE: naive, **levels, ENSEMBLE: composed.outputs}
     oof = {trial.candidate.key: trial.score for trial in found.candidates.trials}
     evaluation = evaluate_test(
@@ -108,6 +112,7 @@ def write_report(
         oof={name: oof[c.key] for name, c in parts.levels.items()} | {ENSEMBLE: found.ensemble.score},
         candidates={name: c.label for name, c in parts.levels.items()},
         groups=job.rows.groups,
+        numbers=job.rows.test_rows,
         seed=job.spec.seed,
     )
     report = Report(
@@ -260,6 +265,8 @@ def _ensemble(found: Found, oof: Mapping[str, float], evaluation: Evaluation) ->
 
 
 def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: AnyArray) -> UncertaintyCard | None:
+    if job.rows.target.task in CLUSTERING:
+        return None
     ensemble = found.ensemble
     members = {name: parts.outputs[MEMBER + name] for name in ensemble.members}
     return measure_uncertainty(

@@ -123,7 +123,7 @@ def refit_on_all(
         fit_on_stream(rows, candidates[name], f"{end}-sample", end, resources)
         stage.advance(1, candidates[name].label)
     streamed = {name: candidates[name] for name in ends}
-    return found | kept_members(streamed, ends, rows.root, material, fitting)
+    return found | kept_members(streamed, ends, rows.root, rows.task, material, fitting)
 
 
 @ray.remote
@@ -157,7 +157,7 @@ def _fit_whole(
         transform=fitting.transform,
     )
     member = Member(name, candidate, [chain])
-    return member, predict_parts(member, test)
+    return member, predict_parts(member, test, rows.task, fitting)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from hybrid_ray.spec import Spec
 from hybrid_ray.store.golden import Golden, make_golden
 from hybrid_ray.store.models import ModelStore, ModelVersion
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import State
+from hybrid_ray.types import CLUSTERING, State
 
 LATENCY_ROWS = 20
 LATENCY_S = 1.0
@@ -131,6 +131,8 @@ def _graph(
         decision=decision,
         info=info,
     )
+    if spec.task in CLUSTERING:
+        graph.classes = list(range(graph.members[0].chains[0].n_outputs))
     # Copies of an extractor are present in the same rows: the first tells.
     copy = {group: keys[0] for group, keys in graph.groups().items()}
     graph.reserves = [

@@ -13,6 +13,7 @@ from hybrid_ray.data.rows import Rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
+from hybrid_ray.evaluation.clusters import WIDTH
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
@@ -30,7 +31,7 @@ from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import ExtractorSpec, Spec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
-from hybrid_ray.types import Kind, modalities_in, modality_of
+from hybrid_ray.types import CLUSTERING, Kind, modalities_in, modality_of
 
 if TYPE_CHECKING:
     from hybrid_ray.on_ray.train_stage import Trained
@@ -81,6 +82,11 @@ class Job:
     def task_cpus(self) -> float:
         """CPUs of a plain task: one, or less on a machine that has less to give."""
         return self.cluster.task_cpus
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of what metrics look at: classes, 1 for numbers, or what rows say of clusters."""
+        return WIDTH if self.rows.target.task in CLUSTERING else self.rows.n_outputs
 
     def on_sample(self) -> Job:
         """The same where the search sees a sample of the training rows: ``graph.sampled`` says what the graph is."""
@@ -249,7 +255,7 @@ def search_order(job: Job, features: Features) -> tuple[FoldOrder, str]:
             f"search.max_matrix: the share of the smallest object store must hold 20 rows a fold; got room for {most} "
             f"of {width} features. Raise it, or start nodes with a larger object store"
         )
-    strata = strata_of(job.rows.target.y[order.rows], job.rows.target.task)
+    strata = strata_of(job.rows.learned[order.rows], job.rows.target.task)
     sampled = order.sample(strata, most / len(order.rows), job.spec.seed)
     return sampled, (
         f"The search sees {len(sampled.rows)} of {len(order.rows)} training rows, drawn by class and fold: no more fit "
@@ -296,8 +302,8 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
     with job.progress.stage("matrices"):
         return fold_data(
             job.rows.target.task,
-            job.rows.n_outputs,
-            job.rows.target.y[order.rows],
+            job.n_outputs,
+            job.rows.learned[order.rows],
             order,
             job.root,
             features.frozen,
@@ -313,7 +319,7 @@ def search_stage(
 
     With ``aftermath`` the run goes on after the search: reserves are of use then, and under a time limit, time is left.
     """
-    plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.rows.n_outputs, job.rows.transform)
+    plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.n_outputs, job.rows.transform)
     budget = _budget(job, plan, trained, job.rows.n_training / len(order.rows), aftermath)
     costs = _extractor_costs(job, features, trained) if plan.wish.costs else {}
     candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress, budget)

@@ -83,7 +83,7 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
 
     Optional ones come after the others, one after the other: each is fitted in its part of the time, or not at all.
     """
-    y = job.rows.target.y[order.rows]
+    y = job.rows.learned[order.rows]
     starts = range(1 if order.forward else 0, len(order.bounds) - 1)
     training = {fold: fitted_on(job.rows.target.task, y, _training(order, fold)) for fold in starts}
     # All places are planned before the first fit takes what is free.
@@ -169,7 +169,7 @@ def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
 
 
 def _context(job: Job, threads: int) -> FitContext:
-    return FitContext(task=job.rows.target.task, n_outputs=job.rows.n_outputs, seed=job.spec.seed, threads=threads)
+    return FitContext(task=job.rows.target.task, n_outputs=job.n_outputs, seed=job.spec.seed, threads=threads)
 
 
 def fitted_on(task: Task, y: AnyArray, rows: list[slice]) -> list[slice | AnyArray]:

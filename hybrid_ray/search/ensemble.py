@@ -23,7 +23,7 @@ from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe
 from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
 from hybrid_ray.search.trials import LOST, Told
-from hybrid_ray.types import Direction
+from hybrid_ray.types import CLASSIFICATION, Direction
 
 MAX_THRIFTY = 4
 """Costs up to which an ensemble of cheap candidates is tried."""
@@ -225,7 +225,7 @@ def finish_ensemble(
 
 def _suspects(library: OofLibrary, names: Sequence[str]) -> LabelErrors | None:
     """Likely label errors by the plain mean of some members: weights were fitted on these labels."""
-    if library.task in ("regression", "anomaly"):  # of anomalies, some rows are counterexamples, and no one's labels
+    if library.task not in CLASSIFICATION:  # of anomalies, some rows are counterexamples, and no one's labels
         return None
     outputs = list(library.members(names).values())
     return label_errors(library.y, np.mean(outputs, axis=0))

@@ -18,11 +18,12 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.errors import HybridRayError
 from hybrid_ray.evaluation.metrics import get_metric
-from hybrid_ray.graph import Chain, TargetTransform, fit_chain
+from hybrid_ray.graph import Chain, Member, TargetTransform, fit_chain
 from hybrid_ray.search.clock import TimeUpError, call_until
 from hybrid_ray.search.costs import chain_cost
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.halving import Thresholds, gain, running_means, stops
+from hybrid_ray.search.judging import judged
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.store.ledger import FitRecord, Ledger
 from hybrid_ray.store.root import StoreRoot
@@ -50,6 +51,7 @@ class Setting:
     ----------
     task : Task
     n_outputs : int
+        Columns of what metrics look at.
     metric : str
     seed : int
     transform : {"none", "log"}
@@ -227,7 +229,8 @@ def fit_fold(candidate: Candidate, folded: FoldedData, fold: int, setting: Setti
                 transform=setting.transform,
                 keys=keys,
             )
-            outputs = chain.predict({keys[name]: block for name, block in held.items()})
+            blocks = {keys[name]: block for name, block in held.items()}
+            outputs = judged(Member("", candidate, [chain]), [blocks], setting.task, setting.seed, threads)
             score = get_metric(setting.metric, setting.task).score(y_held, outputs)
     except Exception as error:  # a plugin may raise anything at all: one bad candidate must not end a search
         raise FitFailedError(f"fold {fold}: {reason(error)}") from error

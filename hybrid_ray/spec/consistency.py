@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.metric_names import metric_name
-from hybrid_ray.types import LEARNED
+from hybrid_ray.types import CLUSTERING, LEARNED
 
 
 class Contradiction(ValueError):
@@ -34,6 +34,10 @@ def contradictions(document: Mapping[str, Any]) -> list[str]:
     found += [f"spec: {fault}" for fault in id_faults(document.get("extractors"))]
     found += [f"spec: {fault}" for fault in optional_faults(document.get("extractors"))]
     found += [f"search: {fault}" for fault in preference_faults(search)]
+    if data:
+        found += label_faults(data.get("label"), document.get("task"))
+    if document.get("task") in CLUSTERING:
+        found += clustering_faults(data, _mapping(document, "graph"))
     found += repeats_faults(search.get("repeats"), _mapping(data, "split").get("kind"), document.get("task"))
     return found + metric_faults(search.get("metric"), document.get("task"))
 
@@ -112,6 +116,27 @@ def repeats_faults(repeats: Any, kind: Any, task: Any) -> list[str]:
     why = "for a temporal split, which can be cut into folds in one way only" if kind == "temporal" else ""
     why = why or ("for anomalies, whose folds are cut once" if task == "anomaly" else "")
     return [f"search.repeats: must be 1 {why}; got {repeats}. Leave it out"] if why else []
+
+
+def label_faults(label: Any, task: Any) -> list[str]:
+    """No label where one is to be learned; with its path."""
+    if label not in (None, "") or task in CLUSTERING:
+        return []
+    return ["data.label: must be given; got nothing. Only a task of clustering can go without"]
+
+
+def clustering_faults(data: Mapping[str, Any], graph: Mapping[str, Any]) -> list[str]:
+    """What cannot be where labels are not looked at and every fit numbers its clusters in its own way; with paths."""
+    found = []
+    if graph.get("members") == "bag":
+        found.append("graph.members: must be refit for clustering, as clusters of two folds do not correspond; got bag")
+    if graph.get("reserves"):
+        found.append("graph.reserves: must be false for clustering, as their clusters would be others; got true")
+    if _mapping(data, "split").get("kind") == "stratified":
+        found.append("data.split.kind: must not look at a label for clustering; got stratified. Use random")
+    if data.get("annotators"):
+        found.append("data.annotators: must be left out for clustering, which learns no label. Name a `label`, if any")
+    return found
 
 
 def id_faults(extractors: Any) -> list[str]:

@@ -11,8 +11,10 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
 from hybrid_ray.spec.consistency import (
+    clustering_faults,
     data_faults,
     id_faults,
+    label_faults,
     metric_faults,
     optional_faults,
     preference_faults,
@@ -20,7 +22,7 @@ from hybrid_ray.spec.consistency import (
     repeats_faults,
     split_faults,
 )
-from hybrid_ray.types import BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
+from hybrid_ray.types import CLUSTERING, BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
 
 SPEC_VERSION = 1
 """The newest spec format that this code reads."""
@@ -218,8 +220,9 @@ class DataSpec(Section):
     """File, folder, glob or URL (any fsspec protocol), or several; ``bundled://digits`` for bundled rows."""
     format: Literal["auto", "parquet", "csv", "jsonl", "images", "audio"] = "auto"
     """auto: from the file name; a folder of class folders is ``images`` or ``audio``, by the files in them."""
-    label: str
-    """Column to predict; for a folder of images or sounds, ``label`` (the folder's name)."""
+    label: str = ""
+    """Column to predict; for a folder of images or sounds, ``label`` (the folder's name). For clustering, where nothing
+    is predicted, what clusters are compared with in the end; left out, nothing."""
     annotators: tuple[str, ...] = ()
     """Columns of several people's labels, one each, of which the label is made; it is then no column of its own. Left
     out, the label is a column."""
@@ -447,4 +450,7 @@ class Spec(Section):
         entries = [dict(entry) for entry in self.extractors]
         refuse([*id_faults(entries), *optional_faults(entries), *metric_faults(self.search.metric, self.task)])
         refuse(repeats_faults(self.search.repeats, self.data.split.kind, self.task))
+        refuse(label_faults(self.data.label, self.task))
+        if self.task in CLUSTERING:
+            refuse(clustering_faults(dict(self.data) | {"split": dict(self.data.split)}, dict(self.graph)))
         return self

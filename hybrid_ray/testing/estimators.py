@@ -26,10 +26,10 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
 from hybrid_ray.testing.trials import check_params, check_points, check_space
-from hybrid_ray.types import AnyArray, FloatArray, State, Task
+from hybrid_ray.types import CLUSTERING, AnyArray, FloatArray, State, Task
 
 SEED = 7
-N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1, "anomaly": 2}
+N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1, "anomaly": 2, "clustering": 3}
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ def yield_checks(family: type[EstimatorFamily]) -> Iterator[Check]:
         yield check_rare_class
     if family.tags.streams:
         yield check_stream
+    if family.tags.tasks & CLUSTERING:
+        yield check_memberships
+        yield check_labels_unseen
+        yield check_row_order
+        yield check_duplicates
 
 
 def yield_family_checks(family: type[EstimatorFamily]) -> Iterator[Callable[[type[EstimatorFamily], Task], None]]:
@@ -89,6 +94,8 @@ def toy_rows(task: Task, n: int = 180, d: int = 6, seed: int = 0) -> tuple[Float
     if task == "regression":
         return X, 1000.0 + 50.0 * (2 * X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=n))
     codes = np.arange(n) % N_CLASSES[task]
+    if task in CLUSTERING:
+        X *= 0.3  # clusters that any clusterer tells apart
     X[:, 0] += 2.5 * codes
     X[:, 1] -= 1.5 * codes
     return X, codes.astype(np.int64)
@@ -103,9 +110,17 @@ def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray
 
 
 def outputs(model: Model, X: FloatArray, task: Task) -> AnyArray:
-    """What the graph reads: probabilities (n, C), or values (n, 1)."""
+    """What the graph reads: probabilities (n, C), memberships (n, K), or values (n, 1)."""
     answer: Any = model.predict(X) if task == "regression" else model.predict_proba(X)  # type: ignore[attr-defined]
-    return np.asarray(answer, np.float64).reshape(len(X), N_CLASSES[task])
+    width = model.n_clusters_ if task in CLUSTERING else N_CLASSES[task]  # type: ignore[attr-defined]
+    return np.asarray(answer, np.float64).reshape(len(X), width)
+
+
+def agreement(first: AnyArray, second: AnyArray) -> float:
+    """Adjusted Rand index of two partitions (n,): 1 where they are the same, whatever their numbers."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(first, second))
 
 
 def stored(state: State) -> State:
@@ -123,6 +138,9 @@ def check_learns(family: type[EstimatorFamily], case: Case) -> None:
     if case.task == "regression":
         explained = 1 - np.square(answer[:, 0] - truth).mean() / truth.var()
         assert explained > 0.6, f"R2 must be above 0.6; got {explained:.3f}"
+    elif case.task in CLUSTERING:
+        found = agreement(answer.argmax(axis=1), truth)
+        assert found > 0.95, f"clusters must be found; got an adjusted Rand index of {found:.3f}"
     else:
         loss = -np.log(np.maximum(answer[np.arange(len(truth)), truth], 1e-15)).mean()
         prior = np.log(N_CLASSES[case.task])
@@ -235,6 +253,46 @@ def check_constant_and_few(family: type[EstimatorFamily], case: Case) -> None:
     flat = np.zeros((60, 2), np.float32)
     _, labels = toy_rows(case.task, n=60)
     assert np.isfinite(outputs(fitted(family, case, flat, labels), flat, case.task)).all()
+
+
+def check_memberships(family: type[EstimatorFamily], case: Case) -> None:
+    """Rows of memberships of new rows: finite, in [0, 1], summing to 1; predict is their argmax."""
+    X, y = toy_rows(case.task)
+    model: Any = fitted(family, case, X, y)
+    fresh, _ = toy_rows(case.task, n=50, seed=3)
+    for rows in (X, fresh, 100.0 * fresh, fresh[:1]):
+        shares = model.predict_proba(rows)
+        assert shares.shape == (len(rows), model.n_clusters_)
+        assert ((shares >= 0) & (shares <= 1)).all()
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-9)
+        np.testing.assert_array_equal(model.predict(rows), shares.argmax(axis=1))
+
+
+def check_labels_unseen(family: type[EstimatorFamily], case: Case) -> None:
+    """What is given as labels changes nothing."""
+    X, y = toy_rows(case.task)
+    first, second = (outputs(fitted(family, case, X, labels), X, case.task) for labels in (y, np.zeros_like(y)))
+    np.testing.assert_array_equal(first, second)
+
+
+def check_row_order(family: type[EstimatorFamily], case: Case) -> None:
+    """Clusters that lie apart are the same in whatever order rows come."""
+    X, y = toy_rows(case.task)
+    mixed = np.random.default_rng(0).permutation(len(X))
+    first, second = (
+        outputs(fitted(family, case, X[rows], y), X, case.task).argmax(axis=1) for rows in (np.arange(len(X)), mixed)
+    )
+    found = agreement(first, second)
+    assert found == 1.0, f"partitions must not depend on the order of rows; got an adjusted Rand index of {found:.3f}"
+
+
+def check_duplicates(family: type[EstimatorFamily], case: Case) -> None:
+    """Rows that are there several times are no reason to fail, and equal rows get equal answers."""
+    X, y = toy_rows(case.task, n=60)
+    thrice, labels = np.concatenate([X, X, X]), np.concatenate([y, y, y])
+    parts = np.split(outputs(fitted(family, case, thrice, labels), thrice, case.task), 3)
+    np.testing.assert_allclose(parts[1], parts[0], atol=1e-9)
+    np.testing.assert_allclose(parts[2], parts[0], atol=1e-9)
 
 
 class ToyStream:

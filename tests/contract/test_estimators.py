@@ -13,7 +13,7 @@ from hybrid_ray.testing.estimators import (
     yield_checks,
     yield_family_checks,
 )
-from hybrid_ray.types import State
+from hybrid_ray.types import BOTH, State
 
 load_plugins()
 FAMILIES = [name for name, family in ESTIMATORS.items() if family.__module__.startswith("hybrid_ray.estimators")]
@@ -63,6 +63,12 @@ def test_every_named_family_is_there():
         "naive_bayes",
         "mlp",
         "weighted_ensemble",
+        "kmeans",
+        "gaussian_mixture",
+        "agglomerative",
+        "dbscan",
+        "hdbscan",
+        "spectral",
     }
 
 
@@ -105,14 +111,8 @@ def test_the_number_of_threads_changes_nothing(name):
 def test_balanced_classes_give_a_rare_class_more_weight(name):
     family = ESTIMATORS.get(name)
     if "class_weight" not in family.Params.model_fields:
-        assert "anomaly" in family.tags.tasks or name in (
-            "ridge",
-            "knn",
-            "naive_bayes",
-            "gaussian_process",
-            "weighted_ensemble",
-            "bagged",
-        )
+        plain = ("ridge", "knn", "naive_bayes", "gaussian_process", "weighted_ensemble", "bagged")
+        assert name in plain or not family.tags.tasks & BOTH
         return
     X, y = toy_rows("binary", n=400)
     X[:, :2] *= 0.6  # the classes overlap

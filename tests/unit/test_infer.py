@@ -282,7 +282,27 @@ class TestResolve:
 
     def test_a_task_of_the_future_is_refused(self, table):
         with pytest.raises(SpecError, match=r"task: must be one of \['binary', 'multiclass', .*\]"):
-            resolved(table(), {"task": "clustering"})
+            resolved(table(), {"task": "forecasting"})
+
+    def test_clusters_need_no_label(self, table):
+        spec, reasons, _ = infer_spec(table(), None, "clustering")
+        assert (spec.data.label, spec.data.split.kind, spec.graph.members) == ("", "random", "refit")
+        assert "label" in spec.data.columns, "without a label it is an input like all others"
+        assert (spec.search.ensemble.max_members, spec.search.ensemble.trials) == (1, 1)
+        assert [entry.name for entry in spec.search.estimators][:2] == ["kmeans", "gaussian_mixture"]
+        assert spec.search.metric == "stable_silhouette"
+        assert "do not correspond" in reasons["graph.members"]
+        again = resolve_spec(spec, open_source(spec.data)).spec
+        assert (again.search, again.graph) == (spec.search, spec.graph)
+
+    def test_a_label_of_clusters_is_no_input(self, table):
+        spec, *_ = infer_spec(table(), "label", "clustering")
+        assert spec.data.label == "label"
+        assert "label" not in spec.data.columns
+
+    def test_what_learns_from_labels_is_refused_for_clusters(self, table):
+        with pytest.raises(SpecError, match=r"extractors\[1\].name: must learn without labels .* got 'tabular_target'"):
+            resolved(table(), {"task": "clustering", "extractors": ["tabular", "tabular_target"]})
 
     def test_a_column_split_needs_its_column(self, table):
         with pytest.raises(SpecError, match=r"data.split.column: must be a column; got 'split', the default"):

@@ -1,14 +1,15 @@
 """The report as data: what report.json holds, and what report.html is rendered from.
 
 Scores that are not defined are null, never NaN. Rows of the data never appear here, only counts, names and reasons;
-exceptions are the test labels and predictions of a regression's sample of points, which are numbers, and which rows
-have a label that is likely wrong.
+exceptions are the test labels and predictions of a regression's sample of points, which are numbers, which rows have a
+label that is likely wrong, and where rows lie among their clusters.
 """
 
 from __future__ import annotations
 
 from hybrid_ray.evaluation.schema.alarms import AlarmCard, ScoreBin, Stretch
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
+from hybrid_ray.evaluation.schema.clusters import ClusterCard, ClusterRow
 from hybrid_ray.evaluation.schema.labels import (
     AnnotationCard,
     AnnotatorRow,
@@ -72,6 +73,8 @@ __all__ = [
     "CandidateRow",
     "ChoiceRow",
     "ClassRow",
+    "ClusterCard",
+    "ClusterRow",
     "ColumnCard",
     "CombinerRow",
     "Confusion",

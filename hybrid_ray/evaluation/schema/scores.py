@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hybrid_ray.evaluation.schema.base import Estimate, Part, Score
+from hybrid_ray.evaluation.schema.clusters import ClusterCard
 from hybrid_ray.types import Direction
 
 
@@ -240,5 +241,6 @@ class Evaluation(Part):
     precision_recall: list[PrecisionRecallCurve] = []
     """Of the same classes."""
     residuals: ResidualCard | None = None
+    clusters: ClusterCard | None = None
     groups: list[GroupCard] = []
     """By each column of ``data.groups``."""

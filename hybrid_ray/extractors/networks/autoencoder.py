@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.data.augment import ImageAugmentation
+from hybrid_ray.data.augment import ImageAugmentation, posed
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
 from hybrid_ray.extractors.items import Items
@@ -58,8 +58,11 @@ class AutoencoderParams(UnsupervisedParams):
     """Largest relative change of a training image's brightness, contrast and saturation."""
     errors: bool = False
     """True: the vector also holds how badly the image is drawn again, in the mean and where it is worst."""
+    pose: float = Field(0.0, ge=0, le=0.5)
+    """How far training images are moved, turned, sheared and stretched, to be drawn as they were: the largest entry of
+    an affine map, moves as a share of the side. Images that differ by such a map then have like numbers."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"flip", "shift", "rotate", "crop", "colour", "errors"})
+    later: ClassVar[frozenset[str]] = frozenset({"flip", "shift", "rotate", "crop", "colour", "errors", "pose"})
 
 
 @EXTRACTORS.register("autoencoder")
@@ -84,7 +87,7 @@ class AutoencoderExtractor(RedrawingExtractor):
         few = {"size": 8, "width": 2, "features": 3, "epochs": 2}
         yield AutoencoderParams(**few), {"image": "image"}
         more = {**few, "layers": "dense", "mode": "grey", "noise": 0.0, "mask": 0.3, "flip": True, "rotate": 20}
-        yield AutoencoderParams(**more, errors=True), {"front": "image", "back": "image"}
+        yield AutoencoderParams(**more, errors=True, pose=0.1), {"front": "image", "back": "image"}
 
     @property
     def channels(self) -> int:
@@ -142,15 +145,19 @@ class AutoencoderExtractor(RedrawingExtractor):
     @property
     def augmented(self) -> bool:
         """True when images are changed, or made worse than they are to be drawn."""
-        return bool(self.params.noise or self.params.mask) or self._augmentation() != ImageAugmentation()
+        return (
+            bool(self.params.noise or self.params.mask or self.params.pose)
+            or self._augmentation() != ImageAugmentation()
+        )
 
     def _augmentation(self) -> ImageAugmentation:
         p = self.params
         return ImageAugmentation(p.flip, p.shift, p.colour, rotate=p.rotate, crop=p.crop)
 
     def augment(self, items: Mapping[str, AnyArray], rng: np.random.Generator) -> dict[str, AnyArray]:
-        """Images that are changed, to be drawn so; and the same with noise, and with pixels that are black."""
+        """Images that are changed, to be drawn so; and the same in another pose, with noise, and with black pixels."""
         pixels = self._augmentation()(items[PIXELS], rng)
+        shown = posed(pixels, rng, self.params.pose) if self.params.pose else pixels
         noise = np.float32(self.params.noise) * rng.standard_normal(pixels.shape, np.float32)
         seen = rng.random((*pixels.shape[:3], 1), np.float32) >= self.params.mask
-        return {PIXELS: pixels, CHANGED: (pixels.astype(np.float32) / 255 + noise) * seen}
+        return {PIXELS: pixels, CHANGED: (shown.astype(np.float32) / 255 + noise) * seen}

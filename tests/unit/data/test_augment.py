@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from scipy.ndimage import affine_transform
 
 from hybrid_ray.data.augment import (
     ImageAugmentation,
     TextAugmentation,
     erased,
     mirrored,
+    posed,
     recoloured,
     shifted,
     turned,
@@ -142,3 +144,20 @@ def test_both_are_done_and_the_generator_decides():
     augment = TextAugmentation(drop=0.3, swap=0.3)
     assert augment(TEXTS, rng(1)) == augment(TEXTS, rng(1))
     assert augment(TEXTS * 9, rng(1)) != augment(TEXTS * 9, rng(2))
+
+
+def test_a_pose_is_an_affine_map_about_the_middle():
+    """As scipy answers with the same map; no map leaves images as they are."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 2), np.uint8)
+    np.testing.assert_array_equal(posed(images, np.random.default_rng(0), 0.0), images)
+    most, found = 0.2, posed(images, np.random.default_rng(3), 0.2)
+    drawn = np.random.default_rng(3)
+    matrices = np.eye(2) + drawn.uniform(-most, most, (5, 2, 2))
+    moves = drawn.uniform(-most, most, (5, 2)) * (9, 7)
+    middle = np.array([4.0, 3.0])
+    for image, matrix, move, other in zip(images, matrices, moves, found, strict=True):
+        for channel in range(2):
+            given = image[..., channel].astype(float)
+            offset = middle + move - matrix @ middle
+            expected = affine_transform(given, matrix, offset, order=1, mode="grid-constant")
+            assert np.abs(expected - other[..., channel]).max() <= 0.51

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 
 from hybrid_ray.data.rows import read_rows
 from hybrid_ray.data.source import open_source
@@ -65,3 +66,23 @@ def test_skewed_labels_are_learned_as_logarithms(tmp_path, label, asked, chosen)
 def test_a_logarithm_needs_labels_above_minus_one(tmp_path):
     with pytest.raises(DataError, match=r"target.transform: log needs labels above -1; got -\d"):
         read(tmp_path, -SKEWED, task="regression", transform="log")
+
+
+def test_labels_have_no_part_in_how_rows_of_clusters_are_divided(tmp_path):
+    label = [None if i < 10 else ("a", "b")[i % 2] for i in range(N)]
+    rows = read(tmp_path, label, task="clustering")
+    assert (rows.split.kind, rows.unlabelled, rows.target.classes) == ("random", 0, ["a", "b"])
+    assert not rows.learned.any()
+    other = read(tmp_path, ["a"] * N, task="clustering")
+    assert other.split.record() == rows.split.record()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_clusters_need_no_column_but_inputs(tmp_path, suffix):
+    table = pa.table({"x": np.arange(N)})
+    path = tmp_path / f"rows.{suffix}"
+    pq.write_table(table, path) if suffix == "parquet" else write_csv(table, path)
+    data = DataSpec(path=str(path))
+    rows = read_rows(data, TargetSpec(), open_source(data), "clustering", 4, 0)
+    assert (rows.n_rows, len(rows.test_rows), rows.n_training) == (N, 20, 80)
+    assert rows.target.y.tolist() == [-1] * N

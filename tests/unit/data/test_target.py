@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hybrid_ray.data.target import encode_known, encode_target
+from hybrid_ray.data.target import encode_known, encode_target, no_target
 from hybrid_ray.errors import DataError
 
 
@@ -133,3 +133,13 @@ def test_anomalies_need_two_values_and_one_of_them_named():
         encode_target(repeat("ok"), "anomaly")
     with pytest.raises(DataError, match=r"target.anomalous: must be one of the two values.*got 'broken'"):
         encode_target(repeat("ok", "fault"), "anomaly", "broken")
+
+
+def test_labels_of_clusters_are_coded_and_no_row_is_left_out():
+    target = encode_target(pa.array(["b", "a", None, "b"]), "clustering")
+    assert (target.task, target.classes, target.y.tolist()) == ("clustering", ["a", "b"], [1, 0, -1, 1])
+    assert not target.missing.any()
+    alike = encode_target(pa.array([0.5] * 4), "clustering")
+    assert (alike.classes, alike.y.tolist()) == ([0.5], [0, 0, 0, 0])
+    nothing = no_target(3)
+    assert (nothing.classes, nothing.y.tolist(), nothing.missing.any()) == (None, [-1, -1, -1], False)

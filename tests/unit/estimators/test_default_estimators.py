@@ -17,6 +17,14 @@ def test_every_default_does_the_task_in_time(task, n_rows, n_features):
         assert tags.max_rows is None or n_rows <= tags.max_rows
 
 
+@pytest.mark.parametrize("n_rows", [20, 1000, 400_000])
+def test_clusterers_are_those_that_end_in_time(n_rows):
+    names = default_estimators("clustering", n_rows)
+    assert names[0] == "kmeans"
+    tags = [ESTIMATORS.get(name).tags for name in names]
+    assert all(tag.tasks == {"clustering"} and (tag.max_rows or n_rows) >= n_rows for tag in tags)
+
+
 def test_a_linear_model_comes_first():
     assert default_estimators("binary", 1000)[0] == "logistic"
     assert default_estimators("regression", 1000)[0] == "ridge"
@@ -39,5 +47,5 @@ def test_a_few_rows_get_no_learner_that_holds_rows_out():
 
 
 def test_another_task_is_refused():
-    with pytest.raises(BadInputError, match="must be binary, multiclass or regression; got 'forecasting'"):
+    with pytest.raises(BadInputError, match=r"task must be one of .*; got 'forecasting'"):
         default_estimators("forecasting", 100)

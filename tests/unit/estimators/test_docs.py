@@ -12,13 +12,19 @@ from hybrid_ray.estimators.neural_head import NeuralHeadParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.spec import load_spec
-from hybrid_ray.types import BOTH, CLASSIFICATION, REGRESSION
+from hybrid_ray.types import BOTH, CLASSIFICATION, CLUSTERING, REGRESSION
 
 load_plugins()
 TEXT = (Path(__file__).parents[3] / "docs" / "learners.md").read_text()
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 OURS = {name: each for name, each in ESTIMATORS.items() if each.__module__.startswith("hybrid_ray.estimators.")}
-TASKS = {"all": BOTH, "classes": CLASSIFICATION, "numbers": REGRESSION, "anomalies": frozenset({"anomaly"})}
+TASKS = {
+    "all": BOTH,
+    "classes": CLASSIFICATION,
+    "numbers": REGRESSION,
+    "anomalies": frozenset({"anomaly"}),
+    "clusters": CLUSTERING,
+}
 
 
 def rows_of(heading):
@@ -108,7 +114,7 @@ def test_what_is_no_default_is_told():
     (line,) = re.findall(r"\n\n([^|\n]*?(?:\n[^\n]+)?) are tried\s+only where", TEXT)
     tried = {
         name
-        for task in ("binary", "regression")
+        for task in ("binary", "regression", "clustering")
         for n_rows in (50, 1000, 20_000, 200_000, 1_000_000)
         for n_features in (10, 1000)
         for name in default_estimators(task, n_rows, n_features)

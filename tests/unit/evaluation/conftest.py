@@ -8,6 +8,7 @@ from hybrid_ray.data.consensus import dawid_skene
 from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation.assembly import evaluate_test
 from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.clusters import gather
 from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.label_cards import annotation_card
 from hybrid_ray.evaluation.metrics import get_metric
@@ -38,6 +39,7 @@ from hybrid_ray.evaluation.schema import (
 )
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.fusion.predictive import NormalMixture
+from hybrid_ray.types import CLASSIFICATION
 
 STRENGTH = {
     "alone:image": 0.5,
@@ -77,6 +79,13 @@ def build_labels(classes):
     )
 
 
+def judged_rows(rng, y, strength):
+    """What rows in clusters around their labels say of two assignments, the better the stronger."""
+    X = 2.0 * np.eye(4)[y] + rng.normal(0, 0.6, (len(y), 4))
+    first, second = (np.where(rng.random(len(y)) < 0.5 / (1 + strength), rng.integers(0, 4, len(y)), y) for _ in "ab")
+    return gather(X.astype(np.float32), first, second).table
+
+
 def outputs_of(task, n_classes, n, seed):
     rng = np.random.default_rng(seed)
     if task == "regression":
@@ -84,16 +93,19 @@ def outputs_of(task, n_classes, n, seed):
         outputs = {name: (y * np.exp(rng.normal(0, 0.3 / s, n)))[:, None] for name, s in STRENGTH.items()}
         return y, outputs, rng
     y = rng.choice(n_classes, n, p=rng.dirichlet(4 * np.ones(n_classes)))
+    if task == "clustering":
+        return y, {name: judged_rows(rng, y, strength) for name, strength in STRENGTH.items()}, rng
     return y, {name: class_outputs(rng, y, n_classes, s) for name, s in STRENGTH.items()}, rng
 
 
 def build_evaluation(task, classes, n, seed, metric, labels):
     n_outputs = len(classes) if classes else 1
     y, outputs, rng = outputs_of(task, n_outputs, n, seed)
-    outputs["naive"] = naive_outputs(y, task, n_outputs, n)
+    outputs["naive"] = naive_outputs(y, task, n_outputs, n) if task != "clustering" else judged_rows(rng, 0 * y, 0.0)
     scorer = get_metric(metric, task)
     members = {
-        name: outputs["best candidate"] if not classes else class_outputs(rng, y, n_outputs, 0.9) for name in MEMBERS
+        name: outputs["best candidate"] if task not in CLASSIFICATION else class_outputs(rng, y, n_outputs, 0.9)
+        for name in MEMBERS
     }
     return evaluate_test(
         y,
@@ -226,7 +238,7 @@ def build_report(
                 CombinerRow(combiner="stacking", trials=9, oof=base * 1.03, seconds=0.65),
             ],
         ),
-        uncertainty=build_uncertainty(task, classes),
+        uncertainty=build_uncertainty(task, classes) if task != "clustering" else None,
         candidates=candidates,
         fold_tests=compare_folds(folds, scorer, 3840, 960),
         sensitivity=build_sensitivity(),
@@ -249,7 +261,7 @@ def build_report(
             ],
         ),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),
-        labels=build_labels(classes) if classes else None,
+        labels=build_labels(classes) if classes and task != "clustering" else None,
         stages={"read": 1.2, "extract": 95.4, "prepare": 3.1, "search": 212.4, "ensemble": 9.8, "graph": 14.2},
         extraction=[
             ExtractionRow(
@@ -272,6 +284,7 @@ TASKS = {
     "many": {"task": "multiclass", "classes": [f"article type {i}" for i in range(32)], "n": 900},
     "crowd": {"task": "multiclass", "classes": [f"c{i}" for i in range(120)], "n": 900},
     "regression": {"task": "regression", "metric": "rmse", "n": 107},
+    "clustering": {"task": "clustering", "classes": ["Fall", "Spring", "Summer", "Winter"]},
 }
 
 

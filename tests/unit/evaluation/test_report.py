@@ -14,6 +14,7 @@ from hybrid_ray.evaluation.metrics import METRICS
 from hybrid_ray.evaluation.plots import joined, tradeoff_chart
 from hybrid_ray.evaluation.report import MAX_CANDIDATES, render
 from hybrid_ray.evaluation.schema import DataCard, EnsembleCard, MemberRow, Report, SplitCard
+from hybrid_ray.types import CLASSIFICATION
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&{{ 7*7 }}$\\frac"
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
@@ -83,12 +84,13 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     assert "40 different trials; their choices explain a share of 0.70 (0.50 to 0.90)" in page.text
     assert "3 more choices" in page.text
     assert "0.20 to 0.42" in page.text
-    assert ("Precision and recall" in page.text) == (report.task != "regression")
-    measures = ("spread", "deviation") if report.task == "regression" else ("total", "aleatoric", "epistemic")
-    assert tuple(row.name for row in report.uncertainty.measures) == measures
-    assert "How sure it is" in page.text
+    assert ("Precision and recall" in page.text) == (report.task in CLASSIFICATION)
+    measures = {"regression": ("spread", "deviation"), "clustering": ()}
+    told = report.uncertainty.measures if report.uncertainty else ()
+    assert tuple(row.name for row in told) == measures.get(report.task, ("total", "aleatoric", "epistemic"))
+    assert ("How sure it is" in page.text) == bool(told)
     assert ("90 % by held-out errors" in page.text) == (report.task == "regression")
-    assert ("Right and wrong, row by row" in page.text) == (report.task != "regression")
+    assert ("Right and wrong, row by row" in page.text) == (report.task in CLASSIFICATION)
     for said in (
         "Krippendorff's alpha",
         "Made of 3 annotators' labels",
@@ -97,7 +99,8 @@ def test_a_report_of_every_task_is_well_formed_and_complete(report):
     ):
         assert (said in page.text) == (report.labels is not None)
     assert f"{len(report.candidates) - MAX_CANDIDATES} more candidates" in page.text
-    expected = ("Residuals", "Predicted minus true") if report.task == "regression" else ("Confusion", "Calibration")
+    special = {"regression": ("Residuals", "Predicted minus true"), "clustering": ("Each cluster", "Silhouette")}
+    expected = special.get(report.task, ("Confusion", "Calibration"))
     assert all(word in page.text for word in expected)
 
 
@@ -120,7 +123,7 @@ def test_anchors_lead_somewhere_and_labels_exist(report):
 
 def test_charts_follow_the_pages_colours(report):
     html = render(report)
-    assert html.count("<svg") == (4 if report.task == "regression" else 5)
+    assert html.count("<svg") == (5 if report.task in CLASSIFICATION else 4)
     assert "var(--accent)" in html
     assert not re.search(r"#0[1-5]0[0-9a-f]0", html.partition("</style>")[2])
 

@@ -59,6 +59,16 @@ def test_training_images_are_made_worse():
     assert not build_extractor("autoencoder", {"noise": 0.0}, IMAGE).augmented
 
 
+def test_images_in_another_pose_are_drawn_as_they_were():
+    extractor = build_extractor("autoencoder", {"noise": 0.0, "pose": 0.2, "size": 8}, IMAGE)
+    pixels = np.zeros((40, 8, 8, 3), np.uint8)
+    pixels[:, 2:6, 2:6] = 200
+    assert extractor.augmented
+    found = extractor.augment({"pixels": pixels}, np.random.default_rng(0))
+    np.testing.assert_array_equal(found["pixels"], pixels)
+    assert (np.abs(found["changed"] - pixels / 255).max(axis=(1, 2, 3)) > 0.1).all()
+
+
 def test_rows_are_needed_and_labels_are_not():
     extractor = build_extractor("autoencoder", {}, IMAGE)
     with pytest.raises(BadInputError, match=r"^autoencoder: needs at least two rows"):

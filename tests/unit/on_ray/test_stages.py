@@ -122,6 +122,7 @@ def test_a_run_that_goes_on_sees_the_rows_that_it_began_with(tmp_path: Path) -> 
             rows=SimpleNamespace(
                 split=SimpleNamespace(fold=np.arange(400) // 100, forward=False),
                 target=SimpleNamespace(y=y, task="binary"),
+                learned=y,
             ),
             spec=SimpleNamespace(search=SimpleNamespace(max_matrix=0.5), seed=0),
         )

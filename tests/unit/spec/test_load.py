@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -337,3 +338,36 @@ def test_a_fusion_before_an_extractor_has_its_parameters():
     assert spec.extractors[0].fusion.params.markers is False
     assert spec.extractors[0].takes == {"text"}
     assert load_spec(changed(extractors=["tfidf"])).extractors[0].fusion is None
+
+
+class TestClustering:
+    ROWS: ClassVar = {"name": "m", "task": "clustering", "data": {"path": "rows.csv"}}
+
+    def test_needs_no_label(self):
+        assert load_spec(self.ROWS).data.label == ""
+
+    @pytest.mark.parametrize("task", ["auto", "binary", "regression"])
+    def test_every_other_task_does(self, task):
+        with pytest.raises(SpecError, match=r"^data.label: must be given; got nothing. Only a task of clustering"):
+            load_spec(self.ROWS | {"task": task})
+
+    def test_clusters_of_folds_are_not_averaged(self):
+        with pytest.raises(SpecError, match=r"graph.members: must be refit for clustering"):
+            load_spec(self.ROWS, {"graph.members": "bag"})
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [("graph.reserves", True), ("data.annotators", ["ann", "ben"])],
+        ids=["reserves", "annotators"],
+    )
+    def test_what_needs_labels_or_their_order_is_refused(self, path, value):
+        with pytest.raises(SpecError, match=f"^{path}: must be .* for clustering"):
+            load_spec(self.ROWS, {path: value})
+
+    def test_rows_are_not_divided_by_label(self):
+        with pytest.raises(SpecError, match=r"data.split.kind: must not look at a label for clustering"):
+            load_spec(self.ROWS, {"data.split.kind": "stratified"})
+
+    def test_no_search_goes_by_a_label(self):
+        with pytest.raises(SpecError, match=r"search.metric: must be what a search can go by; got 'ari'"):
+            load_spec(self.ROWS, {"search.metric": "ari"})
