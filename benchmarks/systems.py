@@ -67,7 +67,7 @@ class Bench:
         if self.cells.get(key, {}).get("spec") == digest and not anew:
             return
         path, where = spec_of(system), self.place(system, name, row)
-        changed = {**row.changed, "data.path": where}
+        changed = {**row.changed, "data.path": where, **self.made(system, name, row)}
         asked = [f"--set={path_}={json.dumps(value)}" for path_, value in changed.items()]
         run = hybrid_ray(self.store, LIMIT_S, "run", str(path), *asked, "--seed", str(seed), "--json")
         y, outputs = self.answer(load_spec(path, changed | {"seed": seed}), run, key)
@@ -112,6 +112,16 @@ class Bench:
         if not path.exists():
             row.data(self.data).to_parquet(path)
         return str(path)
+
+    def made(self, system: System, name: str, row: Row) -> dict[str, str]:
+        """Files of a row beside its rows, by the path of the spec that names each, made if they have to be."""
+        found = {}
+        for number, (path, make) in enumerate(row.files.items()):
+            file = self.work / "rows" / f"{system.name}.{name}.{number}.npz"
+            if not file.exists():
+                file.write_bytes(make(self.data))
+            found[path] = str(file)
+        return found
 
     def answers(self, key: str) -> Path:
         """File of the outputs for the test rows of a cell."""

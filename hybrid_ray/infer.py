@@ -37,7 +37,14 @@ from hybrid_ray.types import CLASSIFICATION, CLUSTERING, LEARNED, Kind, Modality
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
 
-WIDTH: Mapping[Modality, int] = {"image": 1000, "text": 400, "tabular": 10, "series": 40, "audio": 500}
+WIDTH: Mapping[Modality, int] = {
+    "image": 1000,
+    "text": 400,
+    "tabular": 10,
+    "series": 40,
+    "audio": 500,
+    "graph": 200,
+}
 """How many features one column gives, about: enough to tell narrow data from wide before anything is extracted."""
 
 FEW_ROWS = 10_000

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Modality = Literal["image", "text", "tabular", "series", "graph", "audio"]
-Kind = Literal["image", "text", "numeric", "categorical", "date", "series", "audio"]
+Kind = Literal["image", "text", "numeric", "categorical", "date", "series", "audio", "node"]
 Task = Literal["binary", "multiclass", "regression", "clustering", "anomaly", "forecasting"]
 CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
@@ -36,6 +36,7 @@ MODALITY_OF: Mapping[Kind, Modality] = {
     "date": "tabular",
     "series": "series",
     "audio": "audio",
+    "node": "graph",
 }
 ENCODED: frozenset[Kind] = frozenset({"image", "audio"})
 """Kinds whose cells are encoded files, or name one."""
@@ -70,6 +71,7 @@ categorical  object (n,): ``str`` or None
 numeric      float64 (n,): NaN where missing
 date         datetime64[ms] (n,): NaT where missing
 series       object (n,): float32 (steps, channels), NaN where a number is missing, or None
+node         object (n,): ``str``, the id of a node, or JSON text of one that the graph lacks (``node_text``), or None
 """
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from hybrid_ray.data.dates import parse_dates
 from hybrid_ray.data.encoded import NOUN
 from hybrid_ray.data.files import resolve
+from hybrid_ray.data.nodes import parse_nodes
 from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.data.series import Reasons, parse_series
 from hybrid_ray.types import ENCODED, AnyArray, Batch, BoolArray, Kind
@@ -278,4 +279,5 @@ _COERCE: Mapping[Kind, Callable[[pa.Array], tuple[AnyArray, Reasons]]] = {
     "categorical": _categorical,
     "date": _date,
     "series": parse_series,
+    "node": parse_nodes,
 }

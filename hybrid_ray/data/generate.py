@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.images import encode_png
+from hybrid_ray.data.node_graph import NodeGraph
 from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
@@ -23,6 +24,7 @@ NOISE = 0.35
 MISTAKEN = 0.1
 FIRST_DAY = np.datetime64("2020-01-01", "ms")
 DAY_MS = 86_400_000
+NODES, NODE_NOISE = 400, 0.2
 FILLER = ("the", "a", "of", "and", "with", "for", "on", "new")
 
 
@@ -195,6 +197,23 @@ def _audio(level: AnyArray, rng: np.random.Generator) -> pa.Array:
     return pa.array(sounds, pa.binary())
 
 
+def _node(level: AnyArray, rng: np.random.Generator) -> pa.Array:
+    """Ids of nodes of ``generated_node_graph``: the higher the level, the higher the number."""
+    return pa.array([str(min(int(v * NODES), NODES - 1)) for v in level])
+
+
+@lru_cache(maxsize=1)
+def generated_node_graph() -> NodeGraph:
+    """The graph that generated rows of kind ``node`` are nodes of: features and neighbours follow the node's number."""
+    rng = np.random.default_rng(0)
+    level = (np.arange(NODES) + 0.5) / NODES
+    blurred = level + rng.normal(0, NODE_NOISE, NODES)
+    features = np.exp(-20 * (blurred[:, None] - np.linspace(0, 1, 6)) ** 2).astype(np.float32)
+    first = np.repeat(np.arange(NODES), 3)
+    second = np.clip(first + rng.integers(-20, 21, len(first)), 0, NODES - 1)
+    return NodeGraph.of(features, np.stack([first, second], axis=1), [str(row) for row in range(NODES)], GENERATED)
+
+
 _MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
     "numeric": _numeric,
     "categorical": _categorical,
@@ -203,4 +222,5 @@ _MAKE: Mapping[Kind, Callable[[AnyArray, np.random.Generator], pa.Array]] = {
     "image": _image,
     "series": _series,
     "audio": _audio,
+    "node": _node,
 }

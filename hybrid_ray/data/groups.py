@@ -20,7 +20,7 @@ BANDS = 4
 """Bands that a numeric column or a date is cut into, by quantiles of the training rows."""
 FEW_VALUES = 8
 """Different numbers up to which each is a group of its own."""
-_UNGROUPED: frozenset[Kind] = ENCODED | {"series"}
+_UNGROUPED: frozenset[Kind] = ENCODED | {"series", "node"}
 """Kinds of columns that name no groups."""
 MAX_GROUPS = 12
 """Groups of a column of categories; rarer values are put together."""
@@ -110,8 +110,8 @@ def check_groups(data: DataSpec) -> None:
 
 def _no_groups(name: str) -> DataError:
     return DataError(
-        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images, sounds or "
-        "series, or of values that nothing reads. Take it out"
+        f"data.groups: must be columns of categories, numbers or dates; got {name!r}, a column of images, sounds, "
+        "series or nodes, or of values that nothing reads. Take it out"
     )
 
 

@@ -11,6 +11,7 @@ from hybrid_ray.extractors import (
     _transformers,
     _tuned_torchvision,
     _tuned_transformers,
+    graphs,
     networks,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "_transformers",
     "_tuned_torchvision",
     "_tuned_transformers",
+    "graphs",
     "networks",
 ]

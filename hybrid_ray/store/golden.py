@@ -242,6 +242,8 @@ def _cell(value: Any, kind: Kind) -> Any:
         return None
     if kind == "series":
         return series_cell(value, SERIES_STEPS)
+    if kind == "node":
+        return value  # cut off, it would be no node any more
     return _small_file(value, kind) if kind in ENCODED else str(value)[:TEXT_CHARACTERS]
 
 

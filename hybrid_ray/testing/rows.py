@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hybrid_ray.data.generate import NODES, generated_node_graph
+from hybrid_ray.data.nodes import node_text
 from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.types import AnyArray, Batch, Kind
 
@@ -34,6 +36,15 @@ def toy_labels(n: int = 24) -> AnyArray:
     return np.arange(n) % N_CLASSES
 
 
+def spoilt(kind: Kind, cells: AnyArray) -> dict[int, bytes | str]:
+    """By row: what cannot be read in place of cells of images, sounds or nodes."""
+    if kind == "node":
+        new = {"features": [0.5], "neighbours": []}
+        alone = {"features": [0.5] * generated_node_graph().width, "neighbours": ["nobody"]}
+        return {0: "nobody", 5: node_text(new), 7: node_text(alone)}
+    return {0: b"", 5: b"no image", 7: cells[7][:40], 9: "/nowhere/at/all.png"}
+
+
 def _toy_column(kind: Kind, labels: AnyArray, rng: np.random.Generator) -> AnyArray:
     n = len(labels)
     if kind == "numeric":
@@ -51,6 +62,8 @@ def _toy_column(kind: Kind, labels: AnyArray, rng: np.random.Generator) -> AnyAr
     elif kind == "series":
         for row, label in enumerate(labels):
             values[row] = _toy_series(int(label), rng)
+    elif kind == "node":
+        values[:] = [_toy_node(int(label), rng) for label in labels]
     else:
         values[:] = [_toy_image(int(label), rng) for label in labels]
     return values
@@ -78,6 +91,17 @@ def _toy_sound(label: int, rng: np.random.Generator) -> bytes:
     at = np.arange(int(rng.integers(rate // 10, rate // 4))) / rate
     tone = 0.4 * np.sin(2 * np.pi * 300 * (label + 1) * at) + 0.1 * rng.normal(size=len(at))
     return encode_wav(tone if rng.random() < 0.5 else np.column_stack([tone, 0.5 * tone]), rate)
+
+
+def _toy_node(label: int, rng: np.random.Generator) -> str:
+    """A node of ``generated_node_graph`` out of the label's third, or a new one like it with some of its neighbours."""
+    graph = generated_node_graph()
+    row = int((label + rng.random()) * NODES / N_CLASSES)
+    if rng.random() < 0.6:
+        return graph.ids[row]
+    near = graph.neighbours[graph.bounds[row] : graph.bounds[row + 1]][: int(rng.integers(0, 4))]
+    features = graph.features[[row]].toarray()[0]
+    return node_text({"features": features.tolist(), "neighbours": [graph.ids[other] for other in near]})
 
 
 def _toy_image(label: int, rng: np.random.Generator) -> bytes:

@@ -25,6 +25,12 @@ BUILT_IN = {
     "series_cnn",
     "series_rnn",
     "series_stats",
+    "propagated",
+    "node2vec",
+    "gcn",
+    "sage",
+    "gat",
+    "appnp",
 }
 NAMES = [
     name

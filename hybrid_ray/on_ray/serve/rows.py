@@ -26,6 +26,7 @@ from pydantic import (
 from hybrid_ray.data.columns import coerce
 from hybrid_ray.data.encoded import NOUN, DecodeError
 from hybrid_ray.data.images import probe
+from hybrid_ray.data.nodes import node_text
 from hybrid_ray.data.sounds import encode_wav, probe_sound
 from hybrid_ray.on_ray.serve.contract import MAX_FAULTS, Fault, RequestError, Served
 from hybrid_ray.registry import nearest
@@ -84,6 +85,10 @@ def _file(kind: Kind) -> Any:
     return Annotated[Any, PlainValidator(read), WithJsonSchema(_SCHEMAS[kind])]
 
 
+def _node(value: Any) -> Any:
+    return None if value is None else node_text(value)
+
+
 def _category(value: Any) -> Any:
     if isinstance(value, bool | int | float) and not isinstance(value, str):
         return pa.scalar(value).cast(pa.string()).as_py() if abs(value) < 2**63 else str(value)
@@ -118,6 +123,22 @@ _SCHEMAS: dict[Kind, dict[str, Any]] = {
         "description": "Series: a list of numbers, or of lists of as many numbers each; null where one is missing.",
         "examples": [[0.5, 1.0, None, 2.0]],
     },
+    "node": {
+        "anyOf": [
+            {"type": ["string", "integer", "null"]},
+            {
+                "type": "object",
+                "properties": {
+                    "features": {"type": "array", "items": {"type": "number"}},
+                    "neighbours": {"type": "array", "items": {"type": ["string", "integer"]}},
+                },
+                "required": ["features", "neighbours"],
+                "additionalProperties": False,
+            },
+        ],
+        "description": "Node: an id of the model's graph, or a new node's features and the ids of its neighbours.",
+        "examples": ["17", {"features": [0.5, 1.0], "neighbours": ["17"]}],
+    },
 }
 _Text = Annotated[str, Field(strict=True)]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)]
@@ -128,6 +149,7 @@ _CELLS: dict[Kind, Any] = {
     "numeric": Annotated[_Number | None, WithJsonSchema(_SCHEMAS["numeric"])],
     "categorical": Annotated[_Text | None, BeforeValidator(_category), WithJsonSchema(_SCHEMAS["categorical"])],
     "date": Annotated[_Text | None, WithJsonSchema(_SCHEMAS["date"])],
+    "node": Annotated[Any, PlainValidator(_node), WithJsonSchema(_SCHEMAS["node"])],
     "series": Annotated[list[_Number | None] | list[list[_Number | None]] | None, WithJsonSchema(_SCHEMAS["series"])],
 }
 _TYPES: dict[Kind, pa.DataType] = {

@@ -103,7 +103,7 @@ def test_groups_that_would_have_one_name_are_numbered():
         (
             [[1, 2]] * N,
             {},
-            "categories, numbers or dates; got 'g', a column of images, sounds or series, or of values",
+            "categories, numbers or dates; got 'g', a column of images, sounds, series or nodes, or of values",
         ),
     ],
 )
