@@ -293,6 +293,10 @@ def _extractors(
             entries.append(ExtractorSpec(name=choice.name, params=choice.params, columns=choice.columns))
             reasons[f"extractors.{i}"] = "; ".join(part for part in (choice.reason, choice.warning) if part)
             warnings += [choice.warning] if choice.warning else []
+        unread = sorted(set(kinds).difference(*(entry.columns or () for entry in entries)))
+        if entries and unread:
+            of = sorted({kinds[name] for name in unread})
+            warnings.append(f"no default reads the columns {unread}, of kind {of}: name an extractor that does")
     faults = (
         [] if entries else [f"extractors: no default reads columns of kind {sorted(set(kinds.values()))}. Name one"]
     )

@@ -400,3 +400,13 @@ def test_anomalies_are_found_without_labels(table):
     assert all(ESTIMATORS.get(entry.name).tags.tasks == {"anomaly"} for entry in found.spec.search.estimators)
     with pytest.raises(SpecError, match=r"must learn without labels.*got 'tabular_target'"):
         resolved(table(), {"task": "anomaly", "extractors": ["tabular_target"]})
+
+
+def test_a_column_that_no_default_reads_is_told(table):
+    found = resolved(table(), columns={"area": "numeric", "customer_id": "node"})
+    assert [entry.columns for entry in found.spec.extractors] == [("area",)]
+    assert any(
+        "no default reads the columns ['customer_id'], of kind ['node']" in warning for warning in found.warnings
+    )
+    with pytest.raises(SpecError, match="no default reads columns of kind"):
+        resolved(table(), columns={"customer_id": "node"})

@@ -124,12 +124,22 @@ def test_a_new_node_is_the_mean_of_its_neighbours():
     assert found.present.all()
 
 
-def test_a_graph_without_edges_has_vectors():
-    lone = NodeGraph.of(np.ones((3, 2)), np.zeros((0, 2), np.int64), ["a", "b", "c"], "here")
-    extractor = build_extractor("node2vec", {"graph": GENERATED}, NODE)
-    extractor._held = lone
+@pytest.mark.parametrize("name", ["node2vec", "propagated", *NETWORKS])
+def test_a_graph_without_edges_has_vectors(name):
+    extractor = build_extractor(name, {"graph": GENERATED} | ({"epochs": 1} if name in NETWORKS else {}), NODE)
+    extractor._held = NodeGraph.of(np.eye(4), np.zeros((0, 2), np.int64), list("abcd"), "here")
     extractor.setup()
-    assert not extractor.transform({"node": np.array(["a", "c"], object)}).values.any()
+    batch = {"node": np.array([*"abcd", node_text({"features": [1.0, 0, 0, 0], "neighbours": []})], object)}
+    if extractor.tags.trained:
+        extractor.fit(extractor.prepare(batch), np.array([0, 1, 0, 1, 0]), FitContext("multiclass", 2))
+    values = extractor.transform(batch).values
+    np.testing.assert_allclose(values[4], values[0], atol=1e-5)
+    assert values.any() == (name != "node2vec")
+
+
+@pytest.mark.parametrize("name", ["gcn", "sage", "gat"])
+def test_one_layer_is_enough(name):
+    assert np.isfinite(fitted(name, epochs=1, layers=1).transform(new_cells([3, 5])).values).all()
 
 
 # ------------------------------------------------------------------------------------------------- new nodes
