@@ -81,9 +81,11 @@ def first_inputs_new(graph: NodeGraph, mix: Mix, new: Attached) -> FloatArray:
     """The same (k, width) of new nodes."""
     from scipy.sparse import csr_array
 
-    own = unit(csr_array(new.features)).toarray()
-    if mix == "none" or not len(new):
-        return np.zeros((len(new), graph.width * (2 if mix == "mean" else 1)), np.float32) if not len(new) else own
+    if not len(new):
+        return np.zeros((0, graph.width * (2 if mix == "mean" else 1)), np.float32)
+    own: FloatArray = unit(csr_array(new.features)).toarray()
+    if mix == "none":
+        return own
     near = unit(graph.features[new.source]).toarray()
     if mix == "sum":
         theirs, mine = edge_weights(graph, new)
