@@ -34,11 +34,20 @@ class NewNode(NamedTuple):
 
 
 def node_cell(text: str) -> str | NewNode:
-    """What a cell of a batch means: an id as it stands, or a new node from its JSON text."""
+    """What a cell of a batch means: an id as it stands, or a new node from its JSON text.
+
+    Raises
+    ------
+    ValueError
+        It is no text that ``node_text`` writes.
+    """
     if not text.startswith("{"):
         return text
-    found = json.loads(text)
-    return NewNode(np.array(found["features"], np.float32), tuple(found["neighbours"]))
+    try:
+        found = json.loads(text)
+        return NewNode(np.array(found["features"], np.float32), tuple(found["neighbours"]))
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(_NO_NODE) from None
 
 
 def node_text(value: Any) -> str:

@@ -29,6 +29,9 @@ def test_ids_and_new_nodes_are_texts():
     assert neighbours == ("7", "b")
     assert node_cell("a") == "a"
     assert isinstance(node_cell(found[4]), NewNode)
+    for text in ("{", "{}", '{"features": [{}], "neighbours": []}'):
+        with pytest.raises(ValueError, match="not a node"):
+            node_cell(text)
 
 
 @pytest.mark.parametrize(("values", "expected"), [([3, None], ["3", None]), ([3.0, np.nan], ["3", None])], ids=str)
