@@ -173,7 +173,6 @@ class _Look:
         split = self._split(spec, task, columns, reasons)
         data = spec.data.model_copy(update={"columns": columns, "split": split})
         extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
-        _check_supervised(extractors, task)
         extractors = self._with_twins(spec, extractors, task, split, columns, reasons)
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
@@ -307,27 +306,19 @@ def _extractors(
         faults += found
         placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
     faults += _variant_faults(placed)
-    if task == "anomaly":
-        faults += [
-            f"extractors[{i}].name: must learn without labels to find anomalies, as normal rows have one label only; "
-            f"got {entry.name!r}"
-            for i, entry in enumerate(placed)
-            if EXTRACTORS.get(entry.name).tags.supervised
-        ]
+    faults += _supervised_faults(placed, task)
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings
 
 
-def _check_supervised(entries: Sequence[ExtractorSpec], task: Task) -> None:
-    """Refuse extractors that learn from labels where there are none to learn from."""
-    faults = [
+def _supervised_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
+    """Extractors that learn from labels where there are none to learn from: of clusters none, of normal rows one."""
+    return [
         f"extractors[{i}].name: must learn without labels for a task of {task}; got {entry.name!r}, which needs them"
         for i, entry in enumerate(entries)
-        if task in CLUSTERING and EXTRACTORS.get(entry.name).tags.supervised
+        if task in ("anomaly", *CLUSTERING) and EXTRACTORS.get(entry.name).tags.supervised
     ]
-    if faults:
-        raise SpecError(faults)
 
 
 def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
