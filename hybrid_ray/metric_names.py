@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.registry import nearest
-from hybrid_ray.types import Direction, Task
+from hybrid_ray.types import FORECASTING, Direction, Task
 
 
 class MetricName(NamedTuple):
@@ -64,8 +64,8 @@ METRIC_NAMES: Mapping[str, MetricName] = {
         "an answer that is always the second class has none. Search by roc_auc or average_precision",
     ),
     "r2": MetricName("maximize", _NUMBERS),
-    "root_mean_squared_error": MetricName("minimize", _NUMBERS),
-    "mean_absolute_error": MetricName("minimize", _NUMBERS),
+    "root_mean_squared_error": MetricName("minimize", _NUMBERS | FORECASTING),
+    "mean_absolute_error": MetricName("minimize", _NUMBERS | FORECASTING),
     "mean_absolute_percentage_error": MetricName("minimize", _NUMBERS),
     "median_absolute_error": MetricName("minimize", _NUMBERS),
     "stable_silhouette": MetricName("maximize", _CLUSTERS),
@@ -78,6 +78,9 @@ METRIC_NAMES: Mapping[str, MetricName] = {
     "nmi": MetricName("maximize", _CLUSTERS, _LABELS),
     "ari": MetricName("maximize", _CLUSTERS, _LABELS),
     "purity": MetricName("maximize", _CLUSTERS, _LABELS),
+    "mase": MetricName("minimize", FORECASTING),
+    "smape": MetricName("minimize", FORECASTING),
+    "owa": MetricName("minimize", FORECASTING),
 }
 """Every metric, under scikit-learn's name where it has one."""
 
@@ -99,6 +102,7 @@ _DEFAULT: Mapping[Task, str] = {
     "regression": "root_mean_squared_error",
     "anomaly": "roc_auc",
     "clustering": "stable_silhouette",
+    "forecasting": "mase",
 }
 
 
@@ -109,7 +113,7 @@ def metric_name(name: str, task: Task | None = None) -> str:
     ----------
     name : str
         That name, an alias (rmse, mae, mape, mcc, brier, map, far, mar), or ``auto``: log_loss for classes,
-        root_mean_squared_error for numbers, roc_auc for anomalies, stable_silhouette for clusters.
+        root_mean_squared_error for numbers, roc_auc for anomalies, stable_silhouette for clusters, mase for forecasts.
     task : Task, optional
         What it must serve; left out, any name will do and ``auto`` stays.
 

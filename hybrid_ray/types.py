@@ -15,12 +15,15 @@ Kind = Literal["image", "text", "numeric", "categorical", "date", "series", "aud
 Task = Literal["binary", "multiclass", "regression", "clustering", "anomaly", "forecasting"]
 CLASSIFICATION: frozenset[Task] = frozenset({"binary", "multiclass"})
 REGRESSION: frozenset[Task] = frozenset({"regression"})
+FORECASTING: frozenset[Task] = frozenset({"forecasting"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
 CLUSTERING: frozenset[Task] = frozenset({"clustering"})
 """Tasks that no label has a part in: one that is named is compared with afterwards."""
-LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly", "clustering")
+LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly", "clustering", "forecasting")
 """Tasks that a run can do."""
+HISTORY = "history"
+"""The input column of rows to forecast: the series up to the row's origin."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 BeginWith = Literal["families", "subsets"]

@@ -17,6 +17,7 @@ from hybrid_ray.spec import DataSpec
 from hybrid_ray.types import LEARNED, AnyArray, Kind, Task, learned_as
 
 GENERATED = "generated://"
+POINTS = "generated://points"
 MAX_ROWS = 1_000_000
 IMAGE_SIZE = 16
 SOUND_RATE = 8000
@@ -37,7 +38,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
     Parameters
     ----------
     columns : mapping of str to Kind
-    task : {"binary", "multiclass", "regression", "anomaly"}
+    task : {"binary", "multiclass", "regression", "anomaly", "forecasting"}
     n : int
         Rows.
     classes : int
@@ -51,7 +52,7 @@ def generate_rows(columns: Mapping[str, Kind], task: Task, n: int, classes: int,
     pa.Table (n, columns and label)
     """
     rng = np.random.default_rng(seed)
-    if task == "regression":
+    if task in ("regression", "forecasting"):
         level = rng.uniform(size=n)
         spread = 0.1
         y = pa.array(10 + 90 * level)
@@ -79,6 +80,8 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
     DataError
         The URL is no such URL, or the spec names no columns.
     """
+    if uri.startswith(POINTS):
+        return _points(urlsplit(uri).query, data.label)
     if not data.columns:
         raise DataError("data.columns: must be given where rows are generated; got none")
     split = data.split
@@ -87,6 +90,27 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
     others += [(name, "id") for name in (*data.drop, *data.redact)]
     extra = [(column, split.kind), *others] if column is not None else others
     return _generated(tuple(data.columns.items()), urlsplit(uri).query, data.label, data.annotators, tuple(extra))
+
+
+@lru_cache(maxsize=2)
+def _points(query: str, label: str) -> pa.Table:
+    """A long table of series with trend, season and noise: ``series=20&steps=60&season=4&id=name&time=t&seed=0``."""
+    asked = dict(parse_qsl(query))
+    try:
+        n, steps, season, seed = (int(asked.get(key, "1")) for key in ("series", "steps", "season", "seed"))
+    except ValueError:
+        raise DataError(f"data.path: series, steps, season and seed must be whole numbers; got {query!r}") from None
+    if not (1 <= n * steps <= MAX_ROWS and season >= 1):
+        raise DataError(f"data.path: generated points must be 1 to {MAX_ROWS}; got {query!r}")
+    rng = np.random.default_rng(seed)
+    at = np.arange(steps)
+    wave = 1 + 0.3 * np.sin(2 * np.pi * (at[None] / season + rng.uniform(size=(n, 1))))
+    trend = 1 + rng.normal(0, 0.3, (n, 1)) * at[None] / steps
+    noise = np.exp(rng.normal(0, NOISE / 4, (n, steps)))
+    values = rng.uniform(10, 1000, (n, 1)) * np.maximum(trend, 0.2) * wave * noise
+    names = np.repeat([f"series {i}" for i in range(n)], steps)
+    columns = {asked.get("id", ""): pa.array(names.astype(object)), asked.get("time", "t"): pa.array(np.tile(at, n))}
+    return pa.table({**{name: column for name, column in columns.items() if name}, label: pa.array(values.ravel())})
 
 
 @lru_cache(maxsize=2)

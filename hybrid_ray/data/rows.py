@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.annotated import Annotated, agreed, end_to_end
+from hybrid_ray.data.coerce import one_array
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
-from hybrid_ray.data.target import Target, encode_target, no_target
+from hybrid_ray.data.target import Target, encode_known, encode_target, encode_windows, no_target
+from hybrid_ray.data.window_split import split_windows
+from hybrid_ray.data.windows import ORIGIN, SPLIT
 from hybrid_ray.errors import DataError
+from hybrid_ray.forecasts import steps_of
 from hybrid_ray.spec import DataSpec, TargetSpec
-from hybrid_ray.types import CLUSTERING, REGRESSION, AnyArray, Task
+from hybrid_ray.types import CLUSTERING, HISTORY, REGRESSION, AnyArray, Task
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,10 @@ class Rows:
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or 1."""
-        return len(self.target.classes) if self.target.classes is not None else 1
+        """Number of classes, steps of a forecast, or 1."""
+        if self.target.classes is None:
+            return steps_of(self.target.y)
+        return len(self.target.classes)
 
 
 def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_536) -> pa.Table:
@@ -88,6 +94,8 @@ def read_rows(
     DataError
         The label cannot serve the task, there are too few labelled rows for the folds, or a column cannot group rows.
     """
+    if data.series is not None:
+        return read_windows(data, source, folds, data.split.seed if data.split.seed is not None else seed)
     check_groups(data)
     split_column, together = data.split.column, data.split.together
     named = [*label_columns(data), *(name for name in (split_column, together) if name is not None), *data.groups]
@@ -127,6 +135,42 @@ def read_rows(
         groups=group_rows(data, table, fold >= 0, test, source.base),
         annotated=annotated,
     )
+
+
+def read_windows(data: DataSpec, source: Source, folds: int, seed: int) -> Rows:
+    """Read the rows that series were cut into, see :mod:`hybrid_ray.data.windows`, and divide them.
+
+    Raises
+    ------
+    DataError
+        There are too few rows, or no test rows, for the folds.
+    """
+    assert data.series is not None
+    name = data.series.id
+    columns = [HISTORY, data.label, ORIGIN, SPLIT, *([name] if name is not None else [])]
+    table = read_columns(source, columns)
+    target = encode_windows(table[HISTORY], table[data.label], data.series.season)
+    split = split_windows(
+        one_array(table[SPLIT]),
+        table[ORIGIN].to_numpy(),
+        one_array(table[name]) if name is not None else None,
+        ~target.missing,
+        data.series.folds,
+        folds,
+        seed,
+    )
+    return Rows(len(table), target, split, int(target.missing.sum()), "none")
+
+
+def read_labels(source: Source, label: str, task: Task, classes: Sequence[Any] | None) -> Target:
+    """Labels of rows by the classes of a graph, see ``encode_known``; of series what came after the last origin."""
+    series = source.data.series
+    if series is None:
+        return encode_known(read_columns(source, [label])[label], task, classes)
+    table = read_columns(source, [HISTORY, label, SPLIT])
+    found = encode_windows(table[HISTORY], table[label], series.season)
+    trained = np.array([role != "test" for role in table[SPLIT].to_pylist()], bool)
+    return replace(found, missing=found.missing | trained)
 
 
 def label_columns(data: DataSpec) -> tuple[str, ...]:

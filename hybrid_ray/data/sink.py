@@ -112,8 +112,21 @@ def _parquet(file: IO[bytes], schema: pa.Schema) -> Iterator[Write]:
 
 @contextmanager
 def _csv(file: IO[bytes], schema: pa.Schema) -> Iterator[Write]:
-    with pyarrow.csv.CSVWriter(file, schema) as writer:
-        yield writer.write_table
+    flat = pa.schema([pa.field(f.name, pa.string() if pa.types.is_nested(f.type) else f.type) for f in schema])
+    with pyarrow.csv.CSVWriter(file, flat) as writer:
+
+        def write(table: pa.Table) -> None:
+            columns = {field.name: _as_text(table[field.name]) for field in schema}
+            writer.write_table(pa.table(columns, flat))
+
+        yield write
+
+
+def _as_text(column: pa.ChunkedArray) -> Any:
+    """Lists as JSON: CSV has none."""
+    if not pa.types.is_nested(column.type):
+        return column
+    return pa.array([None if cell is None else json.dumps(cell) for cell in column.to_pylist()], pa.string())
 
 
 @contextmanager

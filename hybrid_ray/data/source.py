@@ -18,6 +18,7 @@ from hybrid_ray.data.generate import GENERATED, generated
 from hybrid_ray.data.json_lines import read_json_lines, scan_json_lines
 from hybrid_ray.data.parquet import read_parquet, scan_parquet
 from hybrid_ray.data.pieces import Piece, Scan, cut, first_rows
+from hybrid_ray.data.windows import points_of, scan_windows, windows_of
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.registry import nearest
@@ -26,7 +27,7 @@ from hybrid_ray.types import Kind
 
 __all__ = ["Format", "Piece", "Source", "open_source", "read_piece"]
 
-Format = Literal["parquet", "csv", "jsonl", "images", "audio", "made"]
+Format = Literal["parquet", "csv", "jsonl", "images", "audio", "made", "windows"]
 _FOLDERS: Mapping[Format, Kind] = {"images": "image", "audio": "audio"}
 """Formats that are folders of class folders, and the kind of the files in them."""
 
@@ -54,7 +55,7 @@ class Source:
     ----------
     data : DataSpec
         What was asked for.
-    format : {"parquet", "csv", "jsonl", "images", "audio", "made"}
+    format : {"parquet", "csv", "jsonl", "images", "audio", "made", "windows"}
     schema : pa.Schema
         Columns, without those that are dropped, unless rows are grouped by them. Columns of a CSV file are all text:
         their kinds say what they mean.
@@ -143,6 +144,8 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
         There are no rows, the files are of another format, or columns that the spec names are not there.
     """
     limit = data.limit if limit is None else limit
+    if data.series is not None:
+        return _open_windows(data, limit, training)
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     if paths and all(path.startswith((SCHEME, GENERATED)) for path in paths):
         return _open_made(data, paths, limit, training)
@@ -217,7 +220,25 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
         return read_json_lines(piece, schema)
     if source.format in _FOLDERS:
         return read_folders(piece, schema)
+    if source.format == "windows":
+        made = windows_of(source.data, source.options["training"])
+        return iter([made.table(piece.first, piece.n_rows).select(schema.names)])
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
+
+
+def _open_windows(data: DataSpec, limit: int | None, training: bool) -> Source:
+    """Rows cut from series; see :mod:`hybrid_ray.data.windows`."""
+    points = open_source(points_of(data), training=False)
+    windows = windows_of(data, training)
+    assert data.series is not None
+    asked = data.series.model_dump(mode="json")
+    identity = [points.digest, asked, data.label, data.split.column, training]
+    about = {**points.about, "notes": windows.notes, "points": points.n_rows, "series": len(windows.series)}
+    scan = replace(scan_windows(windows, data.shard_rows), malformed=points.malformed, options={"training": training})
+    paths = [data.path] if isinstance(data.path, str) else list(data.path)
+    bare = data.model_copy(update={"columns": None, "split": data.split.model_copy(update={"column": None})})
+    made = _finish(bare, "windows", scan, identity, limit, points.base, about, training, paths[0])
+    return replace(made, data=data)
 
 
 def _made(uri: str, data: DataSpec) -> pa.Table:

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hybrid_ray.data.coerce import clean_text, is_bytes, is_text, one_array, parse_numbers
+from hybrid_ray.data.series import parse_series
 from hybrid_ray.errors import DataError
+from hybrid_ray.forecasts import Came, without_gaps
 from hybrid_ray.types import CLUSTERING, LEARNED, AnyArray, BoolArray, Task
 
 MAX_CLASSES = 1000
@@ -91,6 +93,29 @@ def _compared(column: pa.Array, classes: Sequence[Any]) -> Target:
     """Labels that clusters are compared with in the end: a row without one is clustered as all others."""
     codes, missing = _codes(column, classes)
     return Target("clustering", list(classes), codes, np.zeros_like(missing), "as the spec says")
+
+
+def encode_windows(histories: pa.ChunkedArray, futures: pa.ChunkedArray, season: int) -> Target:
+    """Labels of rows to forecast, packed as ``Came``; a row is missing where a step of its future is.
+
+    Parameters
+    ----------
+    histories, futures : pa.ChunkedArray of lists of numbers (n,)
+        Up to each origin, and the h steps after it.
+    season : int
+    """
+    after = one_array(futures)
+    missing = np.asarray(after.is_null())
+    h = max(pc.max(pc.list_value_length(after)).as_py() or 1, 1)
+    values = np.full((len(after), h), np.nan)
+    flat = after.flatten().to_numpy(zero_copy_only=False)
+    values[~missing] = np.asarray(flat, np.float64).reshape(-1, h)
+    missing = missing | np.isnan(values).any(axis=1)
+    cells, _ = parse_series(one_array(histories))
+    missing |= np.array([cell is None for cell in cells], bool)
+    plain = [without_gaps(cell[:, 0]) if cell is not None else np.zeros(1) for cell in cells]
+    y = Came.after(plain, values, season).packed()
+    return Target("forecasting", None, y, missing, "as data.series says")
 
 
 def encode_known(values: pa.ChunkedArray | pa.Array, task: Task, classes: Sequence[Any] | None) -> Target:

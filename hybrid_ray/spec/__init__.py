@@ -25,6 +25,7 @@ from hybrid_ray.spec.model import (
     TargetSpec,
 )
 from hybrid_ray.spec.schema import spec_schema
+from hybrid_ray.spec.series import SeriesSpec
 from hybrid_ray.spec.smoke import smoke_form
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Resources",
     "ScaleSpec",
     "SearchSpec",
+    "SeriesSpec",
     "ServeSpec",
     "SmokeSpec",
     "Spec",

@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.metric_names import metric_name
-from hybrid_ray.types import CLUSTERING, LEARNED
+from hybrid_ray.types import CLUSTERING, HISTORY, LEARNED
 
 
 class Contradiction(ValueError):
@@ -72,9 +72,28 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
         found.append(f"`groups` must name each column once; got {several} more than once. Take one out")
     if column in drop:
         found.append(f"`drop` must not name the split's column; got {column!r}. Take it out of `drop`")
+    found += _series_faults(data)
     twice = sorted(set(columns) & set(drop))
     if twice:
         found.append(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
+    return found
+
+
+def _series_faults(data: Mapping[str, Any]) -> list[str]:
+    """What points of series cannot be beside series."""
+    series, split = data.get("series"), _mapping(data, "split")
+    if series is None:
+        return []
+    others = [part for part in ("annotators", "drop", "groups", "redact") if data.get(part)]
+    others += ["columns"] if data.get("columns") not in (None, {HISTORY: "series"}) else []
+    found = [
+        f"`{part}` must be left out beside `series`, whose rows hold a history and nothing else" for part in others
+    ]
+    if split.get("kind") not in (None, "auto", "column"):
+        found.append(
+            f"`split.kind` must be auto or column beside `series`, as the last points are the test; got "
+            f"{split.get('kind')!r}. `series.folds` says how training rows are divided"
+        )
     return found
 
 

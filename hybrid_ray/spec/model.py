@@ -22,6 +22,7 @@ from hybrid_ray.spec.consistency import (
     repeats_faults,
     split_faults,
 )
+from hybrid_ray.spec.series import SeriesSpec
 from hybrid_ray.types import CLUSTERING, BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
 
 SPEC_VERSION = 1
@@ -229,6 +230,9 @@ class DataSpec(Section):
     consensus: Literal["dawid_skene", "majority"] = "dawid_skene"
     """How it is made. dawid_skene: votes are weighed by how often each annotator takes which class for which; majority:
     the class with the most votes, the first of equals."""
+    series: SeriesSpec | None = None
+    """How points are cut into rows to forecast; ``label`` is the column of values, test points are the last of their
+    series. Left out, rows are rows."""
     columns: dict[str, Kind] | None = None
     """Kind of each input column; left out, inferred."""
     drop: tuple[str, ...] = ()
@@ -316,8 +320,8 @@ class SearchSpec(Section):
     """families: each family of learners on all extractors comes first; subsets: what the report compares, each modality
     alone and left out; auto: families under a time limit, which may come before the others, else subsets."""
     metric: str = "auto"
-    """auto: log_loss for classes, rmse for numbers, roc_auc for anomalies; any metric of the task by scikit-learn's
-    name."""
+    """auto: log_loss for classes, rmse for numbers, roc_auc for anomalies, stable_silhouette for clusters, mase for
+    forecasts; any metric of the task, by scikit-learn's name where it has one."""
     objectives: tuple[Objective, ...] = ("metric",)
     """What the choice of the ensemble looks at, beside the metric: the time that a row takes, the size of the graph."""
     prefer: Prefer = "accuracy"
@@ -431,8 +435,8 @@ class Spec(Section):
     name: Name
     """Name of the model in the registry."""
     task: Task | Literal["auto"] = "auto"
-    """auto: from the label: two values binary, up to 50 values (or text) multiclass, else regression. anomaly: normal
-    rows are learned, see docs/anomaly.md."""
+    """auto: forecasting with ``data.series``; else from the label: two values binary, up to 50 values (or text)
+    multiclass, else regression. anomaly: normal rows are learned, see docs/anomaly.md."""
     seed: int = Field(0, ge=0, lt=2**31)
     time_limit_s: float | None = Field(None, gt=0)
     """Seconds for the whole run, as far as it can be kept: the search gets what its other stages leave."""

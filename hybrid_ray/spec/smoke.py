@@ -8,8 +8,9 @@ from hybrid_ray.errors import SpecError
 from hybrid_ray.spec.document import set_value
 from hybrid_ray.spec.load import load_spec
 from hybrid_ray.spec.model import Spec
+from hybrid_ray.spec.series import SeriesSpec
 
-GENERATED = "generated://rows"
+GENERATED, POINTS = "generated://rows", "generated://points"
 
 
 def smoke_form(spec: Spec) -> Spec:
@@ -29,7 +30,9 @@ def smoke_form(spec: Spec) -> Spec:
     # Few short trials are done before a second worker has started.
     document["search"]["max_concurrent"] = 1
     document["data"]["limit"] = smoke.rows
-    if smoke.generate:
+    if smoke.generate and spec.data.series is not None:
+        document["data"] |= {"path": _points_of(spec.data.series, smoke.rows, spec.seed), "format": "auto"}
+    elif smoke.generate:
         if spec.task == "auto" or not spec.data.columns:
             raise SpecError(
                 ["smoke.generate: the spec must say `task` and `data.columns` when rows are generated; got none of one"]
@@ -45,3 +48,12 @@ def smoke_form(spec: Spec) -> Spec:
     if faults:
         raise SpecError(faults)
     return load_spec(document)
+
+
+def _points_of(series: SeriesSpec, rows: int, seed: int) -> str:
+    """Points that give about so many rows, of series that are long enough for two training rows each."""
+    steps = series.shortest + 3 * max(series.horizon, series.step or 1)
+    one = {} if series.id is None else {"id": series.id}
+    count = max(rows // 3, 2) if series.id is not None else 1
+    asked = {"series": count, "steps": steps, "season": series.season, "time": series.time, "seed": seed, **one}
+    return f"{POINTS}?{urlencode(asked)}"

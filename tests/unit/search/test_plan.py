@@ -144,7 +144,7 @@ def test_what_is_not_resolved_is_refused():
 
 
 def test_a_metric_of_another_task_is_refused():
-    with pytest.raises(BadInputError, match="got 'rmse', which serves regression"):
+    with pytest.raises(BadInputError, match="got 'rmse', which serves forecasting and regression"):
         SearchPlan.of(spec_of({"estimators": ["knn"], "metric": "rmse"}, task="auto"), MODALITIES, "multiclass", 10)
 
 

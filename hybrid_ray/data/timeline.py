@@ -1,0 +1,224 @@
+"""From points in any order to regular series: a number a step, gaps where none came, and what was done for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hybrid_ray.data.coerce import is_text, one_array, parse_numbers
+from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.split import ROLES
+from hybrid_ray.errors import DataError
+from hybrid_ray.types import AnyArray, BoolArray
+
+_DAY_MS = 86_400_000.0
+_MONTH_MS = 30.436875 * _DAY_MS
+_OFF_BEAT = 0.25
+"""Share of a step that a point may be off its place before that is told."""
+_LONGEST_GAP = 50
+"""Steps on the grid for each point above which the times are no regular series."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One regular series.
+
+    Attributes
+    ----------
+    name : str
+    values : ndarray float64 (t,)
+        NaN where no number came.
+    rows : ndarray of int (t,)
+        Row of the table that each step is from; -1 for a gap.
+    tested : int
+        Last steps that are for the final score.
+    """
+
+    name: str
+    values: AnyArray
+    rows: AnyArray
+    tested: int = 0
+
+    @property
+    def n_known(self) -> int:
+        """Steps before those of the final score."""
+        return len(self.values) - self.tested
+
+
+@dataclass
+class Irregular:
+    """What was irregular, counted over all series.
+
+    Attributes
+    ----------
+    timeless : int
+        Points without a time.
+    doubled : int
+        Points at a step that had one already: the last in the table counts.
+    gaps : int
+        Steps without a number.
+    off : int
+        Points that were moved to the nearest step.
+    """
+
+    timeless: int = 0
+    doubled: int = 0
+    gaps: int = 0
+    off: int = 0
+
+    def notes(self) -> list[str]:
+        """A line for each kind that there was."""
+        told = (
+            (self.timeless, "points have no time: they are left out"),
+            (self.doubled, "points share their series and step with another: the last of the table counts"),
+            (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
+            (self.off, "points lie between steps: they count for the nearest"),
+        )
+        return [f"{count} {what}." for count, what in told if count]
+
+
+def regular_series(
+    table: pa.Table, *, name: str | None, time: str, value: str, split: str | None, by_points: bool = False
+) -> tuple[list[Series], Irregular]:
+    """Series of a long table, in the order in which their names first come, and what was irregular.
+
+    Parameters
+    ----------
+    table : pa.Table
+        A point a row, in any order.
+    name : str or None
+        Column that tells series apart; None: there is one.
+    time, value : str
+    split : str or None
+        Column of train and test: the last points of a series are for the final score.
+    by_points : bool, default False
+        True: each point is a step, whatever time lies between; False: steps are equal times.
+
+    Raises
+    ------
+    DataError
+        Times or values cannot be read, test points are not the last of their series, or steps differ without order.
+    """
+    values = _numbers(table[value], value)
+    clock, calendar = _clock(table[time], time)
+    names = one_array(table[name]).cast(pa.string()).dictionary_encode() if name is not None else None
+    codes = np.zeros(len(table), np.int64) if names is None else _codes(names)
+    labels = [""] if names is None else [str(each) for each in names.dictionary.to_pylist()]
+    tested = np.zeros(len(table), bool) if split is None else _tested(table[split], split)
+    found = Irregular(timeless=int(np.isnan(clock).sum()))
+    order = np.lexsort((np.arange(len(table)), clock, codes))
+    order = order[~np.isnan(clock[order]) & (codes[order] >= 0)]
+    bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
+    series = []
+    for code, label in enumerate(labels):
+        rows = order[bounds[code] : bounds[code + 1]]
+        if len(rows):
+            times = clock[rows]
+            places = _ranks(times) if by_points else _places(label, times, calendar, found)
+            series.append(_regular(label, rows, places, values, tested, found))
+    if not series:
+        raise DataError(f"data.series.time: must hold numbers or dates; got none in column {time!r}")
+    return series, found
+
+
+def _regular(
+    label: str, rows: AnyArray, places: AnyArray, values: AnyArray, tested: BoolArray, found: Irregular
+) -> Series:
+    """One series on its grid, by the step of each point; counts what was irregular."""
+    last = np.append(np.diff(places) > 0, True)
+    found.doubled += int((~last).sum())
+    rows, places = rows[last], places[last]
+    grid = np.full(int(places[-1]) + 1, -1)
+    grid[places] = rows
+    steps = np.where(grid >= 0, values[grid], np.nan)
+    known = np.flatnonzero(np.isfinite(steps))
+    if not len(known):
+        return Series(label, np.zeros(0), np.zeros(0, np.int64))
+    start = int(known[0])
+    grid, steps = grid[start:], steps[start:]
+    found.gaps += int(np.isnan(steps).sum())
+    late = np.flatnonzero((grid >= 0) & tested[grid])
+    n_tested = len(grid) - int(late[0]) if len(late) else 0
+    if len(late) and (~tested[grid[late[0] :]] & (grid[late[0] :] >= 0)).any():
+        raise DataError(
+            f"data.split.column: test points must be the last of their series; got training points after them in "
+            f"{label!r}"
+        )
+    return Series(label, steps, grid, n_tested)
+
+
+def _ranks(times: AnyArray) -> AnyArray:
+    """Points one after another; those of one time are one step."""
+    return np.cumsum(np.diff(times, prepend=times[0]) > 0)
+
+
+def _places(label: str, times: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
+    """Step of each point, from 0, not falling. The step is the usual distance of neighbours; of dates a month or more
+    apart it is whole months.
+    """
+    distances = np.diff(times)
+    distances = distances[distances > 0]
+    if not len(distances):
+        return np.zeros(len(times), np.int64)
+    usual = float(np.quantile(distances, 0.5, method="lower"))
+    if calendar and usual >= 27.5 * _DAY_MS:
+        months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+        return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
+    exact = (times - times[0]) / usual
+    places = np.rint(exact).astype(np.int64)
+    found.off += int((np.abs(exact - places) > _OFF_BEAT).sum())
+    if places[-1] > _LONGEST_GAP * len(times) + 1000:
+        raise DataError(
+            f"data.series.time: steps must be about equal; got {len(times)} points over {places[-1]} usual steps in "
+            f"{label!r}. Bring the series to steps of one length first"
+        )
+    return places
+
+
+def _codes(names: pa.DictionaryArray) -> AnyArray:
+    codes: AnyArray = pc.fill_null(names.indices, -1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> AnyArray:
+    """Values float64 (n,), NaN where none is there."""
+    raw = one_array(column)
+    if is_text(raw.type):
+        raw, bad = parse_numbers(raw)
+        if bad.any():
+            raise DataError(f"data.label: values of series must be numbers; got {int(bad.sum())} others in {name!r}")
+    kind = raw.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise DataError(f"data.label: values of series must be numbers; got a column of {kind} in {name!r}")
+    values = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _clock(column: pa.ChunkedArray, name: str) -> tuple[AnyArray, bool]:
+    """Times as float64 (n,), NaN where missing, and whether they are dates, in milliseconds."""
+    raw = one_array(column)
+    if is_text(raw.type):
+        numbers, bad = parse_numbers(raw)
+        raw = raw if bad.any() else numbers
+    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
+        return np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64), False
+    dates, bad = parse_dates(raw)
+    if bad.sum() * 2 > len(bad):
+        raise DataError(
+            f"data.series.time: must be numbers or dates; got {int(bad.sum())} of {len(bad)} values in {name!r} that "
+            "are neither"
+        )
+    return np.array(dates.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)), True
+
+
+def _tested(column: pa.ChunkedArray, name: str) -> BoolArray:
+    words = one_array(column).cast(pa.large_string()).to_pylist()
+    roles = [ROLES.get(str(word).strip().lower()) for word in words]
+    if None in roles:
+        odd = sorted({str(word) for word, role in zip(words, roles, strict=True) if role is None})[:5]
+        raise DataError(f"data.split.column: must hold train, dev or test in every row; got {odd} in {name!r}")
+    return np.array([role == "test" for role in roles], bool)

@@ -1,0 +1,204 @@
+"""Rows of a forecasting task, made of series: a history up to an origin, and the numbers that came after it.
+
+What users have is a long table, a point a row. A row of the task is a window of it; windows overlap, so that they are
+cut where they are read, by every process from its own copy of the series, and never stored.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hybrid_ray.data.pieces import Piece, Scan
+from hybrid_ray.data.timeline import Series, regular_series
+from hybrid_ray.digests import digest_json
+from hybrid_ray.errors import DataError
+from hybrid_ray.spec import DataSpec, SeriesSpec
+from hybrid_ray.types import HISTORY, AnyArray
+
+ORIGIN, SPLIT = "origin", "split"
+"""Columns of the rows beside ``HISTORY`` and the label: how many origins lie after this one, and train or test."""
+WINDOWS = "windows://"
+_PIECE_ROWS = 512
+_KEPT: OrderedDict[str, Windows] = OrderedDict()
+"""The last tables that this process cut windows of, by digest of what was asked: pieces of one follow each other."""
+_MOST_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """One row: of which series, its origin (the number of steps that are history), and its place.
+
+    Attributes
+    ----------
+    series : int
+    stop : int
+    back : int
+        Training origins of the series that lie after this one; -1 for rows of the final score, and for rows to predict.
+    """
+
+    series: int
+    stop: int
+    back: int
+
+
+class Windows:
+    """The rows of a long table.
+
+    Parameters
+    ----------
+    table : pa.Table
+        Points.
+    data : DataSpec
+        With ``series``.
+    training : bool
+        False: one row a series, whose origin is its last point; nothing comes after.
+    """
+
+    def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
+        assert data.series is not None
+        self._asked, self._label, self._training = data.series, data.label, training
+        names = [name for name in (data.series.id, data.series.time) if name is not None]
+        self._points = table.select(names)
+        self.series, irregular = regular_series(
+            table,
+            name=data.series.id,
+            time=data.series.time,
+            value=data.label,
+            split=split_column(data, table.schema.names) if training else None,
+            by_points=data.series.steps == "points",
+        )
+        self.rows: list[Window] = []
+        self.notes = irregular.notes() + (self._cut() if training else self._ends())
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of every table of rows."""
+        own = [self._points.schema.field(name) for name in self._points.column_names]
+        told = [pa.field(HISTORY, pa.list_(pa.float32())), pa.field(self._label, pa.list_(pa.float64()))]
+        return pa.schema([*own, *told, pa.field(ORIGIN, pa.int64()), pa.field(SPLIT, pa.string())])
+
+    def table(self, start: int, n: int) -> pa.Table:
+        """Rows ``start`` to ``start + n``."""
+        rows = self.rows[start : start + n]
+        last = [self._last(row) for row in rows]
+        columns: list[Any] = [self._points[name].take(pa.array(last)) for name in self._points.column_names]
+        columns.append(pa.array([self._history(row) for row in rows], pa.list_(pa.float32())))
+        columns.append(pa.array([self._future(row) for row in rows], pa.list_(pa.float64())))
+        columns.append(pa.array([row.back for row in rows], pa.int64()))
+        columns.append(pa.array(["test" if row.back < 0 else "train" for row in rows], pa.string()))
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _cut(self) -> list[str]:
+        """Find the rows to learn from and those of the final score; gives what a reader must know."""
+        asked = self._asked
+        short = untested = 0
+        for number, series in enumerate(self.series):
+            origins = _origins(series, asked)
+            short += not origins
+            untested += 0 < series.tested < asked.horizon
+            self.rows += [Window(number, stop, back) for stop, back in origins]
+        if not any(row.back >= 0 for row in self.rows) or not any(row.back < 0 for row in self.rows):
+            raise DataError(
+                f"data.series: some series must hold {asked.shortest} steps, and {asked.horizon} more for each of a "
+                f"training row and the final score; got {len(self.series)} series of up to "
+                f"{max(len(series.values) for series in self.series)} steps. Lower horizon, season or min_history"
+            )
+        told = (
+            (short, "series are too short for a row: they are left out"),
+            (untested, f"series have fewer than {asked.horizon} test points: they are not scored"),
+        )
+        return [f"{count} of {len(self.series)} {what}." for count, what in told if count]
+
+    def _ends(self) -> list[str]:
+        self.rows = [Window(n, len(series.values), -1) for n, series in enumerate(self.series) if len(series.values)]
+        return []
+
+    def _history(self, row: Window) -> AnyArray:
+        values: AnyArray = self.series[row.series].values[max(row.stop - self._asked.history, 0) : row.stop]
+        return values.astype(np.float32)
+
+    def _future(self, row: Window) -> AnyArray | None:
+        if not self._training:
+            return None
+        return self.series[row.series].values[row.stop : row.stop + self._asked.horizon]
+
+    def _last(self, row: Window) -> int:
+        """Row of the table that holds the last point of a history."""
+        rows = self.series[row.series].rows[: row.stop]
+        return int(rows[rows >= 0][-1])
+
+
+def _origins(series: Series, asked: SeriesSpec) -> list[tuple[int, int]]:
+    """Origins of a series, the earliest first, each with how many for training lie after it; -1 is for the final score.
+
+    Test points of several horizons have several origins, whose histories hold the test points before them.
+    """
+    horizon = asked.horizon
+    # Without test points, the last horizon is the final score's.
+    known = series.n_known if series.tested else len(series.values) - horizon
+    late = range(known, len(series.values) - horizon + 1, asked.step or horizon)
+    last = [(stop, -1) for stop in late if stop >= asked.shortest]
+    stops = [known - horizon - back * (asked.step or horizon) for back in range(asked.origins)]
+    return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
+
+
+def split_column(data: DataSpec, columns: list[str]) -> str | None:
+    """The column of train and test of the points: what the spec names, else ``split`` where it is there."""
+    return data.split.column or (SPLIT if SPLIT in columns else None)
+
+
+def wanted_columns(data: DataSpec, columns: list[str], training: bool) -> list[str]:
+    """Columns of the points that windows are made of.
+
+    Raises
+    ------
+    DataError
+        One is not there, or has the name of a column that windows add.
+    """
+    assert data.series is not None
+    named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
+    if training:
+        named["data.split.column"] = split_column(data, columns)
+    for where, name in named.items():
+        if name is not None and name not in columns:
+            raise DataError(f"{where}: must be a column; got {name!r}. Columns of the points: {columns[:40]}")
+        if name in (HISTORY, ORIGIN) or (name == SPLIT and where != "data.split.column"):
+            raise DataError(
+                f"{where}: must not be named like a column that rows of series get; got {name!r}. Rename it"
+            )
+    return list(dict.fromkeys(name for name in named.values() if name is not None))
+
+
+def windows_of(data: DataSpec, training: bool) -> Windows:
+    """The rows of a spec's series; read once by a process that asks again."""
+    from hybrid_ray.data.source import open_source, read_piece
+
+    points = open_source(points_of(data), training=False)
+    key = digest_json([points.digest, data.model_dump(mode="json"), training])
+    if key not in _KEPT:
+        columns = wanted_columns(data, points.schema.names, training)
+        tables = [table for piece in points.pieces for table in read_piece(points, piece, columns, 65_536)]
+        _KEPT[key] = Windows(pa.concat_tables(tables, promote_options="permissive"), data, training)
+        while len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
+    _KEPT.move_to_end(key)
+    return _KEPT[key]
+
+
+def points_of(data: DataSpec) -> DataSpec:
+    """The same data as what it is before it is cut: a table of points."""
+    bare = {"series": None, "columns": None, "drop": (), "redact": (), "groups": (), "limit": None}
+    return data.model_copy(update=bare)
+
+
+def scan_windows(windows: Windows, shard_rows: int) -> Scan:
+    """Pieces of rows, one after another, of a shard each where shards are small: workers share pieces."""
+    size, n = min(shard_rows, _PIECE_ROWS), len(windows.rows)
+    pieces = [Piece(0, WINDOWS, 0, min(size, n - start), start, start + size) for start in range(0, n, size)]
+    n_bytes = sum(4 * row.stop for row in windows.rows)
+    return Scan(windows.schema, pieces, 0, {}, n_bytes)

@@ -1,0 +1,110 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hybrid_ray.data.timeline import regular_series
+from hybrid_ray.errors import DataError
+
+
+def series_of(name=None, **columns):
+    return regular_series(pa.table(columns), name=name, time="t", value="v", split=None)
+
+
+def test_points_are_sorted_by_series_and_time():
+    found, irregular = series_of("s", s=["b", "a", "b", "a"], t=[2, 1, 1, 2], v=[4.0, 1.0, 3.0, 2.0])
+    assert [(each.name, each.values.tolist(), each.rows.tolist()) for each in found] == [
+        ("b", [3.0, 4.0], [2, 0]),
+        ("a", [1.0, 2.0], [1, 3]),
+    ]
+    assert irregular.notes() == []
+
+
+def test_steps_without_a_number_are_gaps_and_are_told():
+    (found,), irregular = series_of(t=[0, 1, 3, 4], v=[1.0, None, 3.0, 4.0])
+    np.testing.assert_array_equal(found.values, [1, np.nan, np.nan, 3, 4])
+    assert found.rows.tolist() == [0, 1, -1, 2, 3]
+    assert irregular.gaps == 2
+    assert "2 steps have no number" in irregular.notes()[0]
+
+
+def test_of_points_at_one_step_the_last_counts():
+    (found,), irregular = series_of(t=[1, 2, 2, 3], v=[1.0, 2.0, 9.0, 3.0])
+    assert found.values.tolist() == [1, 9, 3]
+    assert irregular.doubled == 1
+
+
+def test_points_between_steps_go_to_the_nearest():
+    (found,), irregular = series_of(t=[0.0, 1.0, 2.4, 3.0, 4.0], v=[1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.values.tolist() == [1, 2, 3, 4, 5]
+    assert irregular.off == 1
+
+
+def test_points_without_a_time_are_left_out():
+    (found,), irregular = series_of(t=[1, None, 2], v=[1.0, 2.0, 3.0])
+    assert found.values.tolist() == [1, 3]
+    assert irregular.timeless == 1
+
+
+def test_a_series_begins_with_its_first_number():
+    (found,), _ = series_of(t=[1, 2, 3], v=[None, 2.0, 3.0])
+    assert found.values.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2020-01-31", "2020-02-29", "2020-03-31", "2020-05-31"],
+        ["2020-01-01", "2020-02-01", "2020-03-01", "2020-05-01"],
+    ],
+)
+def test_months_are_one_step_however_long(dates):
+    (found,), _ = series_of(t=dates, v=[1.0, 2.0, 3.0, 5.0])
+    np.testing.assert_array_equal(found.values, [1, 2, 3, np.nan, 5])
+
+
+def test_many_months_do_not_drift():
+    dates = np.arange("2000-01", "2020-01", dtype="datetime64[M]").astype("datetime64[ms]")
+    (found,), irregular = series_of(t=pa.array(dates), v=np.arange(240.0))
+    assert len(found.values) == 240
+    assert irregular.notes() == []
+
+
+def test_hours_and_years_are_regular_too():
+    hours = np.arange("2020-01-01T00", "2020-01-03T00", dtype="datetime64[h]").astype("datetime64[ms]")
+    (found,), _ = series_of(t=pa.array(hours), v=np.arange(48.0))
+    assert len(found.values) == 48
+    (found,), _ = series_of(t=["2001-01-01", "2002-01-01", "2004-01-01"], v=[1.0, 2.0, 4.0])
+    np.testing.assert_array_equal(found.values, [1, 2, np.nan, 4])
+
+
+def test_points_may_be_steps_whatever_lies_between():
+    table = pa.table({"t": ["2024-01-05", "2024-01-08", "2024-01-09", "2024-01-09"], "v": [1.0, 2.0, 3.0, 4.0]})
+    (found,), irregular = regular_series(table, name=None, time="t", value="v", split=None, by_points=True)
+    assert found.values.tolist() == [1, 2, 4]
+    assert irregular.doubled == 1
+
+
+def test_test_points_are_the_last():
+    table = pa.table({"t": [1, 2, 3, 4], "v": [1.0, 2, 3, 4], "split": ["train", "train", "test", "test"]})
+    (found,), _ = regular_series(table, name=None, time="t", value="v", split="split")
+    assert (found.tested, found.n_known) == (2, 2)
+
+
+def test_training_points_after_test_points_are_refused():
+    table = pa.table({"t": [1, 2, 3], "v": [1.0, 2, 3], "split": ["train", "test", "train"]})
+    with pytest.raises(DataError, match=r"test points must be the last"):
+        regular_series(table, name=None, time="t", value="v", split="split")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"t": ["x", "y"], "v": [1.0, 2.0]}, "must be numbers or dates"),
+        ({"t": [1, 2], "v": ["a", "b"]}, "must be numbers"),
+        ({"t": [None, None], "v": [1.0, 2.0]}, "numbers or dates"),
+        ({"t": [0, 1, 2, 9_999_999], "v": [1.0, 2.0, 3.0, 4.0]}, "about equal"),
+    ],
+)
+def test_what_is_no_series_is_refused(columns, message):
+    with pytest.raises(DataError, match=message):
+        series_of(**columns)

@@ -1,0 +1,175 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hybrid_ray.data.rows import read_labels, read_rows
+from hybrid_ray.data.source import open_source, read_piece
+from hybrid_ray.errors import BadInputError, DataError
+from hybrid_ray.forecasts import Came
+from hybrid_ray.infer import resolve_spec
+from hybrid_ray.spec import TargetSpec, load_spec
+
+SERIES = {"id": "name", "time": "t", "horizon": 3, "season": 4, "origins": 2}
+
+
+def points(lengths, split=False):
+    """Series of these lengths, whose value is its step, in a shuffled table."""
+    rows = [(f"s{i}", t, float(100 * i + t)) for i, n in enumerate(lengths) for t in range(n)]
+    order = np.random.default_rng(0).permutation(len(rows))
+    name, t, value = (list(column) for column in zip(*(rows[i] for i in order), strict=True))
+    table = {"name": name, "t": t, "value": value}
+    if split:
+        last = {f"s{i}": n - 3 for i, n in enumerate(lengths)}
+        table["split"] = ["test" if at >= last[own] else "train" for own, at in zip(name, t, strict=True)]
+    return pa.table(table)
+
+
+def spec_of(tmp_path, table, **series):
+    pq.write_table(table, tmp_path / "points.parquet")
+    data = {"path": str(tmp_path / "points.parquet"), "label": "value", "series": SERIES | series}
+    return load_spec({"name": "f", "data": data})
+
+
+def rows_of(spec, training=True):
+    source = open_source(spec.data, training=training)
+    tables = [t for piece in source.pieces for t in read_piece(source, piece, source.schema.names, 7)]
+    return source, pa.concat_tables(tables).to_pylist()
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_rows_are_windows_whose_future_follows_their_history(tmp_path, split):
+    source, rows = rows_of(spec_of(tmp_path, points([25, 30], split)))
+    assert source.n_rows == len(rows) == 6
+    for row in rows:
+        assert row["value"] == [row["history"][-1] + step for step in (1, 2, 3)]
+        assert row["t"] == row["history"][-1] % 100
+    own = [row for row in rows if row["name"] == "s1"]
+    assert [(row["split"], row["origin"], len(row["history"])) for row in own] == [
+        ("train", 1, 21),
+        ("train", 0, 24),
+        ("test", -1, 27),
+    ]
+
+
+def test_no_training_row_sees_a_test_point(tmp_path):
+    _, rows = rows_of(spec_of(tmp_path, points([25, 30], split=True), origins=5, step=1))
+    first = {"s0": 22, "s1": 127}
+    assert all(row["value"][-1] < first[row["name"]] for row in rows if row["split"] == "train")
+    assert all(row["value"][0] == first[row["name"]] for row in rows if row["split"] == "test")
+
+
+def test_origins_roll_over_many_test_points(tmp_path):
+    table = points([40])
+    split = pa.array(["test" if t >= 28 else "train" for t in table["t"].to_pylist()])
+    _, rows = rows_of(spec_of(tmp_path, table.append_column("split", split), step=2))
+    tested = [row for row in rows if row["split"] == "test"]
+    assert [row["value"][0] for row in tested] == [28, 30, 32, 34, 36]
+    assert all(row["history"][-1] + 1 == row["value"][0] for row in tested)
+    assert max(row["value"][-1] for row in rows if row["split"] == "train") == 27
+
+
+def test_a_history_is_no_longer_than_asked(tmp_path):
+    _, rows = rows_of(spec_of(tmp_path, points([30]), history=13))
+    assert {len(row["history"]) for row in rows} == {13}
+
+
+def test_series_that_are_too_short_are_left_out_and_told(tmp_path):
+    source, rows = rows_of(spec_of(tmp_path, points([30, 8, 18])))
+    assert {row["name"] for row in rows} == {"s0", "s2"}
+    assert any("1 of 3 series are too short" in note for note in source.about["notes"])
+    with pytest.raises(DataError, match=r"some series must hold 12 steps"):
+        rows_of(spec_of(tmp_path, points([8, 9])))
+
+
+def test_rows_to_predict_end_with_the_series(tmp_path):
+    _, rows = rows_of(spec_of(tmp_path, points([25, 5])), training=False)
+    assert sorted((row["name"], row["history"][-1], row["value"]) for row in rows) == [
+        ("s0", 24, None),
+        ("s1", 104, None),
+    ]
+
+
+def test_a_step_without_a_number_is_no_label(tmp_path):
+    table = points([30])
+    values = zip(table["t"].to_pylist(), table["value"].to_pylist(), strict=True)
+    gone = pa.array([None if t == 28 else v for t, v in values])
+    spec = spec_of(tmp_path, table.set_column(2, "value", gone))
+    with pytest.raises(DataError, match="test row"):
+        read_rows(spec.data, TargetSpec(), open_source(spec.data), "forecasting", 2, 0)
+
+
+def test_folds_over_series_hold_out_whole_series(tmp_path):
+    spec = spec_of(tmp_path, points([30] * 25))
+    source, rows = rows_of(spec)
+    read = read_rows(spec.data, TargetSpec(), source, "forecasting", 3, 0)
+    fold_of = {}
+    for row, fold in zip(rows, read.split.fold, strict=True):
+        if fold >= 0:
+            assert fold_of.setdefault(row["name"], fold) == fold
+    assert set(fold_of.values()) == {0, 1, 2}
+    assert (read.split.kind, read.split.forward, read.n_outputs) == ("grouped", False, 3)
+    assert read.split.test.sum() == 25
+
+
+def test_folds_over_time_are_blocks_of_origins(tmp_path):
+    spec = spec_of(tmp_path, points([40, 44]), origins=4)
+    source, rows = rows_of(spec)
+    read = read_rows(spec.data, TargetSpec(), source, "forecasting", 5, 0)
+    assert read.split.forward
+    assert "4 origins allow 4 folds" in read.split.note
+    for fold in range(1, 4):
+        for name in ("s0", "s1"):
+            own = [(r, f) for r, f in zip(rows, read.split.fold, strict=True) if r["name"] == name]
+            held = [r["history"][-1] for r, f in own if f == fold]
+            learned = [r["value"][-1] for r, f in own if 0 <= f < fold]
+            assert max(learned) <= min(held)
+
+
+def test_labels_hold_what_plain_methods_say(tmp_path):
+    spec = spec_of(tmp_path, points([30]), folds="time")
+    source, rows = rows_of(spec)
+    came = Came.of(read_rows(spec.data, TargetSpec(), source, "forecasting", 2, 0).target.y)
+    np.testing.assert_array_equal(came.values, [row["value"] for row in rows])
+    np.testing.assert_array_equal(came.last[:, 0], [row["history"][-1] for row in rows])
+    np.testing.assert_array_equal(came.scale, 4)
+    labels = read_labels(source, "value", "forecasting", None)
+    assert labels.missing.tolist() == [True, True, False]
+
+
+def test_a_spec_with_series_is_resolved_for_forecasting(tmp_path):
+    spec = spec_of(tmp_path, points([30] * 4))
+    resolved = resolve_spec(spec, open_source(spec.data)).spec
+    assert (resolved.task, resolved.search.metric) == ("forecasting", "mase")
+    assert resolved.data.columns == {"history": "series"}
+    assert {e.params.horizon for e in resolved.extractors} == {3}
+    assert {e.params.season for e in resolved.extractors} == {4}
+    again = load_spec(resolved.model_dump(mode="json"))
+    assert again.data.series == spec.data.series
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "regression"}, "must be forecasting where data.series"),
+        ({"extractors": ["series_stats"]}, "must be a forecaster"),
+        ({"data.split.kind": "random"}, "must be auto or column beside `series`"),
+        ({"data.drop": ["t"]}, "must be left out beside `series`"),
+        ({"search.metric": "r2"}, "r2"),
+    ],
+)
+def test_what_does_not_go_with_series_is_refused(tmp_path, changed, message):
+    spec = spec_of(tmp_path, points([30] * 4)).model_dump(mode="json", exclude_defaults=True)
+
+    def resolved():
+        asked = load_spec(spec, changed)
+        return resolve_spec(asked, open_source(asked.data))
+
+    with pytest.raises(BadInputError, match=message):
+        resolved()
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path):
+    spec = spec_of(tmp_path, points([30]), time="when")
+    with pytest.raises(DataError, match=r"data.series.time: must be a column; got 'when'"):
+        open_source(spec.data)
