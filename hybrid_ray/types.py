@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
 CLUSTERING: frozenset[Task] = frozenset({"clustering"})
 """Tasks that no label has a part in: one that is named is compared with afterwards."""
-LEARNED: tuple[Task, ...] = ("binary", "multiclass", "regression", "anomaly", "clustering", "forecasting")
-"""Tasks that a run can do."""
+TASKS: tuple[Task, ...] = get_args(Task)
+"""All of them."""
 HISTORY = "history"
 """The input column of rows to forecast: the series up to the row's origin."""
 Direction = Literal["maximize", "minimize"]

@@ -14,7 +14,7 @@ from hybrid_ray.data.node_graph import NodeGraph
 from hybrid_ray.data.sounds import encode_wav
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import LEARNED, AnyArray, Kind, Task, learned_as
+from hybrid_ray.types import TASKS, AnyArray, Kind, Task, learned_as
 
 GENERATED = "generated://"
 POINTS = "generated://points"
@@ -148,10 +148,10 @@ def _asked(query: str) -> tuple[int, int, int, Task]:
         )
     except ValueError:
         raise DataError(f"data.path: rows, classes and seed must be whole numbers; got {query!r}") from None
-    task = next((known for known in LEARNED if known == asked.get("task", "binary")), None)
+    task = next((known for known in TASKS if known == asked.get("task", "binary")), None)
     if task is None or not 1 <= n <= MAX_ROWS:
         raise DataError(
-            f"data.path: generated rows must be 1 to {MAX_ROWS}, of a task of {list(LEARNED)}; got {query!r}"
+            f"data.path: generated rows must be 1 to {MAX_ROWS}, of a task of {list(TASKS)}; got {query!r}"
         )
     return n, classes, seed, task
 

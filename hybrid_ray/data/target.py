@@ -14,7 +14,7 @@ from hybrid_ray.data.coerce import clean_text, is_bytes, is_text, one_array, par
 from hybrid_ray.data.series import parse_series
 from hybrid_ray.errors import DataError
 from hybrid_ray.forecasts import Came, without_gaps
-from hybrid_ray.types import CLUSTERING, LEARNED, AnyArray, BoolArray, Task
+from hybrid_ray.types import CLUSTERING, AnyArray, BoolArray, Task
 
 MAX_CLASSES = 1000
 AUTO_CLASSES = 50
@@ -71,8 +71,8 @@ def encode_target(values: pa.ChunkedArray | pa.Array, task: Task | Literal["auto
     n_given = len(column) - column.null_count
     if not n_given:
         raise DataError(f"data.label: must hold labels; got none in {len(column)} rows")
-    if task not in (*LEARNED, "auto"):
-        raise DataError(f"task: must be one of {list(LEARNED)}; got {task!r}")
+    if task == "forecasting":
+        raise DataError("task: forecasting must come with data.series, which says what the label's past is; got none")
     distinct = column.unique().drop_null()
     if task in CLUSTERING:
         return _compared(column, sorted(distinct.to_pylist()))

@@ -73,6 +73,7 @@ def check_task(name: str, tags: EstimatorTags, task: Task) -> None:
     Raises
     ------
     BadInputError
+        It does not.
     """
     if task not in tags.tasks:
         raise BadInputError(f"estimator {name}: task must be one of {sorted(tags.tasks)}; got {task!r}")

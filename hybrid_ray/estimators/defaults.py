@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import CLUSTERING, LEARNED, Task
+from hybrid_ray.types import CLUSTERING, TASKS, Task
 
 WIDE = 512
 """Above this many features trees are slow, and linear, kernel and neural learners come first."""
@@ -45,9 +45,11 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
         return list(_DETECTORS if n_rows <= _SLOW_DETECTORS else _MANY_DETECTORS)
     if task in CLUSTERING:
         return [name for name in _CLUSTERERS if _in_time(name, n_rows)]
+    if task == "forecasting":
+        return ["forecast_pool"]
     linear = {"binary": "logistic", "multiclass": "logistic", "regression": "ridge"}.get(task)
     if linear is None:
-        raise BadInputError(f"search.estimators: task must be one of {list(LEARNED)}; got {task!r}")
+        raise BadInputError(f"search.estimators: task must be one of {list(TASKS)}; got {task!r}")
     others: tuple[str, ...]
     if n_rows < FEW_ROWS:
         others = _SMALL if task == "regression" else (*_SMALL, "naive_bayes")

@@ -11,6 +11,7 @@ from hybrid_ray.extractors import (
     _transformers,
     _tuned_torchvision,
     _tuned_transformers,
+    forecasters,
     graphs,
     networks,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "_transformers",
     "_tuned_torchvision",
     "_tuned_transformers",
+    "forecasters",
     "graphs",
     "networks",
 ]

@@ -39,6 +39,8 @@ class ExtractorTags:
     spreads : bool
         True when its training can be resumed, and spread over several workers: ``fit`` then calls
         ``FitContext.conduct``.
+    forecasts : bool
+        True when its features are a forecast, as a ``Forecaster`` gives them.
     version : int
         Raised when the code changes what comes out: part of the fingerprint.
     """
@@ -51,6 +53,7 @@ class ExtractorTags:
     costly: bool = True
     gpu: bool = False
     spreads: bool = False
+    forecasts: bool = False
     version: int = 1
 
 

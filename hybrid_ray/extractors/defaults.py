@@ -168,7 +168,12 @@ def _for_texts(columns: tuple[str, ...]) -> list[DefaultChoice]:
 
 
 def _for_series(columns: tuple[str, ...], task: Task, n_rows: int | None) -> list[DefaultChoice]:
-    """Statistics, and a trained network where labels and rows make it worth while, or where normal rows are learned."""
+    """Statistics, and a trained network where labels and rows make it worth while, or where normal rows are learned.
+
+    To forecast, forecasters.
+    """
+    if task == "forecasting":
+        return _forecasters(columns, n_rows)
     choices = [DefaultChoice("series_stats", {}, columns, "the classical baseline; costs next to nothing")]
     if task in ("binary", "multiclass", "regression") and (n_rows is None or n_rows in TRAINED_ROWS):
         choices.append(
@@ -177,6 +182,21 @@ def _for_series(columns: tuple[str, ...], task: Task, n_rows: int | None) -> lis
     if task == "anomaly":
         reason = "learns to draw normal series, in each fold; errors tell the rest"
         choices.append(DefaultChoice("series_autoencoder", {}, columns, reason))
+    return choices
+
+
+def _forecasters(columns: tuple[str, ...], n_rows: int | None) -> list[DefaultChoice]:
+    """Plain and classical methods, and a network of all series where there are enough for it."""
+    reasons = {
+        "seasonal_naive": "the baseline; never runs away",
+        "theta": "the classical method that is hardest to beat on short series",
+        "ets": "a trend that may fade",
+        "arima": "short memory, its orders searched",
+        "autoregression": "long series and strong seasons",
+    }
+    choices = [DefaultChoice(name, {}, columns, reason) for name, reason in reasons.items()]
+    if n_rows is None or n_rows in TRAINED_ROWS:
+        choices.append(DefaultChoice("forecast_rnn", {}, columns, "learns from all series what each is too short for"))
     return choices
 
 

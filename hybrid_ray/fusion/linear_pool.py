@@ -16,7 +16,7 @@ from hybrid_ray.fusion.weighted import WeightedFusion, weighted_mean, without_ne
 from hybrid_ray.fusion.weights import greedy
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
-from hybrid_ray.types import BOTH, CLUSTERING, AnyArray, Task
+from hybrid_ray.types import BOTH, CLUSTERING, FORECASTING, AnyArray, Task
 
 Solver = Literal["greedy", "convex", "uniform", "tpe", "cmaes"]
 Objective = Literal["loss", "metric"]
@@ -54,7 +54,7 @@ class LinearPoolParams(PluginParams):
 
 @FUSIONS.register("linear_pool")
 class LinearPool(WeightedFusion):
-    """Weighted mean of members; the weights minimise log loss, squared error for numbers, or the search's metric.
+    """Weighted mean of members; the weights minimise log loss, squared error for numbers, MASE, or the search's metric.
 
     For clustering of one member only, as clusters of two do not correspond.
 
@@ -65,7 +65,7 @@ class LinearPool(WeightedFusion):
     """
 
     pool = True
-    tasks = BOTH | CLUSTERING
+    tasks = BOTH | CLUSTERING | FORECASTING
     Params = LinearPoolParams
 
     @classmethod

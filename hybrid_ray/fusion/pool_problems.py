@@ -8,11 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
+from hybrid_ray.forecasts import Came
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.fusion.weights import (
     LogLossMean,
     RunningMean,
     SquaredErrorMean,
+    convex_absolute_error,
     convex_log_loss,
     convex_squared_error,
     log_losses,
@@ -69,14 +71,20 @@ def pool_problem(
     names : sequence of str
         Members, in the order of the weights.
     y : ndarray (n,)
+        Of forecasts (n, 3 h + 2).
     task : Task
     metric : Scoring, optional
-        What is to be optimised; left out, log loss for classes and squared error for numbers.
+        What is to be optimised; left out, log loss for classes, squared error for numbers and MASE for forecasts.
 
     Returns
     -------
     PoolProblem
     """
+    if task == "forecasting":
+        came = Came.of(y)
+        values = np.stack([np.asarray(inputs[name], np.float64) for name in names])
+        missed = _AbsoluteError((values - came.values) / came.scale)
+        return missed if metric is None or metric.name == "mase" else _Scored(values, y, metric, missed, 0.0)
     if task == "regression":
         values = np.stack([np.asarray(inputs[name], np.float64) for name in names])
         squared = _SquaredError(values - y[:, None])
@@ -148,6 +156,37 @@ class _SquaredError:
 
     def drawn(self, rows: AnyArray) -> _SquaredError:
         return _SquaredError(self._errors[:, rows])
+
+
+class _AbsoluteError:
+    """Weights for forecasts: the errors (m, n, h) of the members in units of the rows, so that the loss is MASE."""
+
+    def __init__(self, errors: AnyArray) -> None:
+        self._errors = errors
+        self.n_members, self.n_rows = errors.shape[:2]
+
+    def losses(self, weights: AnyArray) -> AnyArray:
+        flat = self._errors.reshape(self.n_members, -1)
+        parts = _parts(len(weights), flat.shape[1])
+        return np.concatenate([np.abs(weights[part] @ flat).mean(axis=1) for part in parts])
+
+    def alone(self) -> AnyArray:
+        return np.abs(self._errors).mean(axis=(1, 2))
+
+    def mean(self) -> RunningMean:
+        def loss(mixed: AnyArray) -> AnyArray:
+            return np.asarray(np.abs(mixed).mean(axis=(1, 2)))
+
+        return _ScoredMean(self._errors, loss, SquaredErrorMean(np.zeros((self.n_members,) * 2)), 0.0)
+
+    def convex(self) -> AnyArray:
+        return convex_absolute_error(self._errors.reshape(self.n_members, -1))
+
+    def of(self, members: AnyArray) -> _AbsoluteError:
+        return _AbsoluteError(self._errors[members])
+
+    def drawn(self, rows: AnyArray) -> _AbsoluteError:
+        return _AbsoluteError(self._errors[:, rows])
 
 
 class _Scored:

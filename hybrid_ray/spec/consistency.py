@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.metric_names import metric_name
-from hybrid_ray.types import CLUSTERING, HISTORY, LEARNED
+from hybrid_ray.types import CLUSTERING, HISTORY, TASKS
 
 
 class Contradiction(ValueError):
@@ -182,7 +182,7 @@ def metric_faults(metric: Any, task: Any) -> list[str]:
     if not isinstance(metric, str):
         return []
     try:
-        metric_name(metric, task if task in LEARNED else None)
+        metric_name(metric, task if task in TASKS else None)
     except BadInputError as error:
         return [str(error)]
     return []

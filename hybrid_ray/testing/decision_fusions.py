@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
+from hybrid_ray.forecasts import Came
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.testing.estimators import N_CLASSES, stored
 from hybrid_ray.testing.fusion_cases import SEED, FusionCase, check_key_error
-from hybrid_ray.types import AnyArray, Task
+from hybrid_ray.types import CLASSIFICATION, AnyArray, Task
 
 
 def toy_outputs(task: Task, n: int = 240, members: int = 4, seed: int = 0) -> tuple[dict[str, AnyArray], AnyArray]:
@@ -21,6 +22,10 @@ def toy_outputs(task: Task, n: int = 240, members: int = 4, seed: int = 0) -> tu
     if task == "regression":
         y = rng.normal(size=n)
         return {name: (y + rng.normal(size=n) * (0.4 + i))[:, None] for i, name in enumerate(names)}, y
+    if task == "forecasting":
+        values = rng.normal(size=(n, N_CLASSES[task]))
+        y = Came(values, 0 * values, 0 * values, np.zeros((n, 1)), rng.uniform(0.5, 2.0, (n, 1))).packed()
+        return {name: values + rng.normal(size=values.shape) * (0.4 + i) for i, name in enumerate(names)}, y
     codes = rng.integers(N_CLASSES[task], size=n)
     truth = np.eye(N_CLASSES[task])[codes] * 2.5
     found = {}
@@ -37,14 +42,14 @@ def _fitted_decision(
 
 
 def check_decision_outputs(fusion: type[DecisionFusion], case: FusionCase) -> None:
-    """Float64 (n, C) probabilities that sum to 1, or values (n, 1); none for no rows."""
+    """Float64 (n, C) probabilities that sum to 1, values (n, 1), or forecasts (n, h); none for no rows."""
     inputs, y = toy_outputs(case.task)
     fitted = _fitted_decision(fusion, case, inputs, y)
     answer = fitted.combine(inputs)
     assert answer.dtype == np.float64
     assert answer.shape == (240, N_CLASSES[case.task])
     assert np.isfinite(answer).all()
-    if case.task != "regression":
+    if case.task in CLASSIFICATION:
         assert (answer >= 0).all()
         np.testing.assert_allclose(answer.sum(axis=1), 1.0, atol=1e-9)
     assert fitted.combine({name: array[:0] for name, array in inputs.items()}).shape == (0, N_CLASSES[case.task])
@@ -124,7 +129,8 @@ def check_decision_quiet(fusion: type[DecisionFusion], case: FusionCase) -> None
     """Nothing warns, also when members are sure, wrong, or all the same."""
     inputs, y = toy_outputs(case.task)
     same = dict.fromkeys(("a", "b", "c"), inputs["pine"])
-    sure = inputs if case.task == "regression" else {n: np.eye(a.shape[1])[a.argmax(1)] for n, a in inputs.items()}
+    classes = case.task in CLASSIFICATION
+    sure = {n: np.eye(a.shape[1])[a.argmax(1)] for n, a in inputs.items()} if classes else inputs
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for form in (inputs, same, sure):
@@ -161,6 +167,8 @@ def check_pool_between(fusion: type[DecisionFusion], case: FusionCase) -> None:
 
 
 def _loss(outputs: AnyArray, y: AnyArray, task: Task) -> float:
+    if task == "forecasting":
+        return float(np.abs(outputs - Came.of(y).values).mean())
     if task == "regression":
         return float(np.square(outputs[:, 0] - y).mean())
     return -float(np.log(np.maximum(outputs[np.arange(len(y)), y], 1e-15)).mean())

@@ -26,10 +26,18 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
 from hybrid_ray.testing.trials import check_params, check_points, check_space
-from hybrid_ray.types import CLUSTERING, AnyArray, FloatArray, State, Task
+from hybrid_ray.types import CLASSIFICATION, CLUSTERING, AnyArray, FloatArray, State, Task, learned_as
 
 SEED = 7
-N_CLASSES: dict[str, int] = {"binary": 2, "multiclass": 3, "regression": 1, "anomaly": 2, "clustering": 3}
+N_CLASSES: dict[str, int] = {
+    "binary": 2,
+    "multiclass": 3,
+    "regression": 1,
+    "anomaly": 2,
+    "clustering": 3,
+    "forecasting": 3,
+}
+"""Outputs of each task: classes, clusters, values, or steps."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def yield_checks(family: type[EstimatorFamily]) -> Iterator[Check]:
     yield check_rows_alone
     yield check_constant_and_few
     yield check_quiet
-    if family.tags.tasks & {"binary", "multiclass", "anomaly"}:
+    if {learned_as(task) for task in family.tags.tasks} & CLASSIFICATION:
         yield check_probabilities
     if "multiclass" in family.tags.tasks:
         yield check_rare_class
@@ -91,6 +99,8 @@ def toy_rows(task: Task, n: int = 180, d: int = 6, seed: int = 0) -> tuple[Float
     """Rows float32 (n, d) and codes or values (n,) that every learner can learn from."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d)).astype(np.float32)
+    if task == "forecasting":
+        return _toy_forecasts(X, rng)
     if task == "regression":
         return X, 1000.0 + 50.0 * (2 * X[:, 0] - X[:, 1] + 0.3 * rng.normal(size=n))
     codes = np.arange(n) % N_CLASSES[task]
@@ -99,6 +109,19 @@ def toy_rows(task: Task, n: int = 180, d: int = 6, seed: int = 0) -> tuple[Float
     X[:, 0] += 2.5 * codes
     X[:, 1] -= 1.5 * codes
     return X, codes.astype(np.int64)
+
+
+def _toy_forecasts(noise: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, AnyArray]:
+    """Rows of forecasters, each worse than the one before, and what came (n, 3); see ``fusion.forecasts``."""
+    n, steps = len(noise), N_CLASSES["forecasting"]
+    level, scale = rng.uniform(100, 1000, (n, 1)), rng.uniform(1, 20, (n, 1))
+    came = rng.normal(size=(n, steps))
+    blocks = []
+    for place in range(max((noise.shape[1] - 2) // (steps + 1), 2)):
+        spread = 0.2 + 1.5 * place
+        error = spread * rng.uniform(0.7, 1.3, (n, 1))
+        blocks.append(np.concatenate([error, came + spread * rng.normal(size=came.shape)], axis=1))
+    return np.concatenate([level, scale, *blocks], axis=1).astype(np.float32), level + scale * came
 
 
 def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray, seed: int = SEED) -> Model:
@@ -110,8 +133,9 @@ def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray
 
 
 def outputs(model: Model, X: FloatArray, task: Task) -> AnyArray:
-    """What the graph reads: probabilities (n, C), memberships (n, K), or values (n, 1)."""
-    answer: Any = model.predict(X) if task == "regression" else model.predict_proba(X)  # type: ignore[attr-defined]
+    """What the graph reads: probabilities (n, C), memberships (n, K), values (n, 1), or forecasts (n, h)."""
+    numbers = task in ("regression", "forecasting")
+    answer: Any = model.predict(X) if numbers else model.predict_proba(X)  # type: ignore[attr-defined]
     width = model.n_clusters_ if task in CLUSTERING else N_CLASSES[task]  # type: ignore[attr-defined]
     return np.asarray(answer, np.float64).reshape(len(X), width)
 
@@ -135,8 +159,8 @@ def check_learns(family: type[EstimatorFamily], case: Case) -> None:
     X, y = toy_rows(case.task)
     fresh, truth = toy_rows(case.task, n=120, seed=1)
     answer = outputs(fitted(family, case, X, y), fresh, case.task)
-    if case.task == "regression":
-        explained = 1 - np.square(answer[:, 0] - truth).mean() / truth.var()
+    if case.task in ("regression", "forecasting"):
+        explained = 1 - np.square(answer - truth.reshape(answer.shape)).mean() / truth.var()
         assert explained > 0.6, f"R2 must be above 0.6; got {explained:.3f}"
     elif case.task in CLUSTERING:
         found = agreement(answer.argmax(axis=1), truth)
@@ -149,7 +173,7 @@ def check_learns(family: type[EstimatorFamily], case: Case) -> None:
 
 def check_probabilities(family: type[EstimatorFamily], case: Case) -> None:
     """Rows of probabilities: finite, in [0, 1], summing to 1; classes are sorted codes; predict is their argmax."""
-    if case.task == "regression":
+    if learned_as(case.task) not in CLASSIFICATION:
         return
     X, y = toy_rows(case.task)
     model: Any = fitted(family, case, X, y)
@@ -250,8 +274,8 @@ def check_constant_and_few(family: type[EstimatorFamily], case: Case) -> None:
     X[:, 3:6] = 0.0
     X[:, 6:9] = 1.0
     assert np.isfinite(outputs(fitted(family, case, X, y), X, case.task)).all()
-    flat = np.zeros((60, 2), np.float32)
-    _, labels = toy_rows(case.task, n=60)
+    rows, labels = toy_rows(case.task, n=60)
+    flat = np.zeros_like(rows if case.task == "forecasting" else rows[:, :2])
     assert np.isfinite(outputs(fitted(family, case, flat, labels), flat, case.task)).all()
 
 

@@ -26,6 +26,7 @@ from hybrid_ray.extractors.base import Extractor, FitContext
 from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
+from hybrid_ray.testing.forecasters import FORECASTER_CHECKS
 from hybrid_ray.testing.rows import N_CLASSES, spoilt, toy_batch, toy_labels
 from hybrid_ray.testing.trials import check_params
 from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
@@ -70,6 +71,8 @@ def yield_checks(plugin: type[Extractor]) -> Iterator[Check]:
     yield check_travels
     if plugin.tags.kinds & (ENCODED | {"node"}):
         yield check_unreadable
+    if plugin.tags.forecasts:
+        yield check_forecasts
     if plugin.tags.trained:
         yield check_unfitted
         yield check_fit_few
@@ -305,6 +308,20 @@ def check_travels(plugin: type[Extractor], case: Case) -> None:
     arrived = pickle.loads(pickle.dumps(extractor))
     assert arrived.fingerprint() == extractor.fingerprint()
     assert arrived.columns == extractor.columns
+
+
+def check_forecasts(plugin: type[Extractor], case: Case) -> None:
+    """Every check of a forecaster; see :mod:`hybrid_ray.testing.forecasters`."""
+    extractor = ready(plugin, case)
+    (column,) = case.columns
+
+    def transform(histories: list[AnyArray]) -> Block:
+        cells = np.empty(len(histories), object)
+        cells[:] = [history.astype(np.float32)[:, None] for history in histories]
+        return extractor.transform({column: cells})
+
+    for check in FORECASTER_CHECKS:
+        check(transform, extractor.params.season, extractor.params.horizon)
 
 
 def check_unreadable(plugin: type[Extractor], case: Case) -> None:

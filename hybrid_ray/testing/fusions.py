@@ -61,7 +61,7 @@ from hybrid_ray.testing.trials import check_params, check_points, check_space
 from hybrid_ray.types import ENCODED, Task
 
 MEMBERS = (1, 2, 9)
-TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression", "forecasting")
 DIMS: tuple[Mapping[str, int], ...] = (
     {"a": 3},
     {"a": 3, "b": 200},
@@ -159,7 +159,7 @@ def _tasks(fusion: type[Fusion]) -> list[Task]:
     """Tasks to check a fusion with: all that it serves; at feature level two classes are no other task than three."""
     if issubclass(fusion, DecisionFusion):
         return [task for task in TASKS if task in fusion.tasks]
-    return [*TASKS[1:]] if issubclass(fusion, FeatureFusion) else [*TASKS[:1]]
+    return [*TASKS[1:3]] if issubclass(fusion, FeatureFusion) else [*TASKS[:1]]
 
 
 def _feature_space(fusion: type[FeatureFusion], dims: Mapping[str, int], trial: Trial) -> dict[str, Any]:

@@ -31,6 +31,14 @@ BUILT_IN = {
     "sage",
     "gat",
     "appnp",
+    "arima",
+    "arima_rnn",
+    "autoregression",
+    "ets",
+    "forecast_rnn",
+    "naive2",
+    "seasonal_naive",
+    "theta",
 }
 NAMES = [
     name
