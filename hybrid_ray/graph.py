@@ -17,6 +17,7 @@ from hybrid_ray.estimators.base import Model
 from hybrid_ray.estimators.models.resample import fit_grouped, stratified_sample
 from hybrid_ray.evaluation.uncertainty import row_uncertainty
 from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.forecasts import OUTLOOK, Came, Outlook, scale_in
 from hybrid_ray.fusion.base import DecisionFusion, FeatureFusion
 from hybrid_ray.preparation.base import Preparation
 from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
@@ -88,7 +89,7 @@ class Chain:
         if not len(X):
             return outputs
         if not self.codes:
-            values = np.asarray(self.model.predict(X), np.float64).reshape(len(X), 1)
+            values = np.asarray(self.model.predict(X), np.float64).reshape(len(X), self.n_outputs)
             return np.expm1(values) if self.transform == "log" else values
         proba: AnyArray = self.model.predict_proba(X)  # type: ignore[attr-defined]
         outputs[:, list(self.codes)] = with_prior(proba, self.prior) if self.prior else proba
@@ -144,6 +145,8 @@ def fit_chain(
     inputs, y, groups = rows.blocks, rows.y, rows.groups
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
+    if task == "forecasting":
+        y = Came.of(y).values
     target = np.log1p(y) if task == "regression" and transform == "log" else y
     # A fusion that cannot do without labels says so.
     X = fusion.fit_combine(inputs, None if task in CLUSTERING else target, learned, seed, groups)
@@ -288,8 +291,16 @@ class Graph:
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or 1."""
+        """Number of classes, or 1; of forecasts the steps, and the ends of each interval for each step."""
+        if self.outlook is not None:
+            return self.outlook.n_outputs
         return len(self.classes) if self.classes is not None else 1
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What it forecasts; None for any other task."""
+        form = self.info.get(OUTLOOK)
+        return None if form is None else Outlook.from_json(form)
 
     def setup(self, device: str = "cpu") -> None:
         """Load every extractor on a device; copies of one extractor load what they share once."""
@@ -341,7 +352,7 @@ class Graph:
         outputs = self.decision.combine(self.member_outputs(blocks))
         for reserve, rows in self.reserved(blocks):
             outputs[rows] = reserve.decision.combine(_member_outputs(reserve.members, reserve.taken(blocks, rows)))
-        return outputs
+        return outputs if self.outlook is None else self.outlook.around(outputs, scale_in(blocks))
 
     def reserved(self, blocks: Mapping[str, Block]) -> Iterator[tuple[Reserve, AnyArray]]:
         """Reserves that answer rows of these, each with its rows as an index array (k,); no row twice."""
@@ -376,13 +387,20 @@ class Graph:
         return self.combine(self.extract(batch))
 
     def labels(self, outputs: AnyArray) -> list[Any]:
-        """Predicted labels (class labels, or floats) of outputs, as plain Python values."""
+        """Predicted labels (class labels, floats, or lists of steps) of outputs, as plain Python values."""
+        if self.outlook is not None:
+            return [row.tolist() for row in outputs[:, : self.outlook.horizon]]
         if self.classes is None:
             return [float(v) for v in outputs[:, 0]]
         return [self.classes[int(c)] for c in outputs.argmax(axis=1)] if len(outputs) else []
 
     def answer(self, outputs: AnyArray) -> dict[str, Sequence[Any]]:
-        """Columns of the answer for people: ``prediction``, and ``proba_<class>`` for each class."""
+        """Columns of the answer for people: ``prediction``, and ``proba_<class>`` for each class.
+
+        Of forecasts: a list of steps each, and ``low_<percent>`` and ``high_<percent>`` of each interval.
+        """
+        if self.outlook is not None:
+            return {name: values.tolist() for name, values in self.outlook.parts(outputs).items()}
         columns: dict[str, Sequence[Any]] = {"prediction": self.labels(outputs)}
         for code, label in enumerate(self.classes or []):
             columns[f"proba_{label}"] = outputs[:, code].tolist()

@@ -28,14 +28,17 @@ from hybrid_ray.spec import (
     FusionSpec,
     GraphSpec,
     SearchSpec,
+    SeriesSpec,
     Spec,
     SplitSpec,
     load_spec,
 )
-from hybrid_ray.types import CLASSIFICATION, CLUSTERING, Kind, Modality, Task, learned_as
+from hybrid_ray.types import CLASSIFICATION, CLUSTERING, HISTORY, Kind, Modality, Task, learned_as
 
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
+
+_FUSIONS: Mapping[Task, tuple[str, str]] = {"forecasting": ("forecasts", "forecasts side by side, as they are")}
 
 WIDTH: Mapping[Modality, int] = {
     "image": 1000,
@@ -173,6 +176,7 @@ class _Look:
         split = self._split(spec, task, columns, reasons)
         data = spec.data.model_copy(update={"columns": columns, "split": split})
         extractors, warnings = _extractors(spec, columns, task, self.source.n_rows, reasons)
+        warnings += self.source.about.get("notes", [])
         extractors = self._with_twins(spec, extractors, task, split, columns, reasons)
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
@@ -185,6 +189,8 @@ class _Look:
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
 
     def _task(self, spec: Spec, reasons: dict[str, str]) -> Task:
+        if spec.data.series is not None or spec.task == "forecasting":
+            return _forecasting(spec, reasons)
         if spec.task != "auto":
             return spec.task
         # The whole label decides, not the sample: sorted files show one class at their start.
@@ -194,6 +200,8 @@ class _Look:
         return target.task
 
     def _columns(self, data: DataSpec, reasons: dict[str, str]) -> dict[str, Kind]:
+        if data.series is not None:
+            return {HISTORY: "series"}
         if data.columns is not None:
             return dict(data.columns)
         used = {n: g for n, g in self.guesses.items() if not g.id_like and n not in data.drop}
@@ -211,6 +219,8 @@ class _Look:
     def _split(self, spec: Spec, task: Task, columns: Mapping[str, Kind], reasons: dict[str, str]) -> SplitSpec:
         split = spec.data.split
         changes: dict[str, Any] = {} if split.seed is not None else {"seed": spec.seed}
+        if spec.data.series is not None:
+            return split.model_copy(update=changes | {"kind": "column"})
         if split.kind == "auto":
             held = SPLIT in self.source.schema.names and spec.data.label != SPLIT
             if split.column is not None or (held and is_split_column(self._whole(SPLIT))):
@@ -269,6 +279,17 @@ class _Look:
         return read_columns(self.source, [name])[name]
 
 
+def _forecasting(spec: Spec, reasons: dict[str, str]) -> Task:
+    if spec.task not in ("auto", "forecasting") or spec.data.series is None:
+        held = "left out" if spec.data.series is None else "set"
+        raise SpecError(
+            [f"task: must be forecasting where data.series is set, and only there; got {spec.task!r}, with it {held}"]
+        )
+    if spec.task == "auto":
+        reasons["task"] = "data.series says what to forecast"
+    return "forecasting"
+
+
 def _why(guess: Guess) -> str:
     return f"{guess.reason}; ambiguous: {guess.ambiguous}" if guess.ambiguous else guess.reason
 
@@ -279,7 +300,7 @@ def _extractors(
     """Extractors with ids that differ and explicit columns; and warnings about the defaults."""
     from hybrid_ray.extractors.defaults import default_extractors, left_open
 
-    entries, warnings = list(spec.extractors), []
+    entries, warnings = [_told(entry, spec.data.series) for entry in spec.extractors], list[str]()
     for i, entry in enumerate(entries):
         weights = left_open(entry.name, entry.params)
         if weights is not None:
@@ -287,7 +308,8 @@ def _extractors(
             reasons[f"extractors.{i}"] = weights.reason
     if not entries:
         for i, choice in enumerate(default_extractors(kinds, task, n_rows)):
-            entries.append(ExtractorSpec(name=choice.name, params=choice.params, columns=choice.columns))
+            entry = ExtractorSpec(name=choice.name, params=choice.params, columns=choice.columns)
+            entries.append(_told(entry, spec.data.series))
             reasons[f"extractors.{i}"] = "; ".join(part for part in (choice.reason, choice.warning) if part)
             warnings += [choice.warning] if choice.warning else []
         unread = sorted(set(kinds).difference(*(entry.columns or () for entry in entries)))
@@ -304,19 +326,33 @@ def _extractors(
         faults += found
         placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
     faults += _variant_faults(placed)
-    faults += _supervised_faults(placed, task)
+    faults += _unfit_faults(placed, task)
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings
 
 
-def _supervised_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
-    """Extractors that learn from labels where there are none to learn from: of clusters none, of normal rows one."""
-    return [
-        f"extractors[{i}].name: must learn without labels for a task of {task}; got {entry.name!r}, which needs them"
-        for i, entry in enumerate(entries)
-        if task in ("anomaly", *CLUSTERING) and EXTRACTORS.get(entry.name).tags.supervised
-    ]
+def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
+    """Extractors that learn from labels where there are none to learn from, or do not forecast where that is asked."""
+    forecasts, unlabelled = task == "forecasting", task in ("anomaly", *CLUSTERING)
+    faults = []
+    for i, entry in enumerate(entries):
+        tags = EXTRACTORS.get(entry.name).tags
+        if unlabelled and tags.supervised:
+            faults.append(
+                f"extractors[{i}].name: must learn without labels for a task of {task}; got {entry.name!r}, which "
+                "needs them"
+            )
+        if forecasts and not tags.forecasts:
+            faults.append(f"extractors[{i}].name: must be a forecaster for the task forecasting; got {entry.name!r}")
+    return faults
+
+
+def _told(entry: ExtractorSpec, series: SeriesSpec | None) -> ExtractorSpec:
+    """The extractor with what ``data.series`` says of steps, where it has such parameters and they are open."""
+    asked = {"horizon": series.horizon, "season": series.season} if series is not None else {}
+    known = {name: value for name, value in asked.items() if getattr(entry.params, name, 0) is None}
+    return entry.model_copy(update={"params": entry.params.model_copy(update=known)}) if known else entry
 
 
 def _ids(entries: Sequence[ExtractorSpec]) -> list[str]:
@@ -413,8 +449,9 @@ def _search(spec: Spec, task: Task, n_rows: int, n_features: int, reasons: dict[
         changes["estimators"] = tuple(EstimatorSpec(name=name) for name in names)
         reasons["search.estimators"] = f"the default for {task}, {n_rows} rows and about {n_features} features"
     if not search.fusions:
-        changes["fusions"] = (FusionSpec(name="concat"),)
-        reasons["search.fusions"] = "blocks side by side, each reduced by its own PCA where that helps"
+        name, why = _FUSIONS.get(task, ("concat", "blocks side by side, each reduced by its own PCA where that helps"))
+        changes["fusions"] = (FusionSpec(name=name),)
+        reasons["search.fusions"] = why
     if task in CLUSTERING:
         alone = {"combiners": (CombinerSpec(name=POOL),), "trials": 1, "max_members": 1}
         changes["ensemble"] = search.ensemble.model_copy(update=alone)

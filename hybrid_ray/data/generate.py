@@ -150,9 +150,7 @@ def _asked(query: str) -> tuple[int, int, int, Task]:
         raise DataError(f"data.path: rows, classes and seed must be whole numbers; got {query!r}") from None
     task = next((known for known in TASKS if known == asked.get("task", "binary")), None)
     if task is None or not 1 <= n <= MAX_ROWS:
-        raise DataError(
-            f"data.path: generated rows must be 1 to {MAX_ROWS}, of a task of {list(TASKS)}; got {query!r}"
-        )
+        raise DataError(f"data.path: generated rows must be 1 to {MAX_ROWS}, of a task of {list(TASKS)}; got {query!r}")
     return n, classes, seed, task
 
 

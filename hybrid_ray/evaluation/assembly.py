@@ -24,6 +24,7 @@ import numpy as np
 from hybrid_ray.data.groups import Grouping
 from hybrid_ray.evaluation import curves
 from hybrid_ray.evaluation.cluster_card import cluster_card
+from hybrid_ray.evaluation.forecast_card import forecast_card
 from hybrid_ray.evaluation.groups import group_cards
 from hybrid_ray.evaluation.intervals import Comparison, Difference
 from hybrid_ray.evaluation.metrics import METRICS, Metric, metrics_of
@@ -45,6 +46,7 @@ from hybrid_ray.evaluation.schema import (
     RocCurve,
 )
 from hybrid_ray.evaluation.significance import holm, mcnemar
+from hybrid_ray.forecasts import Outlook
 from hybrid_ray.types import CLUSTERING, AnyArray, Modality, Task
 
 NAIVE = "naive"
@@ -209,6 +211,7 @@ def evaluate_test(
     candidates: Mapping[str, str] | None = None,
     groups: Sequence[Grouping] = (),
     numbers: AnyArray | None = None,
+    outlook: Outlook | None = None,
     seed: int = 0,
     n: int = RESAMPLES,
 ) -> Evaluation:
@@ -233,6 +236,8 @@ def evaluate_test(
         The same rows, divided by columns.
     numbers : ndarray of int (n_rows,), optional
         What the rows are called, for clustering; default: by position.
+    outlook : Outlook, optional
+        Intervals of forecasts.
     seed : int, default 0
     n : int, default 1000
         Bootstrap resamples.
@@ -268,11 +273,13 @@ def evaluate_test(
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
-        groups=group_cards(y, graph, groups, task=task, classes=learned, seed=seed, n=n),
+        groups=group_cards(y, graph, groups, task=task, classes=learned, seed=seed, n=n) if groups else [],
     )
     if task in CLUSTERING:
         named = np.arange(len(y)) if numbers is None else numbers
         return measured.model_copy(update={"clusters": cluster_card(y, graph, named, classes, seed)})
+    if task == "forecasting":
+        return measured.model_copy(update={"forecast": forecast_card(y, graph, outlook)})
     if classes is None:
         return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})
     scores = curves.class_scores(y, graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybrid_ray.forecasts import Came
 from hybrid_ray.types import AnyArray, Task
 
 
@@ -32,3 +33,26 @@ def naive_outputs(y_train: AnyArray, task: Task, n_outputs: int, n: int) -> AnyA
         return np.full((n, 1), np.asarray(y_train, np.float64).mean())
     shares = np.bincount(np.asarray(y_train, np.int64), minlength=n_outputs) / len(y_train)
     return np.tile(shares, (n, 1))
+
+
+def baselines(y_train: AnyArray, y_test: AnyArray, task: Task, n_outputs: int) -> dict[str, AnyArray]:
+    """Outputs of plain methods for the test rows, by name; ``naive`` is always there.
+
+    Parameters
+    ----------
+    y_train, y_test : ndarray (n_train,), (n,)
+        Class codes, or floats; of forecasts (n, 3 h + 2), which hold what each row's history says.
+    task : Task
+    n_outputs : int
+        Number of classes, 1, or h.
+
+    Returns
+    -------
+    dict of str to ndarray (n, n_outputs)
+        ``naive``, see ``naive_outputs``; for forecasts the last number (``naive``), ``seasonal naive`` and ``naive2``.
+    """
+    if task != "forecasting":
+        return {"naive": naive_outputs(y_train, task, n_outputs, len(y_test))}
+    came = Came.of(y_test)
+    last = np.repeat(came.last, n_outputs, axis=1)
+    return {"naive": last, "seasonal naive": came.seasonal, "naive2": came.naive2}

@@ -29,6 +29,7 @@ from hybrid_ray.evaluation.statistics import (
     rank_scorer,
     tally_scorer,
 )
+from hybrid_ray.forecasts import Came
 from hybrid_ray.metric_names import METRIC_NAMES, metric_name
 from hybrid_ray.types import AnyArray, Direction, Task
 
@@ -76,9 +77,10 @@ class Metric:
             Labels and outputs do not belong together, there are no rows, or an output is not finite.
         """
         y, outputs = np.asarray(y), np.asarray(outputs, np.float64)
-        if outputs.ndim != 2 or y.shape != (len(outputs),) or len(y) == 0:
+        if outputs.ndim != 2 or y.ndim > 2 or len(y) != len(outputs) or len(y) == 0:
             raise ValueError(
-                f"{self.name}: y must be (n,) and outputs (n, n_outputs) with n > 0; got {y.shape} and {outputs.shape}"
+                f"{self.name}: y must be (n,), of forecasts (n, 3 h + 2), and outputs (n, n_outputs) with n > 0; got "
+                f"{y.shape} and {outputs.shape}"
             )
         if not np.isfinite(outputs).all():
             raise ValueError(
@@ -92,9 +94,9 @@ class Metric:
         Parameters
         ----------
         y : ndarray (n,)
-            Class codes, or floats.
+            Class codes, or floats; of forecasts (n, 3 h + 2), see ``hybrid_ray.forecasts.Came``.
         outputs : ndarray (n, n_outputs)
-            Class probabilities in code order, or values (n, 1).
+            Class probabilities in code order, values (n, 1), or forecasts (n, h) and more.
 
         Returns
         -------
@@ -118,7 +120,7 @@ class Metric:
         ndarray float64 (b,)
             NaN where the metric is not defined.
         """
-        if self.block is None:
+        if self.block is None or y.ndim == 2:
             return np.array([self.score(y, one) for one in outputs], np.float64)
         return self.block(y, outputs)
 
@@ -227,12 +229,50 @@ def _r2(y: AnyArray, outputs: AnyArray) -> Scorer:
     return mean_scorer(terms, finish)
 
 
+def _missed(y: AnyArray, outputs: AnyArray) -> AnyArray:
+    """Errors (n, h) of forecasts, or (n, 1) of numbers."""
+    came = Came.of(y).values if y.ndim == 2 else y[:, None]
+    errors: AnyArray = outputs[:, : came.shape[1]] - came
+    return errors
+
+
 def _root_mean_squared_error(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return mean_scorer(((y - outputs[:, 0]) ** 2)[:, None], lambda means: np.sqrt(means[:, 0]))
+    squared = (_missed(y, outputs) ** 2).mean(axis=1, keepdims=True)
+    return mean_scorer(squared, lambda means: np.sqrt(means[:, 0]))
 
 
 def _mean_absolute_error(y: AnyArray, outputs: AnyArray) -> Scorer:
-    return mean_scorer(np.abs(y - outputs[:, 0])[:, None], lambda means: means[:, 0])
+    absolute = np.abs(_missed(y, outputs)).mean(axis=1, keepdims=True)
+    return mean_scorer(absolute, lambda means: means[:, 0])
+
+
+def _percentage(came: AnyArray, outputs: AnyArray) -> AnyArray:
+    """Symmetric percentage error of each row (n,), 0 to 200, as M4 has it; 0 where both numbers are 0."""
+    size = np.abs(came) + np.abs(outputs)
+    return np.asarray(divide(200 * np.abs(outputs - came), size).mean(axis=1))
+
+
+def _mase(y: AnyArray, outputs: AnyArray) -> Scorer:
+    scaled = np.abs(_missed(y, outputs)) / Came.of(y).scale
+    return mean_scorer(scaled.mean(axis=1, keepdims=True), lambda means: means[:, 0])
+
+
+def _smape(y: AnyArray, outputs: AnyArray) -> Scorer:
+    came = Came.of(y).values
+    return mean_scorer(_percentage(came, outputs[:, : came.shape[1]])[:, None], lambda means: means[:, 0])
+
+
+def _owa(y: AnyArray, outputs: AnyArray) -> Scorer:
+    came = Came.of(y)
+    own = outputs[:, : came.values.shape[1]]
+    terms = [_percentage(came.values, own), _percentage(came.values, came.naive2)]
+    terms += [(np.abs(each - came.values) / came.scale).mean(axis=1) for each in (own, came.naive2)]
+
+    def finish(means: AnyArray) -> AnyArray:
+        percentage = divide(means[:, 0], means[:, 1], np.nan)
+        return 0.5 * (percentage + divide(means[:, 2], means[:, 3], np.nan))
+
+    return mean_scorer(np.stack(terms, axis=1), finish)
 
 
 def _mean_absolute_percentage_error(y: AnyArray, outputs: AnyArray) -> Scorer:
@@ -298,6 +338,9 @@ _ALL = (
     _metric("nmi", "clusters", cluster_metrics.compared(cluster_metrics.normalised_information)),
     _metric("ari", "clusters", cluster_metrics.compared(cluster_metrics.adjusted_rand)),
     _metric("purity", "clusters", cluster_metrics.compared(cluster_metrics.purity)),
+    _metric("mase", "values", _mase),
+    _metric("smape", "values", _smape),
+    _metric("owa", "values", _owa),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 """Every metric, by name."""

@@ -19,6 +19,7 @@ from hybrid_ray.evaluation.schema import (
     Calibration,
     ClusterCard,
     FoldTests,
+    ForecastCard,
     OfferRow,
     PrecisionRecallCurve,
     ResidualCard,
@@ -304,6 +305,43 @@ def cluster_map(card: ClusterCard) -> str:
         _short_ticks(axes.xaxis, axes.yaxis)
 
     return _svg(draw, 4.6, 4.3)
+
+
+def steps_chart(card: ForecastCard) -> str:
+    """Errors by step: of the ensemble, and fainter of the seasonal naive forecast and of Naive2."""
+
+    def draw(figure: Any) -> None:
+        axes: Axes = figure.subplots()
+        at = [row.step for row in card.steps]
+        for name, style in (
+            ("naive2", {"color": _STAND_INS["faint"], "linestyle": (0, (4, 3))}),
+            ("seasonal", {"color": _STAND_INS["accent-2"]}),
+            ("error", {"color": _STAND_INS["accent"], "linewidth": 2.0}),
+        ):
+            axes.plot(at, [getattr(row, name) or 0.0 for row in card.steps], **style)
+        axes.set(xlabel="steps ahead", ylabel="error in units of the scale", ylim=(0, None))
+        _short_ticks(axes.xaxis, axes.yaxis)
+
+    return _svg(draw, 4.6, 4.3)
+
+
+def forecasts_chart(card: ForecastCard) -> str:
+    """Some test rows: what came, what was forecast, and the widest interval around it."""
+
+    def draw(figure: Any) -> None:
+        panels = figure.subplots(2, 2, squeeze=False).ravel()
+        for axes in panels[len(card.drawn) :]:
+            axes.set_visible(False)
+        for axes, row in zip(panels, card.drawn, strict=False):
+            at = np.arange(1, len(row.came) + 1)
+            if row.low:
+                axes.fill_between(at, row.low, row.high, color=_STAND_INS["accent"], alpha=0.15, linewidth=0)
+            axes.plot(at, row.seasonal, color=_STAND_INS["faint"], linewidth=1, linestyle=(0, (4, 3)))
+            axes.plot(at, row.came, color=_STAND_INS["ink"], linewidth=1.2)
+            axes.plot(at, row.forecast, color=_STAND_INS["accent"], linewidth=1.8)
+            _short_ticks(axes.xaxis, axes.yaxis)
+
+    return _svg(draw, 7.2, 5.0)
 
 
 def tradeoff_chart(card: TradeoffCard) -> str:

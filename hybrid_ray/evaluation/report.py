@@ -97,6 +97,9 @@ def _charts(report: Report) -> dict[str, Any]:
     if found.clusters:
         drawn["silhouettes"] = plots.silhouette_chart(found.clusters)
         drawn["map"] = plots.cluster_map(found.clusters)
+    if found.forecast:
+        drawn["steps"] = plots.steps_chart(found.forecast)
+        drawn["forecasts"] = plots.forecasts_chart(found.forecast)
     if report.tradeoff and any(row.front and row.oof is not None for row in report.tradeoff.rows):
         drawn["tradeoff"] = plots.tradeoff_chart(report.tradeoff)
     if report.alarms:

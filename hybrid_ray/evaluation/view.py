@@ -220,7 +220,7 @@ def tiles(report: Report) -> list[Tile]:
     if row and row.gain:
         tone = _tone(row.gain.value) if row.p_value is not None and row.p_value < SIGNIFICANT else ""
         found.append(Tile("Gain over best single input", signed(row.gain.value, decimals), _p_text(row.p_value), tone))
-    second = {"regression": "r2", "clustering": "silhouette"}.get(report.task, "accuracy")
+    second = {"regression": "r2", "clustering": "silhouette", "forecasting": "owa"}.get(report.task, "accuracy")
     other = next((m for m in evaluation.metrics if m.metric == second and m.metric != head.metric), None)
     if other:
         places = decimals_of(other.score.value, other.score.low, other.score.high)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.source import read_piece
+from hybrid_ray.forecasts import OUTLOOK, SERIES
 from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
 from hybrid_ray.on_ray.saving import LATENCY_ROWS, HeldBack, count_chains, promote, save_graph
 from hybrid_ray.on_ray.stages import Features, Found, Job
@@ -88,7 +89,13 @@ def _saved(job: Job) -> ModelVersion | None:
 
 
 def _facts(job: Job, found: Found) -> dict[str, Any]:
-    return {
+    series, outlook = job.spec.data.series, found.outlook(job)
+    told = (
+        {}
+        if series is None or outlook is None
+        else {OUTLOOK: outlook.to_json(), SERIES: series.model_dump(mode="json")}
+    )
+    return told | {
         "run_id": job.run_id,
         "metric": found.plan.metric,
         "oof": found.ensemble.score,

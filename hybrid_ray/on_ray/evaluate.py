@@ -9,20 +9,19 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
-from hybrid_ray.data.rows import read_columns
-from hybrid_ray.data.source import Source, open_source
-from hybrid_ray.data.target import Target, encode_known, encode_target, no_target
+from hybrid_ray.data.rows import read_labels
+from hybrid_ray.data.source import Source
+from hybrid_ray.data.target import Target, encode_target, no_target
 from hybrid_ray.errors import DataError
 from hybrid_ray.evaluation.intervals import bootstrap
 from hybrid_ray.evaluation.metrics import metrics_of, score_all
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.explain import sample_rows
-from hybrid_ray.on_ray.model import StoredModel
+from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.on_ray.predict import predict_outputs
 from hybrid_ray.results import defined
 from hybrid_ray.search.judging import judged
-from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import CLUSTERING, AnyArray
@@ -60,12 +59,12 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
     version = held.resolve(model)
     graph = held.load(version.ref)
     clusters = graph.task in CLUSTERING
-    source = open_source(DataSpec(path=data, label=graph.label), training=not clusters)
+    source = open_rows(graph, data, training=not clusters)
     if clusters:
         y, outputs = _clustered(cluster, graph, StoredModel.find(store, version.ref), source)
         unlabelled = int((y < 0).sum())
     else:
-        target = encode_known(read_columns(source, [graph.label])[graph.label], graph.task, graph.classes)
+        target = read_labels(source, graph.label, graph.task, graph.classes)
         labelled = np.flatnonzero(~target.missing)
         if not len(labelled):
             raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")

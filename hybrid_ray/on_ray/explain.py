@@ -63,13 +63,15 @@ def explain_file(
     Raises
     ------
     BadInputError
-        ``out`` cannot be written.
+        ``out`` cannot be written, or the model forecasts.
     DataError
         The label column is missing, or no row has a label that the model knows.
     """
     folder = _made(out)
     stored = StoredModel.find(store, model)
     graph = stored.checked()
+    if graph.outlook is not None:
+        raise BadInputError("explain: a model must read several columns; got one that forecasts, which reads histories")
     source = open_source(DataSpec(path=data, label=graph.label), training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
     table = sample_rows(source, wanted, rows, seed)

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.forecasts import SERIES
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.serve.contract import Probe
+from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.golden import to_batch
 from hybrid_ray.store.models import ModelStore, ModelVersion
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import HISTORY
 
 
 @dataclass(frozen=True)
@@ -83,3 +87,21 @@ class StoredModel:
             return None
         expected = np.asarray(golden.outputs, np.float64).reshape(len(golden.rows), -1)
         return Probe(to_batch(golden.rows, artifact.manifest.columns), expected, golden.tolerance)
+
+
+def open_rows(graph: Graph, data: str, *, training: bool) -> Source:
+    """Rows for a model: as they lie in a table or, for a model that forecasts points of series, cut from these.
+
+    Parameters
+    ----------
+    graph : Graph
+    data : str
+        File, folder, glob or URL. For a model that forecasts, a table that has a column ``history`` holds rows already.
+    training : bool
+        False for rows to predict: they may lack the label; series are forecast from their last points.
+    """
+    spec = DataSpec(path=data, label=graph.label)
+    series = graph.info.get(SERIES)
+    if series is not None and HISTORY not in open_source(spec, training=False).schema.names:
+        spec = DataSpec.model_validate({"path": data, "label": graph.label, "series": series})
+    return open_source(spec, training=training)

@@ -18,7 +18,7 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from hybrid_ray.data.columns import coerce, infer_kinds
 from hybrid_ray.data.sink import check_sink, open_sink
-from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.data.source import Source
 from hybrid_ray.errors import BadInputError, DataError, RunFailedError
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster
@@ -33,11 +33,11 @@ from hybrid_ray.on_ray.dataset import (
 )
 from hybrid_ray.on_ray.extractor_worker import usable_device, use_threads
 from hybrid_ray.on_ray.failures import letting_go, worker_error
-from hybrid_ray.on_ray.model import StoredModel
+from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction
 from hybrid_ray.on_ray.serve.contract import Loader
 from hybrid_ray.registry import nearest
-from hybrid_ray.spec import DataSpec, Resources
+from hybrid_ray.spec import Resources
 from hybrid_ray.types import AnyArray
 
 SHARD_ROWS = 1024
@@ -76,7 +76,7 @@ def predict_file(
     check_sink(out)
     stored = StoredModel.find(store, model)
     graph = stored.checked()
-    source = open_source(DataSpec(path=data, label=graph.label), training=False)
+    source = open_rows(graph, data, training=False)
     answer = predict_dataset(cluster, source, graph, stored, out, keep)
     return {"model": stored.name, "version": stored.version} | answer
 
@@ -93,7 +93,8 @@ def predict_dataset(
     """Predict every row of a source and write the answers, in row order.
 
     The file has ``row``, the kept columns, ``prediction``, ``proba_<class>`` for each class, and ``error``: what of a
-    row could not be read. Such a row is predicted all the same, that modality missing.
+    row could not be read. Such a row is predicted all the same, that modality missing. Of forecasts the prediction is a
+    list of steps, beside lists of the ends of intervals.
 
     Parameters
     ----------
@@ -306,6 +307,8 @@ class PredictWorker:
 
 def _kept(source: Source, graph: Graph, keep: Sequence[str] | None) -> list[str]:
     names = source.schema.names
+    if keep is None and source.data.series is not None:
+        return [name for name in (source.data.series.id, source.data.series.time) if name is not None]
     if keep is None:
         guesses = infer_kinds(source.sample(200), exclude=[*graph.columns, graph.label])
         return [name for name, guess in guesses.items() if guess.id_like and name not in _RESERVED]
@@ -322,15 +325,14 @@ def _kept(source: Source, graph: Graph, keep: Sequence[str] | None) -> list[str]
 
 def _schema(source: Source, graph: Graph, kept: Sequence[str]) -> pa.Schema:
     label = pa.array(graph.classes).type if graph.classes is not None else pa.float64()
-    return pa.schema(
-        [
-            pa.field("row", pa.int64()),
-            *(source.schema.field(name) for name in kept),
-            pa.field("prediction", label),
-            *(pa.field(f"proba_{name}", pa.float64()) for name in graph.classes or ()),
-            pa.field(_ERROR, pa.string()),
-        ]
-    )
+    answers = [
+        pa.field("prediction", label),
+        *(pa.field(f"proba_{name}", pa.float64()) for name in graph.classes or ()),
+    ]
+    if graph.outlook is not None:
+        answers = [pa.field(name, pa.list_(pa.float64())) for name in graph.answer(np.zeros((0, graph.n_outputs)))]
+    held = [source.schema.field(name) for name in kept]
+    return pa.schema([pa.field("row", pa.int64()), *held, *answers, pa.field(_ERROR, pa.string())])
 
 
 def _matrix(table: pa.Table) -> AnyArray:

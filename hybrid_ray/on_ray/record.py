@@ -16,7 +16,7 @@ from hybrid_ray.data.card import data_card
 from hybrid_ray.data.rejects import HIDDEN
 from hybrid_ray.evaluation.alarms import alarm_card
 from hybrid_ray.evaluation.assembly import ENSEMBLE, NAIVE, evaluate_test
-from hybrid_ray.evaluation.baselines import naive_outputs
+from hybrid_ray.evaluation.baselines import baselines
 from hybrid_ray.evaluation.clusters import WIDTH
 from hybrid_ray.evaluation.folds import compare_folds
 from hybrid_ray.evaluation.label_cards import annotation_card, label_error_lines, label_error_rows
@@ -97,10 +97,10 @@ def write_report(
     training = job.rows.target.y[job.rows.split.fold >= 0]
     levels = {name: parts.outputs[name] for name in parts.levels}
     if job.rows.target.task in CLUSTERING:
-        naive = composed.outputs[:, WIDTH:]  # a random assignment, measured where the clusters were
+        plain = {NAIVE: composed.outputs[:, WIDTH:]}  # a random assignment, measured where the clusters were
     else:
-        naive = naive_outputs(training, job.rows.target.task, job.rows.n_outputs, len(y_test))
-    outputs = {NAIVE: naive, **levels, ENSEMBLE: composed.outputs}
+        plain = baselines(training, y_test, job.rows.target.task, job.rows.n_outputs)
+    outputs = {**plain, **levels, ENSEMBLE: composed.outputs}
     oof = {trial.candidate.key: trial.score for trial in found.candidates.trials}
     evaluation = evaluate_test(
         y_test,
@@ -113,6 +113,7 @@ def write_report(
         candidates={name: c.label for name, c in parts.levels.items()},
         groups=job.rows.groups,
         numbers=job.rows.test_rows,
+        outlook=found.outlook(job),
         seed=job.spec.seed,
     )
     report = Report(
@@ -268,6 +269,8 @@ def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: An
     if job.rows.target.task in CLUSTERING:
         return None
     ensemble = found.ensemble
+    if job.rows.target.task == "forecasting":
+        return None  # how sure forecasts are stands with them, step by step
     members = {name: parts.outputs[MEMBER + name] for name in ensemble.members}
     return measure_uncertainty(
         y,

@@ -14,6 +14,7 @@ from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
 from hybrid_ray.evaluation.clusters import WIDTH
+from hybrid_ray.forecasts import Outlook
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.costs import extractor_costs
 from hybrid_ray.on_ray.decide import decide
@@ -283,6 +284,11 @@ class Found:
     ensemble: EnsembleSearch
     reserves: tuple[Reserved, ...] = ()
     note: str = ""
+
+    def outlook(self, job: Job) -> Outlook | None:
+        """How far the graph forecasts and how sure it is; None for any other task."""
+        asked = job.spec.data.series
+        return None if asked is None else self.ensemble.outlook(asked.levels)
 
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:

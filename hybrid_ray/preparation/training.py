@@ -11,7 +11,7 @@ import numpy as np
 from hybrid_ray.preparation.balance import COPIES, repeated
 from hybrid_ray.preparation.base import Blocks, Preparation, Rows
 from hybrid_ray.registry import PREPARATIONS
-from hybrid_ray.types import AnyArray, FloatArray, Task
+from hybrid_ray.types import CLASSIFICATION, AnyArray, FloatArray, Task
 
 Step = Mapping[str, Any]
 """``{"name": registered name, "params": fields of its Params}``."""
@@ -88,7 +88,7 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
     """
     fitted: list[Preparation] = []
     weights: dict[int, float] = {}
-    codes = np.unique(y) if task != "regression" else np.zeros(0, np.int64)
+    codes = np.unique(y) if task in CLASSIFICATION else np.zeros(0, np.int64)
     factors = np.ones(len(codes))
     corrected = False
     groups, n_groups = np.arange(len(y)), len(y)

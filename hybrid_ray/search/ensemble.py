@@ -13,6 +13,7 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.errors import RunFailedError
 from hybrid_ray.evaluation.label_errors import LabelErrors, label_errors
+from hybrid_ray.forecasts import Outlook
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.costs import Cost
@@ -23,7 +24,7 @@ from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe
 from hybrid_ray.search.tradeoff import Option, Wish, first_of_equals, front, preferred
 from hybrid_ray.search.trials import LOST, Told
-from hybrid_ray.types import CLASSIFICATION, Direction
+from hybrid_ray.types import CLASSIFICATION, AnyArray, Direction
 
 MAX_THRIFTY = 4
 """Costs up to which an ensemble of cheap candidates is tried."""
@@ -86,6 +87,8 @@ class EnsembleSearch:
         Wall time.
     margins : dict of float to float
         Numbers only: how far from the truth the ensemble stays with each probability, on parts that it had not seen.
+    unseen : tuple of ndarray (n, h) and ndarray (n, 3 h + 2), or None
+        Forecasting only: what the ensemble says of rows that it had not seen, and their labels.
     tradeoff : tuple of Offer
         Where costs count: what may be had for what, cheapest first.
     samples : int or None
@@ -107,10 +110,15 @@ class EnsembleSearch:
     tried: tuple[EnsembleTrial, ...]
     seconds: float
     margins: dict[float, float] = field(default_factory=dict)
+    unseen: tuple[AnyArray, AnyArray] | None = None
     tradeoff: tuple[Offer, ...] = ()
     samples: int | None = None
     note: str = ""
     suspects: LabelErrors | None = None
+
+    def outlook(self, levels: Sequence[float]) -> Outlook | None:
+        """How far forecasts reach and how sure they are; None for any other task."""
+        return None if self.unseen is None else Outlook.learned(*self.unseen, levels)
 
     @property
     def trials(self) -> int:
@@ -203,6 +211,7 @@ def finish_ensemble(
             break
     ordered = sorted(weights, key=lambda name: (-abs(weights[name]), library.names.index(name)))
     margins = chooser.margins(best.recipe) if library.task == "regression" else {}
+    unseen = chooser.unseen(best.recipe) if library.task == "forecasting" else None
     until = None if until is None else max(until, time.time() + GRACE_S)
     intervals, samples = ensembler.weight_intervals(best.recipe, list(fusion.weights), until, best.fit_s)
     means = dict(zip(library.names, library.scores[:, list(library.scored)].mean(axis=1).tolist(), strict=True))
@@ -217,6 +226,7 @@ def finish_ensemble(
         tried=tuple(tried),
         seconds=seconds,
         margins=margins,
+        unseen=unseen,
         tradeoff=_offers(options, best, wish) if wish.costs else (),
         samples=samples,
         suspects=_suspects(library, ordered),

@@ -25,7 +25,7 @@ from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe, Strategy
-from hybrid_ray.types import AnyArray, learned_as
+from hybrid_ray.types import CLASSIFICATION, AnyArray, learned_as
 
 TIME_UP = "there was no time for it"
 MIN_SAMPLES = 5
@@ -161,6 +161,11 @@ class Ensembler:
         ranks = {level: math.ceil(level * (len(errors) + 1)) for level in LEVELS}
         return {level: float(errors[rank - 1]) for level, rank in ranks.items() if rank <= len(errors)}
 
+    def unseen(self, recipe: Recipe) -> tuple[AnyArray, AnyArray]:
+        """Outputs of the parts that a recipe had not seen, and their labels, row for row."""
+        labels, outputs = zip(*self._unseen(recipe), strict=True)
+        return np.concatenate(outputs), np.concatenate(labels)
+
     def _unseen(self, recipe: Recipe) -> Iterator[tuple[AnyArray, AnyArray]]:
         """Labels and outputs of each part, by the recipe fitted on the other parts (for time: on the earlier ones)."""
         library = self.library
@@ -176,7 +181,7 @@ class Ensembler:
         """
         if until is not None:
             now = time.time()
-            until = now + (until - now) / (1.0 + self._whole + (self.library.task == "regression"))
+            until = now + (until - now) / (1.0 + self._whole + (learned_as(self.library.task) not in CLASSIFICATION))
         try:
             return call_until(lambda: self.try_recipe(number, recipe), until)
         except TimeUpError:

@@ -280,10 +280,6 @@ class TestResolve:
         with pytest.raises(BadInputError, match=r"metric: must be one of .* for a binary task; got 'r2'"):
             resolved(table(), {"search.metric": "r2"})
 
-    def test_a_task_of_the_future_is_refused(self, table):
-        with pytest.raises(SpecError, match=r"task: must be one of \['binary', 'multiclass', .*\]"):
-            resolved(table(), {"task": "forecasting"})
-
     def test_clusters_need_no_label(self, table):
         spec, reasons, _ = infer_spec(table(), None, "clustering")
         assert (spec.data.label, spec.data.split.kind, spec.graph.members) == ("", "random", "refit")

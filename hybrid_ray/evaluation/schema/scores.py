@@ -224,6 +224,49 @@ class GroupCard(Part):
     gaps: list[GapRow]
 
 
+class StepRow(Part):
+    """Errors one step ahead, two, and so on, in units of the rows' scales."""
+
+    step: int
+    error: Score
+    """Mean absolute error of the ensemble."""
+    seasonal: Score
+    """Of the seasonal naive forecast."""
+    naive2: Score
+
+
+class DrawnForecast(Part):
+    """One test row, drawn."""
+
+    seasonal: list[float]
+    """The seasonal naive forecast: what the last season was."""
+    came: list[float]
+    forecast: list[float]
+    low: list[float] = []
+    high: list[float] = []
+    """Ends of the widest interval; empty where there is none."""
+
+
+class ReachRow(Part):
+    """Intervals of one probability on the test rows."""
+
+    level: float
+    covered: Estimate
+    """Share of all steps of all rows that lie inside; its interval treats rows, not steps, as independent."""
+    width: Score
+    """Mean width, in units of the rows' scales."""
+    pinball: Score
+    """Mean pinball loss of both ends, in units of the rows' scales."""
+
+
+class ForecastCard(Part):
+    """Forecasts of the test rows, step by step."""
+
+    steps: list[StepRow]
+    intervals: list[ReachRow] = []
+    drawn: list[DrawnForecast] = []
+
+
 class Evaluation(Part):
     """Everything that was measured on the test rows."""
 
@@ -240,6 +283,7 @@ class Evaluation(Part):
     roc: list[RocCurve] = []
     precision_recall: list[PrecisionRecallCurve] = []
     """Of the same classes."""
+    forecast: ForecastCard | None = None
     residuals: ResidualCard | None = None
     clusters: ClusterCard | None = None
     groups: list[GroupCard] = []

@@ -171,8 +171,13 @@ class PredictEndpoint:
 
 def answer_model(served: Served) -> type[BaseModel]:
     """The model of an answer, for the schema: ``{"predictions": [...], "model": ..., "version": ...}``."""
-    if served.classes is None:
-        fields: dict[str, Any] = {"prediction": (float, Field(description=f"Predicted {served.task} value."))}
+    fields: dict[str, Any]
+    if served.outlook is not None:
+        told = f"Steps 1 to {served.outlook.horizon} after the history; low and high are the ends of an interval."
+        names = served.outlook.parts(np.zeros((0, served.n_outputs)))
+        fields = {name: (list[float], Field(description=told)) for name in names}
+    elif served.classes is None:
+        fields = {"prediction": (float, Field(description=f"Predicted {served.task} value."))}
     else:
         kinds = {type(label) for label in served.classes}
         label = kinds.pop() if len(kinds) == 1 else str

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hybrid_ray.forecasts import Outlook
 from hybrid_ray.graph import Graph
 from hybrid_ray.spec import ServeSpec
 from hybrid_ray.types import AnyArray, Batch, Kind, Task
@@ -98,6 +99,8 @@ class Served:
     extractors : dict of str to Reads
         By extractor id.
     probe : Probe
+    outlook : Outlook or None
+        How far it forecasts; None for any other task.
     """
 
     name: str
@@ -108,21 +111,31 @@ class Served:
     limits: ServeSpec
     extractors: dict[str, Reads]
     probe: Probe
+    outlook: Outlook | None = None
 
     @classmethod
     def of(cls, graph: Graph, version: int | str, probe: Probe, limits: ServeSpec | None = None) -> Served:
         """The facts of a graph; limits default to those in ``graph.info["serve"]``, then to ``ServeSpec()``."""
         held = limits or ServeSpec.model_validate(graph.info.get("serve", {}))
         reads = {g: Reads(keys, dict(graph.extractors[keys[0]].columns)) for g, keys in graph.groups().items()}
-        return cls(graph.name, version, graph.task, dict(graph.columns), graph.classes, held, reads, probe)
+        columns, classes = dict(graph.columns), graph.classes
+        return cls(graph.name, version, graph.task, columns, classes, held, reads, probe, graph.outlook)
 
     @property
     def n_outputs(self) -> int:
-        """Number of classes, or 1."""
+        """Number of classes, or 1; of forecasts the steps, and the ends of each interval for each step."""
+        if self.outlook is not None:
+            return self.outlook.n_outputs
         return len(self.classes) if self.classes is not None else 1
 
     def answers(self, outputs: AnyArray) -> list[dict[str, Any]]:
-        """Answers for people from outputs (n, n_outputs): ``prediction``, and ``proba`` by class for classes."""
+        """Answers for people from outputs (n, n_outputs): ``prediction``, ``proba`` by class for classes.
+
+        Of forecasts lists of steps: ``prediction``, ``low_<percent>`` and ``high_<percent>``.
+        """
+        if self.outlook is not None:
+            parts = self.outlook.parts(outputs)
+            return [{name: values[row].tolist() for name, values in parts.items()} for row in range(len(outputs))]
         if self.classes is None:
             return [{"prediction": float(value)} for value in outputs[:, 0]]
         names = [str(label) for label in self.classes]

@@ -15,6 +15,7 @@ from hybrid_ray.evaluation.intervals import (
     wilson,
 )
 from hybrid_ray.evaluation.metrics import METRICS, metrics_of
+from hybrid_ray.forecasts import Came
 
 
 def class_outputs(rng, n, n_classes=2, strength=0.5):
@@ -28,11 +29,19 @@ def noisy(rng, y, spread=1.0):
     return (y + rng.normal(0, spread, len(y)))[:, None]
 
 
+def forecasts(rng, n):
+    """Labels of rows of three steps, and forecasts of them."""
+    values, scale = rng.normal(10, 3, (n, 3)), rng.uniform(1, 4, (n, 1))
+    return Came(values, values + scale, values - scale, values[:, :1], scale).packed(), values + rng.normal(size=(n, 3))
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_an_interval_holds_the_score_and_is_repeatable(name):
     metric = METRICS[name]
     rng = np.random.default_rng(1)
-    if metric.tasks == {"regression"}:
+    if metric.tasks == {"forecasting"}:
+        y, outputs = forecasts(rng, 400)
+    elif "regression" in metric.tasks:
         y = rng.normal(10, 3, 400)
         outputs = noisy(rng, y)
     else:
@@ -95,7 +104,9 @@ def test_large_test_sets_get_the_same_interval_from_fewer_rows():
 def test_a_thousand_resamples_of_five_thousand_rows_are_quick(name):
     metric = METRICS[name]
     rng = np.random.default_rng(6)
-    if metric.needs == "values":
+    if metric.tasks == {"forecasting"}:
+        y, outputs = forecasts(rng, 5000)
+    elif metric.needs == "values":
         y = rng.normal(size=5000)
         outputs = noisy(rng, y)
     else:

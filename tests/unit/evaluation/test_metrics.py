@@ -8,8 +8,17 @@ from sklearn import metrics as sk
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.metrics import METRICS, get_metric, metrics_of, score_all
+from hybrid_ray.forecasts import Came
 
 SHAPES = ["usual", "ties", "missing classes", "unpredicted classes", "one row a class"]
+
+
+def _forecasts(n=40, h=6, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(5, 50, (n, h))
+    told = values * rng.uniform(0.7, 1.3, (n, h))
+    plain = values * rng.uniform(0.5, 1.5, (n, h))
+    return Came(values, plain, plain, values[:, :1], rng.uniform(0.5, 4, (n, 1))), told
 
 
 def class_data(n_classes, shape, seed=0, n=300):
@@ -123,12 +132,15 @@ def test_r2_does_not_lose_digits_far_from_zero():
 def test_whole_weights_are_repeated_rows(name):
     metric = METRICS[name]
     rng = np.random.default_rng(3)
-    if metric.tasks == {"regression"}:
+    if metric.tasks == {"forecasting"}:
+        came, outputs = _forecasts(60)
+        y = came.packed()
+    elif "regression" in metric.tasks:
         y, outputs = rng.normal(size=60), rng.normal(size=(60, 1))
     else:
         y, outputs = class_data(2 if "binary" in metric.tasks else 4, "ties", n=60)
     counts = rng.integers(0, 4, (5, len(y)))
-    repeated = [metric.score(np.repeat(y, c), np.repeat(outputs, c, axis=0)) for c in counts]
+    repeated = [metric.score(np.repeat(y, c, axis=0), np.repeat(outputs, c, axis=0)) for c in counts]
     assert metric.scorer(y, outputs)(counts.astype(float)) == pytest.approx(repeated, abs=1e-10)
 
 
@@ -167,7 +179,7 @@ def test_names_and_aliases(name, task, expected):
     [
         ("acuracy", "binary", r"got 'acuracy'\. Did you mean 'accuracy'\?"),
         ("roc_auc", "multiclass", r"got 'roc_auc', which serves anomaly and binary\. Did you mean 'roc_auc_ovr'\?"),
-        ("rmse", "binary", r"got 'rmse', which serves regression"),
+        ("rmse", "binary", r"got 'rmse', which serves forecasting and regression"),
         ("ece", "binary", r"got 'ece', which is only reported: .* Search by log_loss"),
         ("auto", "clustering", r"task: must be one of .* to be scored; got 'clustering'"),
     ],
@@ -208,3 +220,31 @@ def test_alarms_are_counted_among_rows_of_their_kind():
     assert not {"log_loss", "brier_score_loss", "expected_calibration_error"} & set(scores)
     with pytest.raises(BadInputError, match="'far', which is only reported"):
         get_metric("far", "anomaly")
+
+
+def test_forecasts_are_scored_as_m4_scored_them():
+    came, told = _forecasts()
+    y = came.packed()
+    smape = (200 * np.abs(told - came.values) / (np.abs(told) + np.abs(came.values))).mean()
+    mase = (np.abs(told - came.values) / came.scale).mean()
+    plain = (200 * np.abs(came.naive2 - came.values) / (np.abs(came.naive2) + np.abs(came.values))).mean()
+    scaled = (np.abs(came.naive2 - came.values) / came.scale).mean()
+    found = score_all(y, told, "forecasting")
+    assert set(found) == {"mase", "smape", "owa", "root_mean_squared_error", "mean_absolute_error"}
+    assert found["smape"] == pytest.approx(smape)
+    assert found["mase"] == pytest.approx(mase)
+    assert found["owa"] == pytest.approx(0.5 * (smape / plain + mase / scaled))
+    assert score_all(y, came.naive2, "forecasting")["owa"] == pytest.approx(1)
+    assert found["root_mean_squared_error"] == pytest.approx(np.sqrt(((told - came.values) ** 2).mean()))
+
+
+def test_ends_of_intervals_are_no_forecasts():
+    came, told = _forecasts()
+    wide = np.concatenate([told, told - 1, told + 1], axis=1)
+    assert score_all(came.packed(), wide, "forecasting") == score_all(came.packed(), told, "forecasting")
+
+
+def test_zeros_that_were_forecast_are_no_error():
+    zeros = np.zeros((2, 3))
+    came = Came(zeros, zeros + 1, zeros, zeros[:, :1], np.ones((2, 1)))
+    assert score_all(came.packed(), zeros, "forecasting")["smape"] == 0

@@ -1,0 +1,68 @@
+"""Series of points to a model that forecasts: in process, from a table of points, and over HTTP the same."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from hybrid_ray.data.columns import coerce
+from hybrid_ray.data.generate import generated
+from hybrid_ray.data.source import read_piece
+from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.on_ray.evaluate import evaluate_file
+from hybrid_ray.on_ray.model import open_rows
+from hybrid_ray.on_ray.predict import predict_file
+from hybrid_ray.on_ray.serve.contract import Probe, Served
+from hybrid_ray.spec import DataSpec
+from hybrid_ray.store.models import ModelStore
+from hybrid_ray.store.root import StoreRoot
+
+POINTS = "generated://points?series=24&steps=70&season=6&id=name&time=t"
+
+
+def test_points_of_series(run, cluster, tmp_path):
+    spec = {
+        "name": "sales",
+        "data": {
+            "path": POINTS,
+            "label": "value",
+            "series": {"id": "name", "time": "t", "horizon": 4, "season": 6, "folds": "series"},
+        },
+        "extractors": ["seasonal_naive", "theta", {"name": "forecast_rnn", "params": {"epochs": 2, "windows": 6}}],
+        "search": {"trials": 5, "folds": 2, "ensemble": {"trials": 2}},
+        "graph": {"members": "refit"},
+    }
+    store = str(tmp_path / "store")
+    answer = run(spec, store)
+    assert (answer["task"], answer["metric"]) == ("forecasting", "mase")
+    assert answer["rows"] == {"total": 72, "train": 48, "test": 24, "bad": 0}
+    assert answer["test"]["owa"] < 1.2
+    assert {"naive", "seasonal naive", "naive2", "alone:theta", "ensemble"} <= set(answer["levels"])
+    report = Report.model_validate(json.loads(Path(answer["report"]).with_suffix(".json").read_text()))
+    assert [row.level for row in report.evaluation.forecast.intervals] == [0.8, 0.95]
+
+    graph = ModelStore(StoreRoot(store)).load("sales")
+    graph.setup("cpu")
+    points = generated(POINTS, DataSpec(path=POINTS, label="value"))
+    asked, told = str(tmp_path / "points.parquet"), str(tmp_path / "answers.parquet")
+    pq.write_table(points, asked)
+    assert predict_file(cluster, "sales", store, asked, told)["bad"] == 0
+    answers = pq.read_table(told).to_pydict()
+    assert answers["name"] == [f"series {i}" for i in range(24)]
+    assert answers["t"] == [69] * 24
+
+    rows = open_rows(graph, asked, training=False)
+    table = next(read_piece(rows, rows.pieces[0], ["history"], 64))
+    outputs = graph.outputs(coerce(table, graph.columns).batch)
+    expected = graph.answer(outputs)
+    for name in ("prediction", "low_80", "high_80", "low_95", "high_95"):
+        np.testing.assert_allclose(answers[name], expected[name], rtol=1e-5)
+    (first, *_) = Served.of(graph, 1, Probe({})).answers(outputs)
+    assert first == {name: values[0] for name, values in expected.items()}
+    assert first["low_95"][0] <= first["low_80"][0] <= first["prediction"][0] <= first["high_80"][0]
+
+    scored = evaluate_file(cluster, "sales", store, asked)
+    assert (scored["rows"], scored["unlabelled"]) == (24, 48)
+    assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
