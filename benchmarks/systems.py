@@ -145,8 +145,10 @@ class Bench:
         hybrid_ray(self.store, LIMIT_S, "predict", model, "--data", str(asked), "--out", str(answered), "--json")
         found = pd.read_parquet(answered)
         labels = None if spec.task in CLUSTERING else rows.target.classes
-        columns = ["prediction"] if labels is None else [f"proba_{label}" for label in labels]
-        outputs = found[columns].to_numpy(np.float64)
+        if labels is None:
+            outputs = np.array(found["prediction"].tolist(), np.float64).reshape(len(found), -1)
+        else:
+            outputs = found[[f"proba_{label}" for label in labels]].to_numpy(np.float64)
         np.save(path, outputs)
         asked.unlink()
         answered.unlink()

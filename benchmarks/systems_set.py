@@ -16,6 +16,7 @@ from sklearn.datasets import load_diabetes
 from systems_graph import cora_new_rows, cora_rows, cora_without_test
 from systems_sounds import machine_sounds
 
+from hybrid_ray.forecasts import Came
 from hybrid_ray.types import AnyArray
 
 FALSE_GOOD = 5.0
@@ -169,6 +170,31 @@ def credit_scores(y: AnyArray, outputs: AnyArray) -> dict[str, float]:
     return {"uci_cost": float(np.where(y == 1, FALSE_GOOD * ~refused, refused).mean())}
 
 
+def trading_scores(y: AnyArray, outputs: AnyArray) -> dict[str, float]:
+    """What comes of holding the index from each origin to the last step where that is forecast to be higher.
+
+    A year has 252 steps; what is not held earns nothing, and trades cost nothing. ``hold_`` is of holding always.
+    """
+    came = Came.of(y)
+    h = came.values.shape[1]
+    returns = came.values[:, -1] / came.last[:, 0] - 1
+    held = np.where(outputs[:, h - 1] > came.last[:, 0], returns, 0.0)
+    return _of_returns("", held, h) | _of_returns("hold_", returns, h)
+
+
+def _of_returns(prefix: str, returns: AnyArray, steps: int) -> dict[str, float]:
+    """Yearly volatility and Sharpe ratio, the largest fall from a height, and the loss of one origin in twenty."""
+    year, spread = np.sqrt(252 / steps), float(returns.std())
+    worth = np.concatenate([[1.0], np.cumprod(1 + returns)])
+    found = {
+        "volatility": spread * year,
+        "sharpe_ratio": float(returns.mean()) / spread * year if spread > 0 else 0.0,
+        "maximum_drawdown": float((1 - worth / np.maximum.accumulate(worth)).max()),
+        "value_at_risk": -float(np.quantile(returns, 0.05)),
+    }
+    return {prefix + name: float(value) for name, value in found.items()}
+
+
 def _beats(metric: str, *others: str) -> Callable[[Means], bool]:
     """Whether the spec is better than each of the other rows."""
     return lambda means: all(means[SPEC][metric] > means[other][metric] for other in others)
@@ -252,6 +278,36 @@ _SOUNDS = [
     },
     {"name": "log_mel", "params": _MELS | {"mels": 40}},
 ]
+_ARIMA: dict[str, Any] = {"name": "arima", "params": {"models": 6, "steps": 250}}
+_GRU: dict[str, Any] = {"cell": "gru", "window": 40, "hidden": 16, "epochs": 10, "windows": 16}
+_INDEX = "stocks/sp500_daily.csv.gz"
+_M4, _M3 = "m4_hourly/m4_hourly.parquet", "m3_monthly200/m3_monthly200.parquet"
+_LSTM = {"name": "forecast_rnn", "params": {"window": 336, "epochs": 10, "windows": 24}}
+_LOCAL = [
+    "seasonal_naive",
+    {"name": "seasonal_naive", "id": "weekly_naive", "params": {"period": 168}},
+    {"name": "theta", "params": {"seasons": [24, 168]}},
+    {"name": "ets", "params": {"seasons": [24, 168], "steps": 336}},
+    {"name": "arima", "params": {"seasons": [24, 168], "steps": 336, "models": 6}},
+    {"name": "autoregression", "params": {"seasons": [24, 168]}},
+    {"name": "autoregression", "id": "autoregression_plain", "params": {"seasons": [24, 168], "logs": False}},
+]
+_MONTHLY: dict[str, Any] = {
+    "data.source": "M3 competition, 200 of the monthly series (Mcomp)",
+    "data.series.horizon": 18,
+    "data.series.season": 12,
+    "data.series.step": 9,
+    "extractors": [
+        "seasonal_naive",
+        "theta",
+        {"name": "theta", "id": "theta_half", "params": {"drift": "half"}},
+        "ets",
+        "arima",
+        {"name": "autoregression", "params": {"logs": False}},
+        {"name": "forecast_rnn", "params": {"epochs": 20, "windows": 24}},
+    ],
+    "search.metric": "smape",
+}
 _FASHION_IMAGES = {
     "data.label": "masterCategory",
     "data.source": "Fashion Product Images (small)",
@@ -580,6 +636,41 @@ SYSTEMS = {
             },
             must="accuracy of 0.815 at least, as in Kipf and Welling 2017",
             holds=_at_least("accuracy", 0.815),
+        ),
+        System(
+            name="finance",
+            fuses="ARIMA, a GRU, a GRU on what ARIMA misses, weights searched",
+            use="prices and rates, to see what is left beyond the last one",
+            reference="Zhang 2003, a hybrid of ARIMA and neural networks; no trustworthy figure for this index",
+            metric="mase",
+            rows={
+                SPEC: Row("ARIMA, GRU and hybrid, weighed", _INDEX),
+                "arima": Row("ARIMA alone", _INDEX, {"extractors": [_ARIMA]}),
+                "gru": Row("the GRU alone", _INDEX, {"extractors": [{"name": "forecast_rnn", "params": _GRU}]}),
+                "hybrid": Row(
+                    "the hybrid alone",
+                    _INDEX,
+                    {"extractors": [{"name": "arima_rnn", "params": _GRU | _ARIMA["params"]}]},
+                ),
+            },
+            must="rolling origins beside naive and each part; volatility, Sharpe ratio, drawdown, value at risk",
+            holds=_always,
+            scores=trading_scores,
+        ),
+        System(
+            name="forecasting",
+            fuses="seasonal naive, theta, exponential smoothing, ARIMA, autoregression, one LSTM for all series",
+            use="many series of one kind, each forecast some seasons ahead",
+            reference="M4 hourly, OWA: Doornik 0.410, Smyl 0.440, FFORMA 0.484; M3, sMAPE on these 200: Theta 12.44",
+            metric="owa",
+            rows={
+                SPEC: Row("M4 hourly, all forecasters", _M4),
+                "local": Row("M4 hourly, without the LSTM", _M4, {"extractors": _LOCAL}),
+                "lstm": Row("M4 hourly, the LSTM alone", _M4, {"extractors": [_LSTM]}),
+                "monthly": Row("M3 monthly, 200 series", _M3, _MONTHLY, "smape"),
+            },
+            must="OWA below 0.484 on M4 hourly, sMAPE below 12.5 on 200 monthly series of M3",
+            holds=lambda m: m[SPEC]["owa"] < 0.484 and m["monthly"]["smape"] < 12.5,
         ),
     )
 }

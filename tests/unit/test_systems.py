@@ -4,8 +4,10 @@ import importlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hybrid_ray.forecasts import Came
 from hybrid_ray.spec import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +60,17 @@ def test_verdicts_follow_from_the_figures(systems, cells):
 
 def test_the_page_is_written_from_the_figures(systems, cells):
     assert systems.PAGE.read_text() == systems.page(cells)
+
+
+def test_returns_are_told_by_hand(systems):
+    from systems_set import trading_scores
+
+    last, values = np.array([[100.0], [100.0], [100.0]]), np.array([[0, 110.0], [0, 90.0], [0, 120.0]])
+    y = Came(values, values, values, last, np.ones((3, 1))).packed()
+    told = trading_scores(y, np.array([[0, 105.0], [0, 105.0], [0, 95.0]]))  # held, held, not held
+    assert told["maximum_drawdown"] == pytest.approx(0.1)
+    assert told["hold_maximum_drawdown"] == pytest.approx(0.1)
+    assert told["volatility"] == pytest.approx(np.std([0.1, -0.1, 0]) * np.sqrt(126))
+    assert told["sharpe_ratio"] == pytest.approx(0)
+    assert told["hold_value_at_risk"] == pytest.approx(-np.quantile([0.1, -0.1, 0.2], 0.05))
+    assert trading_scores(y, last.repeat(2, axis=1))["sharpe_ratio"] == 0

@@ -12,7 +12,7 @@ from hybrid_ray.estimators.neural_head import NeuralHeadParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.spec import load_spec
-from hybrid_ray.types import BOTH, CLASSIFICATION, CLUSTERING, REGRESSION
+from hybrid_ray.types import BOTH, CLASSIFICATION, CLUSTERING, FORECASTING, REGRESSION
 
 load_plugins()
 TEXT = (Path(__file__).parents[3] / "docs" / "learners.md").read_text()
@@ -24,6 +24,7 @@ TASKS = {
     "numbers": REGRESSION,
     "anomalies": frozenset({"anomaly"}),
     "clusters": CLUSTERING,
+    "forecasts": FORECASTING,
 }
 
 
@@ -114,7 +115,7 @@ def test_what_is_no_default_is_told():
     (line,) = re.findall(r"\n\n([^|\n]*?(?:\n[^\n]+)?) are tried\s+only where", TEXT)
     tried = {
         name
-        for task in ("binary", "regression", "clustering")
+        for task in ("binary", "regression", "clustering", "forecasting")
         for n_rows in (50, 1000, 20_000, 200_000, 1_000_000)
         for n_features in (10, 1000)
         for name in default_estimators(task, n_rows, n_features)
