@@ -51,9 +51,10 @@ def smoke_form(spec: Spec) -> Spec:
 
 
 def _points_of(series: SeriesSpec, rows: int, seed: int) -> str:
-    """Points that give about so many rows, of series that are long enough for two training rows each."""
-    steps = series.shortest + 3 * max(series.horizon, series.step or 1)
-    one = {} if series.id is None else {"id": series.id}
-    count = max(rows // 3, 2) if series.id is not None else 1
+    """Points that give about so many rows: of one series, or of several that are long enough for three rows each."""
+    several = series.id is not None
+    steps = series.shortest + (3 if several else rows) * max(series.horizon, series.step or 1)
+    one = {"id": series.id} if several else {}
+    count = max(rows // 3, 2) if several else 1
     asked = {"series": count, "steps": steps, "season": series.season, "time": series.time, "seed": seed, **one}
     return f"{POINTS}?{urlencode(asked)}"

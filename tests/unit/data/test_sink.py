@@ -85,3 +85,15 @@ def test_places_that_cannot_be_written(uri: str) -> None:
         open_sink(uri, SCHEMA),
     ):
         pass
+
+
+def test_lists_are_json_in_csv_and_lists_elsewhere(tmp_path: Path) -> None:
+    table = pa.table({"row": [0, 1], "prediction": pa.array([[1.5, 2.0], None], pa.list_(pa.float64()))})
+    for name in ("told.csv", "told.parquet", "told.jsonl"):
+        with open_sink(str(tmp_path / name), table.schema) as write:
+            write(table)
+    told = (tmp_path / "told.csv").read_text().splitlines()
+    assert told[1:] == ['0,"[1.5, 2.0]"', "1,"]
+    assert pq.read_table(tmp_path / "told.parquet").equals(table)
+    lines = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    assert [line["prediction"] for line in lines] == [[1.5, 2.0], None]
