@@ -27,7 +27,8 @@ class ExtractorTags:
     kinds : frozenset of Kind
         Kinds of column that it reads.
     context : {"row", "window", "graph"}
-        What a row's features may depend on.
+        What a row's features may depend on beside the row: nothing, the rows beside it, or a graph that the parameters
+        name, whatever rows it is asked with.
     trained : bool
         True when ``fit`` must see training rows: its features are then made once a fold, never shared by folds.
     supervised : bool

@@ -46,7 +46,7 @@ class AppnpExtractor(GraphNetworkExtractor):
     @classmethod
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """Outputs of one column, what is hidden of two."""
-        few: dict[str, Any] = {"graph": GENERATED, "hidden": 3, "epochs": 2}
+        few: dict[str, Any] = {"graph": GENERATED, "hidden": 3, "epochs": 2, "steps": 3}
         yield AppnpParams(**few, parts=2), {"node": "node"}
         yield AppnpParams(**few, features="hidden", teleport=0.3), {"from": "node", "to": "node"}
 
