@@ -31,6 +31,7 @@ def found(run, tmp_path_factory):
         "data": {"path": str(folder / "rows.csv"), "label": "state"},
         "target": {"anomalous": "fault", "false_alarms": 0.05},
         "search": {"trials": 4, "folds": 3, "batch": 2, "ensemble": {"trials": 3}},
+        "graph": {"members": "refit"},
     }
     spec["search"]["estimators"] = ["pca_reconstruction", "isolation_forest"]
     return run(spec, folder / "store"), rows[rows["split"] == "test"], folder
@@ -63,6 +64,7 @@ def test_the_report_shows_scores_and_alarms(found):
 def test_the_saved_graph_answers_as_it_was_scored(found):
     answer, rows, folder = found
     graph = ModelStore(StoreRoot(str(folder / "store"))).load("pump")
+    graph.setup("cpu")
     batch = {name: rows[name].to_numpy(np.float64) for name in "abcd"}
     outputs = graph.outputs(batch)
     labels = np.array(graph.labels(outputs))

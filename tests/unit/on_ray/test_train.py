@@ -4,6 +4,7 @@ import numpy as np
 
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray import train
+from hybrid_ray.on_ray.train_stage import fitted_on
 from hybrid_ray.types import Block, Prepared, State
 
 
@@ -53,3 +54,12 @@ def test_rows_of_the_fit_get_their_cross_fitted_features_and_held_out_rows_those
     fit = train._fit._function
     _, block, _ = fit(Recorder(7.0), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cpu")
     assert block.values[:, 0].tolist() == [7.0, 0.0, 7.0, 7.0]
+
+
+def test_to_find_anomalies_extractors_are_fitted_on_normal_rows():
+    y = np.array([0, 1, 0, 0, 1, 0, 1, 0])
+    parts = [slice(0, 3), slice(4, 8)]
+    found = fitted_on("anomaly", y, parts)
+    np.testing.assert_array_equal(np.concatenate([np.arange(8)[part] for part in found]), [0, 2, 5, 7])
+    assert fitted_on("binary", y, parts) == parts
+    assert fitted_on("anomaly", np.zeros(8, np.int64), parts) == parts
