@@ -23,8 +23,8 @@ from hybrid_ray.preparation.base import Preparation
 from hybrid_ray.preparation.training import emphasise, prepare_training, transformed, with_prior
 from hybrid_ray.registry import ESTIMATORS, FUSIONS
 from hybrid_ray.types import (
-    CLASSIFICATION,
     CLUSTERING,
+    CODED,
     AnyArray,
     Batch,
     Block,
@@ -154,7 +154,7 @@ def fit_chain(
     model = family.build(family.Params.model_validate(dict(candidate.params)), task, seed, threads)
     codes: tuple[int, ...] = ()
     classes = np.zeros(len(target), np.int64)
-    if learned in CLASSIFICATION:
+    if task in CODED:
         present, target = np.unique(y, return_inverse=True)
         codes = (0, 1) if task == "anomaly" else tuple(int(c) for c in present)
         if rows.weights:

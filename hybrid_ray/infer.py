@@ -33,7 +33,7 @@ from hybrid_ray.spec import (
     SplitSpec,
     load_spec,
 )
-from hybrid_ray.types import CLASSIFICATION, CLUSTERING, HISTORY, Kind, Modality, Task, learned_as
+from hybrid_ray.types import CLUSTERING, CODED, HISTORY, Kind, Modality, Task
 
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
@@ -227,9 +227,8 @@ class _Look:
                 changes |= {"kind": "column", "column": split.column or SPLIT}
                 reasons["data.split.kind"] = f"the column {changes['column']!r} holds train and test"
             else:
-                alike = learned_as(task) in CLASSIFICATION
-                changes["kind"] = "stratified" if alike else "random"
-                how = "classes are divided alike" if alike else "rows are divided at random"
+                changes["kind"] = "stratified" if task in CODED else "random"
+                how = "classes are divided alike" if task in CODED else "rows are divided at random"
                 dates = [name for name, kind in columns.items() if kind == "date"]
                 hint = f"; if the past shall tell the future: temporal, with column {dates[0]}" if dates else ""
                 reasons["data.split.kind"] = f"no column `split` of train, dev and test: {how}{hint}"

@@ -18,6 +18,8 @@ REGRESSION: frozenset[Task] = frozenset({"regression"})
 FORECASTING: frozenset[Task] = frozenset({"forecasting"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
+CODED: frozenset[Task] = CLASSIFICATION | {"anomaly"}
+"""Tasks whose labels are codes of classes."""
 CLUSTERING: frozenset[Task] = frozenset({"clustering"})
 """Tasks that no label has a part in: one that is named is compared with afterwards."""
 TASKS: tuple[Task, ...] = get_args(Task)

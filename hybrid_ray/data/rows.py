@@ -100,9 +100,8 @@ def read_rows(
     split_column, together = data.split.column, data.split.together
     named = [*label_columns(data), *(name for name in (split_column, together) if name is not None), *data.groups]
     table, n_rows = read_columns(source, list(dict.fromkeys(named))), source.n_rows
-    encoded, annotated = no_target(n_rows), None
-    if label_columns(data):
-        encoded = encode_target(given_labels(data, table), task, target.anomalous)
+    labelled_by, annotated = label_columns(data), None
+    encoded = encode_target(given_labels(data, table), task, target.anomalous) if labelled_by else no_target(n_rows)
     if data.annotators:
         encoded, annotated = agreed(encoded, data.annotators, data.consensus)
     labelled = np.flatnonzero(~encoded.missing)

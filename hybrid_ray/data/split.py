@@ -15,7 +15,7 @@ from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.digests import digest_arrays
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import SplitSpec
-from hybrid_ray.types import CLASSIFICATION, REGRESSION, AnyArray, BoolArray, Task, learned_as
+from hybrid_ray.types import CODED, REGRESSION, AnyArray, BoolArray, Task
 
 ROLES = {
     "train": "train",
@@ -129,7 +129,7 @@ def make_split(
         groups = None if together is None else _group_codes(one_array(together))
         test, fold, note = _by_column(values, strata, folds, rng, hidden, groups)
     forward = kind == "temporal"
-    codes = y.astype(np.int64) if learned_as(task) in CLASSIFICATION else None
+    codes = y.astype(np.int64) if task in CODED else None
     notes = [note, *_check(test, fold, codes, forward, folds, 1 if task == "anomaly" else 2)]
     others: tuple[AnyArray, ...] = ()
     if repeats > 1 and not forward:
@@ -152,13 +152,13 @@ def strata_of(y: AnyArray, task: Task) -> AnyArray:
     """The stratum of each row: its class, for numbers the tenth of the ranks that it is in, else one for all."""
     if task in REGRESSION:
         return _tenths(y)
-    return y.astype(np.int64) if learned_as(task) in CLASSIFICATION else np.zeros(len(y), np.int64)
+    return y.astype(np.int64) if task in CODED else np.zeros(len(y), np.int64)
 
 
 def _auto(task: Task, column: pa.ChunkedArray | None) -> str:
     if column is not None:
         return "column"
-    return "stratified" if learned_as(task) in CLASSIFICATION else "random"
+    return "stratified" if task in CODED else "random"
 
 
 def _tenths(y: AnyArray) -> AnyArray:

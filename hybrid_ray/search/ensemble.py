@@ -235,7 +235,8 @@ def finish_ensemble(
 
 def _suspects(library: OofLibrary, names: Sequence[str]) -> LabelErrors | None:
     """Likely label errors by the plain mean of some members: weights were fitted on these labels."""
-    if library.task not in CLASSIFICATION:  # of anomalies, some rows are counterexamples, and no one's labels
+    # Of anomalies, some rows are counterexamples, and no one's labels.
+    if library.task not in CLASSIFICATION:
         return None
     outputs = list(library.members(names).values())
     return label_errors(library.y, np.mean(outputs, axis=0))

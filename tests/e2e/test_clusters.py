@@ -23,7 +23,12 @@ def found(run, tmp_path_factory):
         "name": "groups",
         "task": "clustering",
         "data": {"path": str(folder / "rows.csv")},
-        "search": {"trials": 4, "folds": 2, "batch": 2, "estimators": ["kmeans", "dbscan"]},
+        "search": {
+            "trials": 3,
+            "folds": 2,
+            "batch": 2,
+            "estimators": [{"name": name, "params": {"n_clusters": 3}} for name in ("kmeans", "agglomerative")],
+        },
     }
     return run(spec, folder / "store"), codes, folder
 
