@@ -131,10 +131,11 @@ def review_fold(fold: int) -> Make:
 def pump_windows(data: Path) -> pd.DataFrame:
     """A row a moment of the pump's test bed: the minute before it, of eight sensors, from its own file.
 
-    Sensors are brought to the mean and deviation of the 400 training moments of their file: what is known when its test
-    part begins. Training windows hold training moments only; every third is kept, as neighbours hardly differ. Beside
-    them are half as many that no pump gave, each sensor from another training moment of the file: no fit reads them,
-    they stand for the faults that training has none of when the search compares what it tries.
+    Sensors are brought to the mean and deviation of the first 200 of the 400 training moments of their file. Training
+    windows end in the other 200, so that they show, as test windows do, how normal operation drifts from what scaled
+    it; every second is kept, as neighbours hardly differ. Beside them are half as many that no pump gave, each sensor
+    from another training window of the file: no fit reads them, they stand for the faults that training has none of
+    when the search compares what it tries.
     """
     table = pd.read_parquet(data / "skab_valve1/skab_valve1.parquet")
     rng = np.random.default_rng(PUMP_SEED)
@@ -142,9 +143,10 @@ def pump_windows(data: Path) -> pd.DataFrame:
     for file, moments in table[table["group"] == "valve1"].groupby("file"):
         known = int((moments["split"] == "train").sum())
         values = moments[list(PUMP_SENSORS)].to_numpy(np.float64)
-        scaled = ((values - values[:known].mean(axis=0)) / values[:known].std(axis=0)).astype(np.float32)
+        first = values[: known // 2]
+        scaled = ((values - first.mean(axis=0)) / first.std(axis=0)).astype(np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(scaled, PUMP_STEPS, axis=0).transpose(0, 2, 1)
-        training = windows[: known - PUMP_STEPS + 1 : 3]
+        training = windows[known // 2 - PUMP_STEPS + 1 : known - PUMP_STEPS + 1 : 2]
         mixed = _mixed(training, rng)[::2]
         labels = moments["anomaly"].to_numpy(np.int64)[known:]
         for part, role, label in (
