@@ -181,10 +181,7 @@ class _Look:
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
-        if task in CLUSTERING and spec.graph.members == "auto":
-            reasons["graph.members"] = "clusters of two folds do not correspond: one chain is fitted on all rows"
-            spec = spec.model_copy(update={"graph": spec.graph.model_copy(update={"members": "refit"})})
-        graph = _graph(spec.graph, deep, split, self.source.n_rows, reasons)
+        graph = _graph(spec.graph, task, deep, split, self.source.n_rows, reasons)
         changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
 
@@ -402,18 +399,22 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
     return entry.columns, faults
 
 
-def _graph(graph: GraphSpec, deep: bool, split: SplitSpec, n_rows: int, reasons: dict[str, str]) -> GraphSpec:
+def _graph(
+    graph: GraphSpec, task: Task, deep: bool, split: SplitSpec, n_rows: int, reasons: dict[str, str]
+) -> GraphSpec:
     """What the winner is made of, also where the search will see a sample only: that is not known yet."""
     members, sampled = graph.members, graph.sampled
     if sampled == "auto":
         sampled = "refit" if members == "auto" else members
     if members == "auto":
-        members, reasons["graph.members"] = _members(deep, split, n_rows)
+        members, reasons["graph.members"] = _members(task, deep, split, n_rows)
     return graph.model_copy(update={"members": members, "sampled": sampled})
 
 
-def _members(deep: bool, split: SplitSpec, n_rows: int) -> tuple[Literal["bag", "refit"], str]:
+def _members(task: Task, deep: bool, split: SplitSpec, n_rows: int) -> tuple[Literal["bag", "refit"], str]:
     """What the winner is made of, and why."""
+    if task in CLUSTERING:
+        return "refit", "clusters of two folds do not correspond: one chain is fitted on all rows"
     if deep:
         return "bag", "an extractor is trained on each fold"
     if split.kind == "temporal":

@@ -18,6 +18,8 @@ REGRESSION: frozenset[Task] = frozenset({"regression"})
 FORECASTING: frozenset[Task] = frozenset({"forecasting"})
 BOTH = CLASSIFICATION | REGRESSION
 """Tasks of supervised learning on rows."""
+NUMBERS = REGRESSION | FORECASTING
+"""Tasks whose answers are numbers."""
 CODED: frozenset[Task] = CLASSIFICATION | {"anomaly"}
 """Tasks whose labels are codes of classes."""
 CLUSTERING: frozenset[Task] = frozenset({"clustering"})

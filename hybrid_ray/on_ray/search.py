@@ -37,7 +37,7 @@ from hybrid_ray.search.trials import CandidateBook, CandidateSearch, TrialRecord
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.runs import RunStore
-from hybrid_ray.types import CLASSIFICATION
+from hybrid_ray.types import NUMBERS
 
 __all__ = ["CandidateSearch", "EnsembleSearch", "TrialRecord", "search_candidates", "search_ensembles"]
 
@@ -360,7 +360,7 @@ def search_ensembles(
             max_concurrent=plan.max_concurrent,
             batch=min(plan.batch, lanes) if plan.deterministic else lanes,
         )
-        book = EnsembleBook(plan.scorer.direction, margins=plan.task not in CLASSIFICATION)
+        book = EnsembleBook(plan.scorer.direction, margins=plan.task in NUMBERS)
         search = ensemble_trials(
             plan,
             len(trials),

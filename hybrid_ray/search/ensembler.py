@@ -25,7 +25,7 @@ from hybrid_ray.search.halving import PENALTY, gain
 from hybrid_ray.search.oof import OofLibrary
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.recipes import POOL, Recipe, Strategy
-from hybrid_ray.types import CODED, AnyArray, learned_as
+from hybrid_ray.types import NUMBERS, AnyArray, learned_as
 
 TIME_UP = "there was no time for it"
 MIN_SAMPLES = 5
@@ -181,7 +181,7 @@ class Ensembler:
         """
         if until is not None:
             now = time.time()
-            until = now + (until - now) / (1.0 + self._whole + (self.library.task not in CODED))
+            until = now + (until - now) / (1.0 + self._whole + (self.library.task in NUMBERS))
         try:
             return call_until(lambda: self.try_recipe(number, recipe), until)
         except TimeUpError:

@@ -26,7 +26,7 @@ from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
 from hybrid_ray.testing.trials import check_params, check_points, check_space
-from hybrid_ray.types import CLUSTERING, CODED, AnyArray, FloatArray, State, Task
+from hybrid_ray.types import CLUSTERING, CODED, NUMBERS, AnyArray, FloatArray, State, Task
 
 SEED = 7
 N_CLASSES: dict[str, int] = {
@@ -134,8 +134,7 @@ def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray
 
 def outputs(model: Model, X: FloatArray, task: Task) -> AnyArray:
     """What the graph reads: probabilities (n, C), memberships (n, K), values (n, 1), or forecasts (n, h)."""
-    numbers = task in ("regression", "forecasting")
-    answer: Any = model.predict(X) if numbers else model.predict_proba(X)  # type: ignore[attr-defined]
+    answer: Any = model.predict(X) if task in NUMBERS else model.predict_proba(X)  # type: ignore[attr-defined]
     width = model.n_clusters_ if task in CLUSTERING else N_CLASSES[task]  # type: ignore[attr-defined]
     return np.asarray(answer, np.float64).reshape(len(X), width)
 
@@ -159,7 +158,7 @@ def check_learns(family: type[EstimatorFamily], case: Case) -> None:
     X, y = toy_rows(case.task)
     fresh, truth = toy_rows(case.task, n=120, seed=1)
     answer = outputs(fitted(family, case, X, y), fresh, case.task)
-    if case.task in ("regression", "forecasting"):
+    if case.task in NUMBERS:
         explained = 1 - np.square(answer - truth.reshape(answer.shape)).mean() / truth.var()
         assert explained > 0.6, f"R2 must be above 0.6; got {explained:.3f}"
     elif case.task in CLUSTERING:

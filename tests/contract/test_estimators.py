@@ -70,6 +70,13 @@ def test_every_named_family_is_there():
         "hdbscan",
         "spectral",
         "forecast_pool",
+        "isolation_forest",
+        "knn_distance",
+        "lof",
+        "mahalanobis",
+        "nystroem_one_class_svm",
+        "one_class_svm",
+        "pca_reconstruction",
     }
 
 

@@ -8,16 +8,23 @@ import pytest
 
 from hybrid_ray.on_ray.evaluate import evaluate_file
 from hybrid_ray.on_ray.predict import predict_file
-from hybrid_ray.testing.estimators import agreement, toy_rows
+from hybrid_ray.testing.estimators import agreement
 
 NAMES = [f"x{i}" for i in range(6)]
+
+
+def clustered(n, seed=0):
+    """Rows of three clusters that every column tells something of, and which they are."""
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n) % 3
+    return 5.0 * np.repeat(np.eye(3), 2, axis=1)[codes] + rng.normal(size=(n, 6)), codes
 
 
 @pytest.fixture(scope="module")
 def found(run, tmp_path_factory):
     """A run on rows of three clusters, and which they are."""
     folder = tmp_path_factory.mktemp("clusters")
-    X, codes = toy_rows("clustering", n=150)
+    X, codes = clustered(150)
     pd.DataFrame(X, columns=NAMES).to_csv(folder / "rows.csv", index=False)
     spec = {
         "name": "groups",
@@ -59,7 +66,7 @@ def test_rows_are_answered_their_cluster_and_memberships(found, cluster):
 
 def test_clusters_are_scored_on_other_rows(found, cluster):
     answer, _, folder = found
-    X, _ = toy_rows("clustering", n=90, seed=1)
+    X, _ = clustered(90, seed=1)
     pd.DataFrame(X, columns=NAMES).to_csv(folder / "others.csv", index=False)
     scores = evaluate_file(cluster, answer["model"], str(folder / "store"), str(folder / "others.csv"))
     assert (scores["rows"], scores["unlabelled"]) == (90, 90)
