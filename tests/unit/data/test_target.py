@@ -72,7 +72,7 @@ def test_numbers_of_a_regression():
         (repeat("a", "b"), "regression", "regression needs numbers; got 40 of 40 labels that are none"),
         (pa.array([str(i) + "x" for i in range(100)]), "auto", "at most 1000 classes .* got 100 different values"),
         (pa.array([[1], [2]]), "auto", "must be text, numbers or true and false; got a column of list"),
-        (repeat(0, 1), "forecasting", "task: must be one of"),
+        (repeat(0, 1), "forecasting", "task: forecasting must come with data.series"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_refused(values, task, why):
