@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hybrid_ray.errors import BadInputError
 from hybrid_ray.registry import ESTIMATORS
-from hybrid_ray.types import CLUSTERING, TASKS, Task
+from hybrid_ray.types import CLUSTERING, Task
 
 WIDE = 512
 """Above this many features trees are slow, and linear, kernel and neural learners come first."""
@@ -35,11 +34,6 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
         Training rows.
     n_features : int, optional
         Width of all features together, where it is known.
-
-    Raises
-    ------
-    BadInputError
-        No family does the task.
     """
     if task == "anomaly":
         return list(_DETECTORS if n_rows <= _SLOW_DETECTORS else _MANY_DETECTORS)
@@ -47,9 +41,7 @@ def default_estimators(task: Task, n_rows: int, n_features: int | None = None) -
         return [name for name in _CLUSTERERS if _in_time(name, n_rows)]
     if task == "forecasting":
         return ["forecast_pool"]
-    linear = {"binary": "logistic", "multiclass": "logistic", "regression": "ridge"}.get(task)
-    if linear is None:
-        raise BadInputError(f"search.estimators: task must be one of {list(TASKS)}; got {task!r}")
+    linear = "ridge" if task == "regression" else "logistic"
     others: tuple[str, ...]
     if n_rows < FEW_ROWS:
         others = _SMALL if task == "regression" else (*_SMALL, "naive_bayes")

@@ -516,7 +516,7 @@ def test_describe_is_json_and_says_no_secret(tmp_path):
 
 
 def test_generated_rows_need_sane_numbers():
-    for query in ("rows=x", "rows=0", "rows=99999999", "task=anomaly"):
+    for query in ("rows=x", "rows=0", "rows=99999999", "task=dreams"):
         with pytest.raises(DataError, match=r"data.path: (rows, classes and seed|generated rows) must be"):
             open_source(spec(f"generated://rows?{query}", columns={"a": "text"}))
     with pytest.raises(DataError, match=r"data.columns: must be given where rows are generated"):

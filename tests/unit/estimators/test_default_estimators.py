@@ -1,8 +1,8 @@
 import pytest
 
-from hybrid_ray.errors import BadInputError
 from hybrid_ray.estimators.defaults import default_estimators
 from hybrid_ray.registry import ESTIMATORS
+from hybrid_ray.types import TASKS
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -46,6 +46,6 @@ def test_a_few_rows_get_no_learner_that_holds_rows_out():
     assert not {"xgboost", "lightgbm", "mlp", "hist_gradient_boosting"} & set(default_estimators("binary", 60))
 
 
-def test_another_task_is_refused():
-    with pytest.raises(BadInputError, match=r"task must be one of .*; got 'forecasting'"):
-        default_estimators("forecasting", 100)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_some_that_do_it(task):
+    assert all(task in ESTIMATORS.get(name).tags.tasks for name in default_estimators(task, 100))

@@ -10,13 +10,13 @@ from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.testing.decision_fusions import toy_outputs
 from hybrid_ray.testing.estimators import stored
-from hybrid_ray.types import State
+from hybrid_ray.types import BOTH, State
 
 load_plugins()
 LEARNERS = [
     (name, "multiclass" if "multiclass" in family.tags.tasks else "regression")
     for name, family in ESTIMATORS.items()
-    if family.__module__.startswith("hybrid_ray.estimators")
+    if family.__module__.startswith("hybrid_ray.estimators") and family.tags.tasks & BOTH
 ] + [("lightgbm", "regression"), ("neural_head", "regression")]
 
 
