@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from recorded import ROOT, commit, hybrid_ray, write
 from systems import Bench, spec_of
-from systems_set import SPEC, SYSTEMS
+from systems_base import SPEC
+from systems_set import SYSTEMS
 
 from hybrid_ray.data.rows import read_columns, read_rows
 from hybrid_ray.data.source import open_source

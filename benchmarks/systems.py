@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from recorded import ROOT, commit, hybrid_ray, write
-from systems_set import SYSTEMS, Means, Row, System
+from systems_base import Means, Row, System
+from systems_set import SYSTEMS
 
 from hybrid_ray.data.rows import read_columns, read_rows
 from hybrid_ray.data.source import open_source

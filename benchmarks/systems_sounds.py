@@ -1,4 +1,4 @@
-"""Sounds of machines for ``systems.py``, made: tones and chirps in noise. Only ``systems_set.py`` imports this."""
+"""Sounds of machines for ``systems.py``, made: tones and chirps in noise. Only ``systems_series.py`` imports this."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_the_page_is_written_from_the_figures(systems, cells):
 
 
 def test_returns_are_told_by_hand(systems):
-    from systems_set import trading_scores
+    from systems_series import trading_scores
 
     last, values = np.array([[100.0], [100.0], [100.0]]), np.array([[0, 110.0], [0, 90.0], [0, 120.0]])
     y = Came(values, values, values, last, np.ones((3, 1))).packed()

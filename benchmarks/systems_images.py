@@ -1,0 +1,157 @@
+"""Systems of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from systems_base import (
+    SPEC,
+    Row,
+    System,
+    always,
+    beats,
+    only,
+)
+
+_SIGNS = "sign_digits/sign_digits.parquet"
+CELLS = "blood_cells/blood_cells.parquet"
+_FASHION = "fashion_products/fashion_products.parquet"
+HOUSES = "houses/houses.parquet"
+HOUSES_TABLE = {
+    "data.label": "price",
+    "data.source": "Ahmed and Moustafa 2016 (arXiv 1609.08399)",
+    "data.columns": {"bedrooms": "numeric", "bathrooms": "numeric", "area": "numeric", "zipcode": "categorical"},
+    "data.split": {"kind": "column", "column": "split"},
+}
+_HOUSES_ALL = HOUSES_TABLE | {
+    "task": "regression",
+    "data.columns": HOUSES_TABLE["data.columns"]
+    | {f"image_{room}": "image" for room in ("frontal", "bedroom", "bathroom", "kitchen")},
+    "data.drop": ["house"],
+    "search.metric": "r2",
+    "search.fusions": ["concat", "gated"],
+}
+_FASHION_IMAGES = {
+    "data.label": "masterCategory",
+    "data.source": "Fashion Product Images (small)",
+    "data.licence": "MIT",
+    "data.split": {"kind": "column", "column": "split"},
+}
+_FASHION_CODES = {
+    "extractors.0.params": {"size": 32, "mode": "rgb", "width": 16, "features": 64, "epochs": 30, "pose": 0.1}
+}
+
+
+def _pixels(size: int, mode: str) -> dict[str, Any]:
+    return {"extractors": [{"name": "pixels", "params": {"size": size, "mode": mode}}]}
+
+
+SYSTEMS = (
+    System(
+        name="cnn_svm",
+        fuses="features of a pretrained CNN, a support vector machine",
+        use="photos, few labels a class, no GPU",
+        reference="Razavian et al., CNN features off-the-shelf, CVPRW 2014",
+        metric="accuracy",
+        rows={
+            SPEC: Row("MobileNetV2, four depths, and SVM", _SIGNS),
+            "pixels": Row(
+                "raw pixels and SVM",
+                _SIGNS,
+                {"extractors": [{"name": "pixels", "params": {"size": 32}}], **only("svm")},
+            ),
+            "head": Row(
+                "MobileNetV2 and a linear head on its last layer",
+                _SIGNS,
+                {"extractors.0.params.layers": [], **only("logistic")},
+            ),
+        },
+        must="beats raw pixels with an SVM, and the CNN's own head, at equal labels",
+        holds=beats("accuracy", "pixels", "head"),
+    ),
+    System(
+        name="transfer_pipeline",
+        fuses="features of a pretrained CNN, scaling, gradient boosting",
+        use="images from another field than the network's",
+        reference="Yosinski et al., How transferable are features, NeurIPS 2014",
+        metric="balanced_accuracy",
+        rows={
+            SPEC: Row("MobileNetV2 and boosting", CELLS),
+            "logistic": Row("MobileNetV2 and logistic regression", CELLS, only("logistic")),
+        },
+        must="balanced accuracy, beside logistic regression",
+        holds=always,
+    ),
+    System(
+        name="medical",
+        fuses="features of pretrained and trained CNNs, a support vector machine, class weights",
+        use="images with rare classes",
+        reference="BCCD; no published figure for crops",
+        metric="f1_macro",
+        rows={
+            SPEC: Row("networks and SVM", CELLS),
+            "pixels": Row("raw pixels and SVM", CELLS, {"extractors": [{"name": "pixels", "params": {"size": 32}}]}),
+        },
+        must="macro F1 with its interval, above raw pixels",
+        holds=beats("f1_macro", "pixels"),
+    ),
+    System(
+        name="dbn",
+        fuses="restricted Boltzmann machines, pretrained layer by layer, a classical classifier",
+        use="few labels, many images of the same kind",
+        reference="Hinton, Osindero and Teh 2006",
+        metric="accuracy",
+        rows={
+            SPEC: Row("pretrained layer by layer", "bundled://digits"),
+            "random": Row(
+                "the same net from random weights",
+                "bundled://digits",
+                {"extractors.0.params.pretrain_epochs": 0},
+            ),
+        },
+        must="beats the same net without pretraining, with few labels",
+        holds=beats("accuracy", "random"),
+    ),
+    System(
+        name="autoencoder_clusters",
+        fuses="codes of an autoencoder, k-means, Gaussian mixtures, agglomerative clustering, DBSCAN",
+        use="images without labels",
+        reference="Xie, Girshick and Farhadi, Unsupervised deep embedding for clustering analysis, ICML 2016",
+        metric="nmi",
+        rows={
+            SPEC: Row("codes, what the search takes", "bundled://digits"),
+            **{
+                name: Row(f"codes, {name}", "bundled://digits", only(name))
+                for name in ("kmeans", "gaussian_mixture", "agglomerative", "dbscan")
+            },
+            "pixels": Row("raw pixels, what the search takes", "bundled://digits", _pixels(8, "grey")),
+            "pixels_agglomerative": Row(
+                "raw pixels, agglomerative", "bundled://digits", _pixels(8, "grey") | only("agglomerative")
+            ),
+            "fashion": Row("photos of fashion, codes", _FASHION, _FASHION_IMAGES | _FASHION_CODES),
+            "fashion_pixels": Row("photos of fashion, raw pixels", _FASHION, _FASHION_IMAGES | _pixels(16, "rgb")),
+        },
+        must="silhouette, stability, AIC and BIC, NMI and ARI against labels, beside clusters of raw pixels",
+        holds=lambda m: (
+            {"silhouette", "stability", "nmi", "ari"} <= m[SPEC].keys() & m["pixels"].keys()
+            and {"aic", "bic"} <= m["gaussian_mixture"].keys()
+        ),
+    ),
+    System(
+        name="multimodal",
+        fuses="image, text, table; a random forest, and what the search finds better",
+        use="products, listings, records with a photo",
+        reference="Shi et al., Benchmarking multimodal AutoML (arXiv 2111.02705)",
+        metric="accuracy",
+        rows={
+            SPEC: Row("all modalities, the search's winner", _FASHION),
+            "forest": Row("all modalities, random forest", _FASHION, only("random_forest")),
+            "houses": Row("houses: images and table, the winner", HOUSES, _HOUSES_ALL, "r2"),
+            "houses_forest": Row(
+                "houses: images and table, random forest", HOUSES, _HOUSES_ALL | only("random_forest"), "r2"
+            ),
+        },
+        must="fused beats each modality alone, on both sets",
+        holds=lambda m: m[SPEC]["accuracy"] > m[SPEC]["best_alone"] and m["houses"]["r2"] > m["houses"]["best_alone"],
+    ),
+)

@@ -1,0 +1,75 @@
+"""Systems of texts; only ``systems_set.py`` imports this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from systems_base import (
+    SPEC,
+    Make,
+    Row,
+    System,
+    always,
+    beats,
+)
+
+_MR = "mr/mr.parquet"
+_SST2 = "sst2/sst2.parquet"
+_CLOTHING = "women_clothing/women_clothing.parquet"
+
+
+def review_fold(fold: int) -> Make:
+    """The movie reviews with one of their ten fixed folds as the test rows."""
+
+    def make(data: Path) -> pd.DataFrame:
+        table = pd.read_parquet(data / _MR)
+        return table.assign(split=np.where(table["fold"] == fold, "test", "train"))
+
+    return make
+
+
+SYSTEMS = (
+    System(
+        name="bert_xgboost",
+        fuses="sentence embeddings of a transformer, XGBoost",
+        use="short texts, some thousand labels",
+        reference="Kim 2014: 81.5 on MR, with word vectors; Wang and Manning 2012, NBSVM: 79.4 on MR",
+        metric="accuracy",
+        rows={
+            SPEC: Row("MiniLM and XGBoost, MR", _MR),
+            "sst2": Row("MiniLM and XGBoost, SST-2", _SST2, {"data.drop": []}),
+            "tfidf": Row("word counts and XGBoost, MR", _MR, {"extractors": ["tfidf"]}),
+        },
+        must="accuracy on MR and SST-2, beside Kim 2014 and NBSVM",
+        holds=always,
+    ),
+    System(
+        name="sentiment",
+        fuses="a text CNN, a recurrent net with attention, a tuned encoder, an SVM on word counts, by predictions",
+        use="short texts, when labels are some thousand and time is there",
+        reference="Kim 2014: 81.5 on MR, mean of ten folds",
+        metric="accuracy",
+        rows={
+            SPEC: Row("MR, fold 0", _MR),
+            **{f"fold_{fold}": Row(f"MR, fold {fold}", review_fold(fold)) for fold in range(1, 10)},
+        },
+        must="accuracy of 0.815 at least, mean of ten folds",
+        holds=lambda means: bool(np.mean([row["accuracy"] for row in means.values()]) >= 0.815),
+    ),
+    System(
+        name="churn",
+        fuses="sentence embeddings and word counts, a table, XGBoost",
+        use="customers with a record and a free text",
+        reference="Agarap 2018 (arXiv 1805.03687)",
+        metric="roc_auc",
+        rows={
+            SPEC: Row("table and text", _CLOTHING),
+            "table": Row("table alone", _CLOTHING, {"extractors": ["tabular"]}),
+            "text": Row("text alone", _CLOTHING, {"extractors": ["transformers", "tfidf"]}),
+        },
+        must="each part alone and fused; fused is the best",
+        holds=beats("roc_auc", "table", "text"),
+    ),
+)
