@@ -44,7 +44,7 @@ pure: install
 	$(BIN)/python -m pytest $(TIER) -n auto --dist worksteal tests/unit tests/contract $(COVERAGE)
 
 on_ray: install
-	$(BIN)/python -m pytest $(TIER) -n 2 --dist loadfile tests/on_ray tests/e2e
+	$(BIN)/python -m pytest $(TIER) -n 2 --dist loadgroup tests/on_ray tests/e2e
 
 # Every system of specs/ on its data (hours): figures go to benchmarks/systems.json, from which docs/systems.md is written.
 systems: install

@@ -51,9 +51,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder what needs a Ray cluster, and what tells nothing of coverage but makes it dear."""
+    """Mark by folder what needs a Ray cluster, and what tells nothing of coverage but makes it dear.
+
+    With ``--dist loadgroup`` the tests of a file, which share fixtures, are one group, unless they say otherwise.
+    """
     for item in items:
         parts = Path(item.fspath).relative_to(ROOT).parts
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("/".join(parts)))
         if parts[:2] == ("tests", "on_ray"):
             item.add_marker(pytest.mark.on_ray)
         if item.get_closest_marker("slow") or (parts[:2] == ("tests", "contract") and parts[-1] != "test_store.py"):

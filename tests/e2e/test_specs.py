@@ -22,9 +22,12 @@ def test_there_are_specs():
     assert any(load_spec(path).data.groups for path in SPECS)
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=p.stem, marks=[] if p.stem in FIRST else pytest.mark.slow) for p in SPECS]
-)
+def marks(path: Path) -> list[pytest.MarkDecorator]:
+    """Slow but for the first; each by itself, so that two processes end at the same time."""
+    return [pytest.mark.xdist_group(path.stem), *([] if path.stem in FIRST else [pytest.mark.slow])]
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem, marks=marks(p)) for p in SPECS])
 def test_smoke_form(path, run, tmp_path):
     spec = smoke_form(load_spec(path))
     assert spec.data.limit is None or spec.data.limit <= 200
