@@ -34,6 +34,6 @@ def test_every_named_fusion_is_there():
     assert set(NAMES) == {
         "channels", "cleaned", "joined", "mel_picture", "mel_series", "serialised", "tiled",
         "adaptive", "attention", "bilinear", "canonical", "concat", "forecasts", "gated", "selected",
-        "bayesian_averaging", "bayesian_fusion", "calibrated", "layered_stacking", "linear_pool", "log_pool",
+        "alarm", "bayesian_averaging", "bayesian_fusion", "calibrated", "layered_stacking", "linear_pool", "log_pool",
         "meta_stacking", "stacking", "voting",
     }  # fmt: skip
