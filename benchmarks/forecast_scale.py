@@ -55,9 +55,7 @@ def measure(n_series: int, workers: int, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as store:
         cluster = partial(connect, num_cpus=workers)
         with make_progress(False, sys.stderr) as progress:
-            run_spec(
-                load_spec(spec_of(n_series).model_dump(mode="json")), store, cluster, progress, stop_after="search"
-            )
+            run_spec(spec_of(n_series), store, cluster=cluster, progress=progress, stop_after="search")
             seconds = {name: round(progress.seconds.get(name, 0.0), 2) for name in STAGES}
     return {
         "series": n_series,
