@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import PAIRED_ROWS, ClustersParams, cluster_starts, suggest_clusters
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import (
+    PAIRED_ROWS,
+    ClustererFamily,
+    ClustersParams,
+    cluster_starts,
+    suggest_clusters,
+)
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -25,13 +30,14 @@ class AgglomerativeParams(ClustersParams):
 
 
 @ESTIMATORS.register("agglomerative")
-class Agglomerative(OwnFamily):
+class Agglomerative(ClustererFamily):
     """Single rows are clusters, the nearest two merged until so many are left; new rows go with their neighbours."""
 
     tags = EstimatorTags(
         tasks=CLUSTERING, scaled=True, copies=3.0, pairs=PAIRED_ROWS, max_rows=PAIRED_ROWS, effort=Effort(0.01, 0.1)
     )
     Params = AgglomerativeParams
+    seeded = False
 
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
@@ -40,20 +46,11 @@ class Agglomerative(OwnFamily):
         yield AgglomerativeParams(n_clusters=3, linkage="average")
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.nearby import MergedClusterer
 
-        return (MergedClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer; nothing is drawn, so ``seed`` has no effect."""
-        from hybrid_ray.estimators.models.nearby import MergedClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, AgglomerativeParams)
-        return MergedClusterer(n_clusters=own.n_clusters, linkage=own.linkage)
+        return MergedClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

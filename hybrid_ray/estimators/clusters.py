@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Trial
+from hybrid_ray.estimators.base import EstimatorTags, Model, Trial
+from hybrid_ray.estimators.common import OwnFamily, check_task, typed
 from hybrid_ray.params import PluginParams
+from hybrid_ray.types import CLUSTERING, Task
+
+if TYPE_CHECKING:
+    from hybrid_ray.estimators.models.base import OwnEstimator
 
 FEWEST, MOST = 2, 20
 """Numbers of clusters that a search tries where a spec sets no others."""
@@ -16,6 +22,10 @@ STARTS = (10, 5, 15)
 """Numbers of clusters that it begins with."""
 PAIRED_ROWS = 10_000
 """Up to this many rows all their distances are held at once; more are fitted on a sample."""
+
+
+_BOUNDS = {"min_clusters", "max_clusters"}
+"""Parameters that a search looks at, and no clusterer."""
 
 
 class ClustersParams(PluginParams):
@@ -27,6 +37,38 @@ class ClustersParams(PluginParams):
     """Fewest clusters that a search tries, where ``n_clusters`` is left to it."""
     max_clusters: int = Field(MOST, ge=1, le=1000)
     """Most clusters that it tries."""
+
+
+class ClustererFamily(OwnFamily):
+    """A family of clusterers. Its ``Params`` are the keyword parameters of its clusterer, but for bounds of a search.
+
+    Attributes
+    ----------
+    seeded : bool
+        True when the clusterer draws, and takes a ``random_state``.
+    """
+
+    tags: ClassVar[EstimatorTags] = EstimatorTags(tasks=CLUSTERING)
+    Params: ClassVar[type[PluginParams]]
+    seeded: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def clusterer(cls) -> type[OwnEstimator]:
+        """The class that ``build`` builds; imported here, so that naming a family imports no scikit-learn."""
+
+    @classmethod
+    def models(cls) -> tuple[type[OwnEstimator], ...]:
+        """The one clusterer."""
+        return (cls.clusterer(),)
+
+    @classmethod
+    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
+        """An unfitted clusterer; ``seed`` has no effect on one that draws nothing."""
+        check_task(cls.name, cls.tags, task)
+        own = typed(params, cls.Params).model_dump(exclude=_BOUNDS)
+        model: Model = cls.clusterer()(**own, **({"random_state": seed} if cls.seeded else {}))
+        return model
 
 
 def suggest_clusters(trial: Trial) -> dict[str, Any]:

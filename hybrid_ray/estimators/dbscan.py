@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import PAIRED_ROWS
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import PAIRED_ROWS, ClustererFamily
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -31,7 +30,7 @@ class DBSCANParams(PluginParams):
 
 
 @ESTIMATORS.register("dbscan")
-class DBSCAN(OwnFamily):
+class DBSCAN(ClustererFamily):
     """Dense rows, joined where they are within a radius; a row that is not dense goes with the nearest that is.
 
     There is no cluster of noise: what lies between clusters, or far from all, is told by its silhouette. How many
@@ -47,6 +46,7 @@ class DBSCAN(OwnFamily):
         tasks=CLUSTERING, scaled=True, copies=3.0, pairs=PAIRED_ROWS, max_rows=PAIRED_ROWS, effort=Effort(0.01, 0.1)
     )
     Params = DBSCANParams
+    seeded = False
 
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
@@ -55,20 +55,11 @@ class DBSCAN(OwnFamily):
         yield DBSCANParams(dense=0.9, min_samples=3)
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.nearby import DenseClusterer
 
-        return (DenseClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer; nothing is drawn, so ``seed`` has no effect."""
-        from hybrid_ray.estimators.models.nearby import DenseClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, DBSCANParams)
-        return DenseClusterer(dense=own.dense, min_samples=own.min_samples, smallest=own.smallest)
+        return DenseClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from hybrid_ray.estimators.base import EstimatorTags, Model
-from hybrid_ray.estimators.common import OwnFamily, is_regression, typed
+from hybrid_ray.estimators.common import OwnFamily, check_task, typed
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import Task
 
@@ -48,6 +48,6 @@ class DetectorFamily(OwnFamily):
     @classmethod
     def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
         """An unfitted detector; ``seed`` draws the inner folds that its scores are made comparable on."""
-        is_regression(cls.name, cls.tags, task)  # refuses any other task
+        check_task(cls.name, cls.tags, task)
         model: OwnDetector = cls.detector()(**typed(params, cls.Params).model_dump(), random_state=seed)
         return model

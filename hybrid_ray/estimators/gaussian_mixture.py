@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import ClustersParams, cluster_starts, suggest_clusters
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import ClustererFamily, ClustersParams, cluster_starts, suggest_clusters
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -34,7 +33,7 @@ class GaussianMixtureParams(ClustersParams):
 
 
 @ESTIMATORS.register("gaussian_mixture")
-class GaussianMixture(OwnFamily):
+class GaussianMixture(ClustererFamily):
     """Rows as if drawn from several normal distributions; memberships are posterior probabilities."""
 
     tags = EstimatorTags(tasks=CLUSTERING, copies=6.0, columns=100, max_rows=200_000, effort=Effort(0.1, 0.5))
@@ -47,26 +46,11 @@ class GaussianMixture(OwnFamily):
             yield GaussianMixtureParams(n_clusters=3, covariance=shape)
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.clusterers import MixtureClusterer
 
-        return (MixtureClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer."""
-        from hybrid_ray.estimators.models.clusterers import MixtureClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, GaussianMixtureParams)
-        return MixtureClusterer(
-            n_clusters=own.n_clusters,
-            covariance=own.covariance,
-            regularisation=own.regularisation,
-            n_init=own.n_init,
-            random_state=seed,
-        )
+        return MixtureClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

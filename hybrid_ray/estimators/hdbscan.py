@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import PAIRED_ROWS
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import PAIRED_ROWS, ClustererFamily
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -28,7 +27,7 @@ class HDBSCANParams(PluginParams):
 
 
 @ESTIMATORS.register("hdbscan")
-class HDBSCAN(OwnFamily):
+class HDBSCAN(ClustererFamily):
     """Clusters that last over many densities; a row of none goes with the nearest row of one.
 
     How many clusters there are is found, not asked.
@@ -42,6 +41,7 @@ class HDBSCAN(OwnFamily):
         tasks=CLUSTERING, scaled=True, copies=3.0, pairs=PAIRED_ROWS, max_rows=PAIRED_ROWS, effort=Effort(0.02, 0.2)
     )
     Params = HDBSCANParams
+    seeded = False
 
     @classmethod
     def examples(cls, task: Task) -> Iterator[PluginParams]:
@@ -49,20 +49,11 @@ class HDBSCAN(OwnFamily):
         yield HDBSCANParams(smallest=0.1)
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.nearby import LayeredClusterer
 
-        return (LayeredClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer; nothing is drawn, so ``seed`` has no effect."""
-        from hybrid_ray.estimators.models.nearby import LayeredClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, HDBSCANParams)
-        return LayeredClusterer(smallest=own.smallest, min_samples=own.min_samples)
+        return LayeredClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import ClustersParams, cluster_starts, suggest_clusters
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import ClustererFamily, ClustersParams, cluster_starts, suggest_clusters
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -26,7 +25,7 @@ class KMeansParams(ClustersParams):
 
 
 @ESTIMATORS.register("kmeans")
-class KMeans(OwnFamily):
+class KMeans(ClustererFamily):
     """Each row to the nearest of some centres, which are the means of their rows; by mini-batches for many rows."""
 
     tags = EstimatorTags(tasks=CLUSTERING, scaled=True, copies=4.0, columns=50, effort=Effort(0.05, 0.1))
@@ -38,20 +37,11 @@ class KMeans(OwnFamily):
         yield KMeansParams(n_clusters=3, n_init=3)
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.clusterers import CentredClusterer
 
-        return (CentredClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer."""
-        from hybrid_ray.estimators.models.clusterers import CentredClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, KMeansParams)
-        return CentredClusterer(n_clusters=own.n_clusters, n_init=own.n_init, random_state=seed)
+        return CentredClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hybrid_ray.estimators.base import Effort, EstimatorTags, Model, Trial
-from hybrid_ray.estimators.clusters import PAIRED_ROWS, ClustersParams, cluster_starts, suggest_clusters
-from hybrid_ray.estimators.common import OwnFamily, check_task, typed
+from hybrid_ray.estimators.base import Effort, EstimatorTags, Trial
+from hybrid_ray.estimators.clusters import (
+    PAIRED_ROWS,
+    ClustererFamily,
+    ClustersParams,
+    cluster_starts,
+    suggest_clusters,
+)
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import ESTIMATORS
 from hybrid_ray.types import CLUSTERING, Task
@@ -26,7 +31,7 @@ class SpectralParams(ClustersParams):
 
 
 @ESTIMATORS.register("spectral")
-class Spectral(OwnFamily):
+class Spectral(ClustererFamily):
     """The graph of nearest neighbours, cut where few edges are; new rows go with their neighbours.
 
     References
@@ -47,20 +52,11 @@ class Spectral(OwnFamily):
         yield SpectralParams(n_clusters=3)
 
     @classmethod
-    def models(cls) -> tuple[type[OwnEstimator], ...]:
+    def clusterer(cls) -> type[OwnEstimator]:
         """The one clusterer."""
         from hybrid_ray.estimators.models.nearby import SpectralClusterer
 
-        return (SpectralClusterer,)
-
-    @classmethod
-    def build(cls, params: PluginParams, task: Task, seed: int, threads: int = 1) -> Model:
-        """An unfitted clusterer."""
-        from hybrid_ray.estimators.models.nearby import SpectralClusterer
-
-        check_task(cls.name, cls.tags, task)
-        own = typed(params, SpectralParams)
-        return SpectralClusterer(n_clusters=own.n_clusters, n_neighbors=own.n_neighbors, random_state=seed)
+        return SpectralClusterer
 
     @classmethod
     def space(cls, trial: Trial, task: Task) -> dict[str, Any]:

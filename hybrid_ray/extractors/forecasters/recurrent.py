@@ -144,17 +144,8 @@ class ForecastRnn(Forecaster):
     @property
     def settings(self) -> Settings:
         """How it is trained."""
-        p = self.params
-        return Settings(
-            epochs=p.epochs,
-            patience=p.patience,
-            batch_size=p.batch_size,
-            lr=p.lr,
-            weight_decay=p.weight_decay,
-            optimizer=p.optimizer,
-            schedule=p.schedule,
-            mixed=p.mixed,
-        )
+        own: UnsupervisedParams = self.params
+        return own.settings
 
     def setup(self, device: str = "cpu") -> None:
         """Move to the device; ``fit`` trains there."""

@@ -45,6 +45,20 @@ class UnsupervisedParams(PluginParams):
     mixed: bool = True
     """True: where it is trained on a GPU, matrix products are made in bfloat16. Features are always made in fp32."""
 
+    @property
+    def settings(self) -> Settings:
+        """How the training loop takes them."""
+        return Settings(
+            epochs=self.epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            mixed=self.mixed,
+        )
+
 
 class NetworkParams(UnsupervisedParams):
     """Parameters of a training by labels."""
@@ -108,17 +122,8 @@ class NetworkExtractor(ItemExtractor):
     @property
     def settings(self) -> Settings:
         """How it is trained."""
-        p = self.params
-        return Settings(
-            epochs=p.epochs,
-            patience=p.patience,
-            batch_size=p.batch_size,
-            lr=p.lr,
-            weight_decay=p.weight_decay,
-            optimizer=p.optimizer,
-            schedule=p.schedule,
-            mixed=p.mixed,
-        )
+        own: UnsupervisedParams = self.params
+        return own.settings
 
     @property
     def most_features(self) -> int:
