@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -297,7 +296,7 @@ class Graph:
             return self.outlook.n_outputs
         return len(self.classes) if self.classes is not None else 1
 
-    @cached_property
+    @property
     def outlook(self) -> Outlook | None:
         """What it forecasts; None for any other task."""
         form = self.info.get(OUTLOOK)

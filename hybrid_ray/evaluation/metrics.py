@@ -31,7 +31,7 @@ from hybrid_ray.evaluation.statistics import (
 )
 from hybrid_ray.forecasts import Came
 from hybrid_ray.metric_names import METRIC_NAMES, metric_name
-from hybrid_ray.types import AnyArray, Direction, Task
+from hybrid_ray.types import FORECASTING, AnyArray, Direction, Task
 
 Needs = Literal["labels", "probabilities", "values", "clusters"]
 
@@ -77,7 +77,8 @@ class Metric:
             Labels and outputs do not belong together, there are no rows, or an output is not finite.
         """
         y, outputs = np.asarray(y), np.asarray(outputs, np.float64)
-        if outputs.ndim != 2 or y.ndim > 2 or len(y) != len(outputs) or len(y) == 0:
+        dims = (1, 2) if self.tasks & FORECASTING else (1,)
+        if outputs.ndim != 2 or y.ndim not in dims or len(y) != len(outputs) or len(y) == 0:
             raise ValueError(
                 f"{self.name}: y must be (n,), of forecasts (n, 3 h + 2), and outputs (n, n_outputs) with n > 0; got "
                 f"{y.shape} and {outputs.shape}"

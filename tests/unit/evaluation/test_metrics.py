@@ -192,6 +192,7 @@ def test_a_wrong_name_says_what_would_be_right(name, task, message):
     ("y", "outputs", "message"),
     [
         (np.zeros(3), np.ones((2, 2)), r"got \(3,\) and \(2, 2\)"),
+        (np.zeros((3, 1)), np.ones((3, 2)), r"got \(3, 1\) and \(3, 2\)"),
         (np.zeros(0), np.ones((0, 2)), "n > 0"),
         (np.zeros(3), np.ones(3), "outputs"),
         (np.zeros(2), np.array([[0.5, 0.5], [np.nan, 1]]), "finite; got 1"),
