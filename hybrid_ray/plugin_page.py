@@ -136,6 +136,8 @@ def _values(field: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         entries = field.get("items") or {"anyOf": field.get("prefixItems", [])}
         return f"list of {_values(entries, defs)}"
+    if "properties" in field:
+        return ", ".join(f"`{name}`: {_values(part, defs)}" for name, part in field["properties"].items())
     signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
     bounds = ", ".join(f"{sign} {field[key]:g}" for key, sign in signs if key in field)
     return f"{field.get('type', 'value')} {bounds}".rstrip()

@@ -13,6 +13,7 @@ from hybrid_ray.extractors import _torchvision_net as nets
 from hybrid_ray.extractors import _torchvision_weights as origins
 from hybrid_ray.extractors._torchvision_names import KNOWN_MODELS
 from hybrid_ray.extractors.base import ExtractorTags
+from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.extractors.imaging import PIXELS, Interpolation, ShortSide, read_images
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.precision import Precision
@@ -20,6 +21,7 @@ from hybrid_ray.extractors.pretrained import PretrainedExtractor
 from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
+from hybrid_ray.spec.compression import Compression
 from hybrid_ray.types import AnyArray, FloatArray, Kind, State
 
 if TYPE_CHECKING:
@@ -69,14 +71,14 @@ class NetworkParams(PluginParams):
         return self
 
 
-class TorchvisionParams(NetworkParams):
+class TorchvisionParams(CompressibleParams, NetworkParams):
     """Parameters of ``torchvision``."""
 
     layers: tuple[str, ...] = Field((), max_length=16)
     """Modules of the network, as torchvision names them (``features.14``), whose outputs are features too, each channel
     averaged over the image: what the middle of a network sees helps where images are unlike those of its training."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"layers"})
+    later: ClassVar[frozenset[str]] = frozenset({"layers", "compress"})
 
 
 @EXTRACTORS.register("torchvision")
@@ -99,10 +101,11 @@ class TorchvisionExtractor(PretrainedExtractor):
 
     @classmethod
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
-        """A small random network, on one column and on two."""
+        """A small random network, on one column and on two, and made smaller."""
         params = TorchvisionParams(model="resnet18", weights="none", image_size=32, precision="fp32")
         yield params, {"image": "image"}
         yield params, {"front": "image", "back": "image"}
+        yield params.compressed(Compression(int8=True, prune=0.1)), {"image": "image"}
 
     # ------------------------------------------------------------------ weights and preprocessing
 
@@ -176,28 +179,37 @@ class TorchvisionExtractor(PretrainedExtractor):
             return
         import torch
 
-        origin = self._origin()
-        tensors = origin.tensors()
-        if tensors is None:
-            net, _ = nets.random(self.params.model, self.params.seed)
-        else:
-            tensors = origins.modern_keys(tensors)
-            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-            origins.check_shapes(self.params.model, shapes, self.params.weights)
-            net, _ = nets.load(self.params.model, tensors)
+        net = self._whole()
         if self.params.layers:
             net = nets.tapped(net, self.params.model, self.params.layers)
         net = nets.fuse_batch_norm(net)
         if self._same_padding():
             net = nets.pad_same(net)
-        net = net.to(memory_format=torch.channels_last)
-        self._dtype = torch_dtype(self.format_on(device))
-        self._net = net.to(device, self._dtype)
-        self._device = device
+        self._put(net, "cpu", torch.float32)
+        side = self._view().crop
+        self._put(self.smaller(net, lambda: self._try(side)), device, torch_dtype(self.format_on(device)))
+        self._try(side)
+
+    def _whole(self) -> nn.Module:
+        """The network as its weights are; out of a saved graph that holds it smaller, with any weights."""
+        p = self.params
+        tensors = None if self.saved_smaller else self._origin().tensors()
+        if tensors is None:
+            return nets.random(p.model, p.seed, pretrained=p.weights != "none")[0]
+        tensors = origins.modern_keys(tensors)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        origins.check_shapes(p.model, shapes, p.weights)
+        return nets.load(p.model, tensors)[0]
+
+    def _put(self, net: nn.Module, device: str, dtype: torch.dtype) -> None:
+        """Have a network, on a device, in a number format, and what images are normalised with."""
+        import torch
+
         view = self._view()
+        self._net = net.to(memory_format=torch.channels_last).to(device, dtype)
+        self._device, self._dtype = device, dtype
         self._shift = torch.tensor(view.mean, device=device).mul(255.0).view(1, 3, 1, 1)
         self._scale = torch.tensor(view.std, device=device).mul(255.0).reciprocal().view(1, 3, 1, 1)
-        self._try(view.crop)
 
     def _try(self, side: int) -> None:
         """One blank image through the network: how many features there are, or that it was not made for the size."""
@@ -262,11 +274,16 @@ class TorchvisionExtractor(PretrainedExtractor):
         """The body's weights in the format they came in, the preprocessing, and the padding."""
         import safetensors.torch
 
+        if self._state is not None and self.saved_smaller:
+            return self._state
         origin = self._origin()
+        meta = {"weights": origin.digest(), "view": self._view().to_json(), "same_padding": self._same_padding()}
+        if self.compresses:
+            self.setup(self._device or "cpu")
+            return State(meta=meta, blobs=self.packed(self.network))
         body, _ = nets.body_shapes(self.params.model)
         tensors = origin.tensors()
         if tensors is None:
             tensors = dict(nets.random(self.params.model, self.params.seed)[0].state_dict())
         kept = {name: t.contiguous() for name, t in origins.modern_keys(tensors).items() if name in body}
-        meta = {"weights": origin.digest(), "view": self._view().to_json(), "same_padding": self._same_padding()}
         return State(meta=meta, blobs={origins.BLOB: safetensors.torch.save(kept)})

@@ -149,19 +149,25 @@ def load(model: str, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, in
     expected = net.state_dict()
     kept = {name: tensors[name] if name in tensors else torch.zeros((), dtype=torch.long) for name in expected}
     net.load_state_dict(kept, assign=True)
-    if hasattr(net, "transform_input"):
-        setattr(net, "transform_input", True)  # noqa: B010 - torchvision's GoogLeNet and Inception weights want it
+    _as_pretrained(net)
     return net.float().requires_grad_(False), width
 
 
-def random(model: str, seed: int) -> tuple[nn.Module, int]:
-    """A network with seeded random weights, and its number of features."""
+def random(model: str, seed: int, pretrained: bool = False) -> tuple[nn.Module, int]:
+    """A network with seeded random weights, and its number of features; ``pretrained``: built as for real weights."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net, _, width = build(model, empty=False)
+    if pretrained:
+        _as_pretrained(net)
     return net.requires_grad_(False), width
+
+
+def _as_pretrained(net: nn.Module) -> None:
+    if hasattr(net, "transform_input"):
+        setattr(net, "transform_input", True)  # noqa: B010 - torchvision's GoogLeNet and Inception weights want it
 
 
 def check_layers(model: str, layers: Sequence[str]) -> None:
@@ -264,10 +270,11 @@ def pad_same(net: nn.Module) -> nn.Module:
         def __init__(self, conv: nn.Conv2d) -> None:
             super().__init__()
             self.conv = conv
+            self.kernel, self.stride = conv.kernel_size, conv.stride
             conv.padding = (0, 0)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            (kernel_h, kernel_w), (stride_h, stride_w) = self.conv.kernel_size, self.conv.stride
+            (kernel_h, kernel_w), (stride_h, stride_w) = self.kernel, self.stride
             rows = max((-(-x.shape[2] // stride_h) - 1) * stride_h + kernel_h - x.shape[2], 0)
             columns = max((-(-x.shape[3] // stride_w) - 1) * stride_w + kernel_w - x.shape[3], 0)
             pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)

@@ -13,8 +13,17 @@ from pydantic import Field
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.extractors._transformers_files import PACKAGE, WHERE, Encoder, find_encoder, state_folder
-from hybrid_ray.extractors._transformers_net import check_weights, load_network, mask_of, n_layers, pool, told_width
+from hybrid_ray.extractors._transformers_net import (
+    check_weights,
+    empty_network,
+    load_network,
+    mask_of,
+    n_layers,
+    pool,
+    told_width,
+)
 from hybrid_ray.extractors.base import ExtractorTags
+from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.passes import fixed_passes, packed_passes
 from hybrid_ray.extractors.precision import Precision
@@ -38,8 +47,8 @@ _FIXED_TOKENS: Mapping[str, int] = {"cpu": 128, "cuda": 8192}
 """Tokens of a pass of a fixed shape: few enough that a single text, which pays for all of them, is answered soon."""
 
 
-class TransformersParams(PluginParams):
-    """Parameters of ``transformers``."""
+class EncoderParams(PluginParams):
+    """Which encoder reads texts, and how."""
 
     model: str = Field("sentence-transformers/all-MiniLM-L6-v2", min_length=1, max_length=4096)
     """Hub id, folder (also by its name under $HYBRID_RAY_WEIGHTS), or ``package:<name>`` for an installed package that
@@ -56,6 +65,10 @@ class TransformersParams(PluginParams):
     precision: Precision = "auto"
     """Number format. auto: bf16 or fp16 where the hardware computes it and the features stay within a cosine of 0.999
     of fp32 on the first rows, else fp32."""
+
+
+class TransformersParams(CompressibleParams, EncoderParams):
+    """Parameters of ``transformers``."""
 
 
 @EXTRACTORS.register("transformers")
@@ -224,9 +237,11 @@ class TransformersExtractor(PretrainedExtractor):
             folder = self._encoder().folder
             if self._state is not None:
                 folder = stack.enter_context(state_folder(self._state))
-            net = load_network(folder).to(device, torch_dtype(self.format_on(device)))
-        self._net, self._device = net, device
+            net = empty_network(folder) if self.saved_smaller else load_network(folder)
         blank = {IDS: np.full((1, 2), self._pad_id(), np.int32), LENGTHS: np.array([2], np.int32)}
+        self._net, self._device = net, "cpu"
+        net = self.smaller(net, lambda: self.encode(blank))
+        self._net, self._device = net.to(device, torch_dtype(self.format_on(device))), device
         self._item_features = self.encode(blank).shape[1]
 
     @property
@@ -272,7 +287,11 @@ class TransformersExtractor(PretrainedExtractor):
         if self._state is not None:
             return self._state
         own = self._encoder()
-        blobs = {path.name: path.read_bytes() for path in (own.folder / "config.json", *own.weight_files())}
+        kept = [own.folder / "config.json", *([] if self.compresses else own.weight_files())]
+        blobs = {path.name: path.read_bytes() for path in kept}
+        if self.compresses:
+            self.setup(self._device or "cpu")
+            blobs |= self.packed(self.network)
         blobs[_TOKENIZER] = self._tokenizer_json().encode()
         use: dict[str, Any] = {"pooling": own.pooling, "normalize": own.normalize}
         use |= {"max_length": own.max_length, "lower_case": own.lower_case}

@@ -95,6 +95,20 @@ def load_network(folder: Path) -> nn.Module:
             f"{WHERE}: the weights must be those of config.json's architecture; {folder} lacks {len(missing)}, "
             f"{missing[0]!r} among them"
         )
+    return _encoder(model)
+
+
+def empty_network(folder: Path) -> nn.Module:
+    """The encoder that a folder's config.json tells of, in fp32, in evaluation mode, with random numbers."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    with torch.random.fork_rng(devices=[]):
+        return _encoder(AutoModel.from_config(config, trust_remote_code=False))
+
+
+def _encoder(model: Any) -> nn.Module:
     net: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
     return net.float().eval().requires_grad_(False)
 

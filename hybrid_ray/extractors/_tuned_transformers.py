@@ -10,7 +10,7 @@ from pydantic import Field
 
 from hybrid_ray.data.augment import TextAugmentation
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.extractors._transformers import TransformersExtractor, TransformersParams
+from hybrid_ray.extractors._transformers import EncoderParams, TransformersExtractor
 from hybrid_ray.extractors._transformers_files import PACKAGE
 from hybrid_ray.extractors._tuned import TunedExtractor, TuningParams
 from hybrid_ray.extractors.base import ExtractorTags
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hybrid_ray.extractors._tuned_net import Split
 
 
-class TunedTransformersParams(TuningParams, TransformersParams):
+class TunedTransformersParams(TuningParams, EncoderParams):
     """Parameters of ``tuned_transformers``: those of ``transformers``, and of the tuning."""
 
     precision: Literal["fp32"] = "fp32"

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybrid_ray.types import FloatArray
+from hybrid_ray.types import AnyArray, FloatArray
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Format = Literal["fp32", "bf16", "fp16"]
@@ -63,10 +63,15 @@ def close_enough(reference: FloatArray, reduced: FloatArray) -> bool:
     """True when each row of ``reduced`` (n, d) is finite, ``MIN_COSINE`` near to ``reference``; False for no rows."""
     if not len(reference) or not np.isfinite(reduced).all():
         return False
-    a, b = reference.astype(np.float64), reduced.astype(np.float64)
+    return bool(cosines(reference, reduced).min() >= MIN_COSINE)
+
+
+def cosines(first: FloatArray, second: FloatArray) -> AnyArray:
+    """Cosine of each row (n, d) of one with that of the other: 1 of two rows of zeros, 0 where one of them is."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = np.divide((a * b).sum(axis=1), norms, out=(a == b).all(axis=1).astype(np.float64), where=norms > 0)
-    return bool(cosines.min() >= MIN_COSINE)
+    equal = (a == b).all(axis=1).astype(np.float64)
+    return np.asarray(np.divide((a * b).sum(axis=1), norms, out=equal, where=norms > 0))
 
 
 def company_free(together: FloatArray, alone: FloatArray) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.items import ItemExtractor
 from hybrid_ray.extractors.precision import SAMPLE_ROWS, Format, close_enough, company_free, effective, native_formats
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import Batch, FloatArray, Kind, Prepared, State
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COMPRESSED = "compressed.safetensors.z"
+"""File of the numbers of a network that was made smaller."""
 
 
 class PretrainedExtractor(ItemExtractor):
@@ -60,12 +67,60 @@ class PretrainedExtractor(ItemExtractor):
             return None
         return self._with(self.params, "fp32" if self.format_on(device) == name else name, device)
 
+    @property
+    def compresses(self) -> bool:
+        """True when the network is made smaller than its weights."""
+        return bool(self.params.compress.asked)
+
+    @property
+    def saved_smaller(self) -> bool:
+        """True out of a saved graph that holds the network as it was made smaller, and not its weights."""
+        return self._state is not None and self.compresses
+
+    def smaller(self, net: nn.Module, run: Callable[[], object]) -> nn.Module:
+        """The network as ``compress`` asks for it: made smaller, or, out of a saved graph, as it was saved.
+
+        Parameters
+        ----------
+        net : Module
+            In fp32; out of a saved graph one of the same structure, with any numbers. It is changed in place.
+        run : callable
+            Takes some input through it.
+
+        Raises
+        ------
+        ArtifactError
+            What was saved is of another network: another version of its library builds it otherwise.
+        """
+        if not self.compresses:
+            return net
+        from hybrid_ray.extractors._compressed_net import shrink, unpack
+
+        asked = self.params.compress
+        if self._state is None:
+            return shrink(net, asked.prune, asked.int8, run)
+        shrink(net, 0.0, asked.int8, run)
+        try:
+            unpack(net, self._state.blobs[COMPRESSED])
+        except ValueError as error:
+            raise ArtifactError(
+                f"{self.name}: {error}. Load the model with the versions of torch, torchvision and transformers that "
+                "made it"
+            ) from error
+        return net
+
+    def packed(self, net: nn.Module) -> dict[str, bytes]:
+        """The file of a network that was made smaller, for ``get_state``."""
+        from hybrid_ray.extractors._compressed_net import pack
+
+        return {COMPRESSED: pack(net)}
+
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """The weights' own choices written out, and the number format chosen on the first rows of ``batch``."""
         settled = self.settle()
         if self.params.precision != "auto":
             return settled
-        formats = native_formats(device)
+        formats = () if self.params.compress.int8 else native_formats(device)
         if formats:
             prepared = self.prepare({column: batch[column][:SAMPLE_ROWS] for column in self.columns})
             reference = self._with(settled, "fp32", device).extract(prepared.arrays)

@@ -45,7 +45,8 @@ def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device:
         with suppress(ValidationError):  # Written by another version: choose again.
             chosen = extractor.Params.model_validate_json(known)
             # What the fingerprint leaves out (where the weights lie) is this run's own.
-            return chosen.model_copy(update=extractor.params.model_dump(exclude=set(extractor.identity())))
+            left_out = set(extractor.Params.model_fields) - set(extractor.identity())
+            return chosen.model_copy(update={name: getattr(extractor.params, name) for name in left_out})
     decided = extractor.resolve(_sample(entry, source, piece), device)
     memos.put(key, decided.model_dump_json().encode())
     return decided

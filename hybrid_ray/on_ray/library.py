@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import ray
 
+from hybrid_ray.candidate import Candidate
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.search.costs import Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import EnsembleSearch, finish_ensemble
 from hybrid_ray.search.ensembler import Ensembler, EnsembleTrial
-from hybrid_ray.search.fits import Setting
+from hybrid_ray.search.fits import Evaluator, Outcome, Setting
 from hybrid_ray.search.oof import OofLibrary, build_library
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.search.trials import TrialRecord
@@ -31,6 +32,13 @@ def make_library(
     """Read the out-of-fold predictions of the best trials."""
     load_plugins()
     return build_library(trials, folded, plan.scorer, ledger, limit)
+
+
+@ray.remote
+def cross_fit(plan: SearchPlan, folded: FoldedData, ledger: Ledger, candidate: Candidate) -> Outcome:
+    """Fit a candidate on every fold, beside the search; fits that are in the ledger are taken from there."""
+    load_plugins()
+    return Evaluator(plan, folded, ledger)(candidate, (None,) * len(folded.folds))
 
 
 @ray.remote(num_cpus=0)

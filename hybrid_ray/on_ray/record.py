@@ -24,6 +24,7 @@ from hybrid_ray.evaluation.report import render
 from hybrid_ray.evaluation.schema import (
     AlarmCard,
     CandidateRow,
+    CompressionCard,
     DataCard,
     EnsembleCard,
     Evaluation,
@@ -36,6 +37,7 @@ from hybrid_ray.evaluation.schema import (
     OfferRow,
     Report,
     SearchCard,
+    SmallerRow,
     TradeoffCard,
     UncertaintyCard,
 )
@@ -101,7 +103,7 @@ def write_report(
     else:
         plain = baselines(training, y_test, job.rows.target.task, job.rows.n_outputs)
     outputs = {**plain, **levels, ENSEMBLE: composed.outputs}
-    oof = {trial.candidate.key: trial.score for trial in found.candidates.trials}
+    oof = found.oof
     evaluation = evaluate_test(
         y_test,
         outputs,
@@ -130,6 +132,7 @@ def write_report(
         candidates=_candidates(found),
         fold_tests=_fold_tests(job, found, repeats),
         tradeoff=_tradeoff(found),
+        compression=_compression(job, found),
         search=_search(job, found),
         sensitivity=[
             sensitivity(*candidate_scores(found.candidates.trials), "candidates", job.spec.seed),
@@ -188,11 +191,13 @@ def extraction_rows(job: Job, features: Features, trained: Trained | None) -> li
     What is made anew in every run because that is quicker than reading it (a table's encoding) is not extraction.
     """
     rows: list[dict[str, Any]] = []
-    for name, frozen in features.frozen.items():
+    made = [(name, features.searched.get(name, frozen), "") for name, frozen in features.frozen.items()]
+    made += [(name, features.frozen[name], " (smaller)") for name in features.searched]
+    for name, frozen, suffix in made:
         stats = frozen.stats
         rows.append(
             {
-                "extractor": name,
+                "extractor": f"{name}{suffix}",
                 "rows": stats.rows,
                 "cached": stats.cached,
                 "computed": stats.computed,
@@ -354,6 +359,26 @@ def _tradeoff(found: Found) -> TradeoffCard | None:
             )
             for offer in offers
         ],
+    )
+
+
+def _compression(job: Job, found: Found) -> CompressionCard | None:
+    trial, asked = found.compression, job.spec.graph.compression
+    if trial is None:
+        return None
+    networks = [
+        SmallerRow(
+            extractor=network.id,
+            cosine=network.cosine,
+            ms=network.ms,
+            size_mb=network.size_mb,
+            taken=network.id in trial.taken,
+            note=network.fault,
+        )
+        for network in trial.networks
+    ]
+    return CompressionCard(
+        **asked.model_dump(), networks=networks, before=trial.before, after=trial.after, note=trial.fault
     )
 
 

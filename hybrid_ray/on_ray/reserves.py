@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from hybrid_ray.candidate import Candidate
+from hybrid_ray.on_ray.library import cross_fit
 from hybrid_ray.on_ray.matrices import Folded
 from hybrid_ray.on_ray.search import prices_of
 from hybrid_ray.plugins import load_plugins
@@ -16,10 +16,9 @@ from hybrid_ray.progress import Progress
 from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import EnsembleSearch
-from hybrid_ray.search.fits import Evaluator, Outcome
 from hybrid_ray.search.plan import SearchPlan
-from hybrid_ray.search.reserves import SELDOM, Gap, affordable, find_gaps, make_reserve, stand_in_trial, stand_ins
-from hybrid_ray.search.trials import CandidateSearch, TrialRecord
+from hybrid_ray.search.reserves import SELDOM, Gap, affordable, find_gaps, make_reserve, stand_ins
+from hybrid_ray.search.trials import CandidateSearch, TrialRecord, trial_beside
 from hybrid_ray.store.ledger import Ledger
 from hybrid_ray.store.root import StoreRoot
 
@@ -87,12 +86,12 @@ def search_reserves(
     distinct = {candidate.key: candidate for _, candidate in wanted}
     with progress.stage("reserves", len(distinct)) as stage:
         fits = {
-            key: _cross_fit.options(num_cpus=cpus).remote(plan, folded.ref, ledger, candidate)
+            key: cross_fit.options(num_cpus=cpus).remote(plan, folded.ref, ledger, candidate)
             for key, candidate in distinct.items()
         }
         trials: dict[str, TrialRecord] = {}
         for number, (key, ref) in enumerate(fits.items()):
-            trial = stand_in_trial(number, distinct[key], ray.get(ref))
+            trial = trial_beside(number, distinct[key], ray.get(ref))
             stage.advance(1, distinct[key].label)
             if trial is not None:
                 trials[key] = trial
@@ -117,12 +116,6 @@ def _lacked(folded: FoldedData) -> set[str]:
     """Blocks that training rows lacked too often for what they do not know."""
     blocks = dict(folded.frozen) | {name: copies[folded.folds.start] for name, copies in folded.trained.items()}
     return {name for name, block in blocks.items() if block.present.mean() < 1 - SELDOM}
-
-
-@ray.remote
-def _cross_fit(plan: SearchPlan, folded: FoldedData, ledger: Ledger, candidate: Candidate) -> Outcome:
-    load_plugins()
-    return Evaluator(plan, folded, ledger)(candidate, (None,) * len(folded.folds))
 
 
 @ray.remote(num_cpus=0)

@@ -21,6 +21,7 @@ from hybrid_ray.errors import BadRowsError, DataError, HybridRayError, RunFailed
 from hybrid_ray.infer import Resolved, resolve_spec
 from hybrid_ray.on_ray.assemble import assemble
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.compression import compression_stage
 from hybrid_ray.on_ray.parts import parts_stage
 from hybrid_ray.on_ray.record import extraction_rows, write_report
 from hybrid_ray.on_ray.repeats_stage import repeats_stage
@@ -32,6 +33,7 @@ from hybrid_ray.on_ray.stages import (
     check_resources,
     extract_stage,
     fold_stage,
+    reserves_stage,
     search_order,
     search_stage,
 )
@@ -186,11 +188,14 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     write_trials(job.root, job.run_id, found.plan.metric, found.candidates, found.ensemble)
     if stop_after == "search":
         return _search_answer(job, found)
+    searched = folded
+    features, folded, found = compression_stage(job, features, trained, order, folded, found)
+    found = reserves_stage(job, folded, found)
     parts = parts_stage(job, features, trained, order, folded, found)
     if parts.note:
         resolved = _warned(resolved, parts.note)
     composed = assemble(job, features, found, parts)
-    repeats = repeats_stage(job, trained, order, folded, found)
+    repeats = repeats_stage(job, trained, order, searched, found)
     with job.progress.stage("report"):
         report, outputs, y_test, path = write_report(
             job, features, trained, order, found, parts, composed, repeats, resolved

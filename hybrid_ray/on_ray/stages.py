@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hybrid_ray.candidate import Candidate
@@ -27,6 +27,7 @@ from hybrid_ray.on_ray.train import Entry, RawRows, prepare_rows
 from hybrid_ray.progress import Progress
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.search.budget import Aftermath, Budget
+from hybrid_ray.search.compression import CompressionTrial
 from hybrid_ray.search.costs import BATCH_ROWS, Cost
 from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.spec import ExtractorSpec, Spec
@@ -120,6 +121,8 @@ class Features:
         As records may show them.
     bad_rows : int
         Rows with something unreadable; at least those among the rejects, which are a bounded list.
+    searched : mapping of str to FeatureSet
+        What the search saw of extractors whose network is smaller in the graph.
     """
 
     decided: dict[str, ExtractorSpec]
@@ -127,6 +130,12 @@ class Features:
     raw: dict[str, RawRows]
     rejects: tuple[tuple[int, str, str], ...]
     bad_rows: int
+    searched: Mapping[str, FeatureSet] = field(default_factory=dict)
+
+    def with_smaller(self, decided: Mapping[str, ExtractorSpec], frozen: Mapping[str, FeatureSet]) -> Features:
+        """The same with features of smaller networks in place of those that the search saw."""
+        searched = {name: self.frozen[name] for name in frozen}
+        return replace(self, decided={**self.decided, **decided}, frozen={**self.frozen, **frozen}, searched=searched)
 
     def without(self, names: Collection[str]) -> Features:
         """The same without some trained extractors."""
@@ -187,23 +196,29 @@ def extract_stage(job: Job) -> Features:
                 stage.advance(job.source.n_rows, entry.id)
             rejects += raw[entry.id].rejects
         else:
-            frozen[entry.id] = extract_features(
-                job.cluster,
-                job.source,
-                spec,
-                job.kinds,
-                job.root,
-                shard_rows=data.shard_rows,
-                verify=data.verify,
-                max_bad_fraction=data.max_bad_fraction,
-                progress=job.progress,
-            )
+            frozen[entry.id] = extracted(job, spec)
             rejects += [(r.row, r.column, r.reason) for r in frozen[entry.id].rejects]
     shown = tuple(sorted({shown_reject(reject, data.redact) for reject in rejects}))
     bad = max([len({row for row, _, _ in shown}), *(feature_set.stats.bad for feature_set in frozen.values())])
     if bad > data.max_bad_fraction * job.rows.n_rows:
         raise too_many_bad(bad, job.rows.n_rows, data.max_bad_fraction, shown)
     return Features(decided, frozen, raw, shown, bad)
+
+
+def extracted(job: Job, spec: ExtractorSpec) -> FeatureSet:
+    """Features of every row by a frozen extractor whose choices are made."""
+    data = job.spec.data
+    return extract_features(
+        job.cluster,
+        job.source,
+        spec,
+        job.kinds,
+        job.root,
+        shard_rows=data.shard_rows,
+        verify=data.verify,
+        max_bad_fraction=data.max_bad_fraction,
+        progress=job.progress,
+    )
 
 
 def _decided(job: Job, spec: ExtractorSpec) -> ExtractorSpec:
@@ -273,6 +288,12 @@ class Found:
     plan : SearchPlan
     candidates : CandidateSearch
     ensemble : EnsembleSearch
+    costs : mapping of str to Cost
+        Of each extractor in the graph, for a plan that asks for costs.
+    refitted : CandidateSearch or None
+        What the graph is made of where its networks are smaller than those of the search; None: they are not.
+    compression : CompressionTrial or None
+        What became of smaller networks; None: the spec does not ask for them.
     reserves : tuple of Reserved
         What answers rows that lack a modality, where the spec asks for it.
     note : str
@@ -282,8 +303,21 @@ class Found:
     plan: SearchPlan
     candidates: CandidateSearch
     ensemble: EnsembleSearch
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    refitted: CandidateSearch | None = None
+    compression: CompressionTrial | None = None
     reserves: tuple[Reserved, ...] = ()
     note: str = ""
+
+    @property
+    def fitted(self) -> CandidateSearch:
+        """The trials whose chains the graph and the levels of the report are made of."""
+        return self.candidates if self.refitted is None else self.refitted
+
+    @property
+    def oof(self) -> dict[str, float]:
+        """Out-of-fold score of each candidate, by its key, as the graph has it."""
+        return {trial.candidate.key: trial.score for trial in (*self.candidates.trials, *self.fitted.trials)}
 
     def outlook(self, job: Job) -> Outlook | None:
         """How far the graph forecasts and how sure it is; None for any other task."""
@@ -293,7 +327,7 @@ class Found:
     @property
     def chains(self) -> dict[str, tuple[str, ...]]:
         """Prefixes of the fitted fold chains in the store, by candidate key, where they were kept."""
-        kept = dict(self.candidates.chains)
+        kept = dict(self.fitted.chains)
         for reserve in self.reserves:
             kept |= reserve.chains
         return kept
@@ -321,9 +355,9 @@ def fold_stage(job: Job, features: Features, trained: Trained, order: FoldOrder)
 def search_stage(
     job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, aftermath: bool = True
 ) -> Found:
-    """Search the candidates, then the ensembles over their out-of-fold predictions, then reserves.
+    """Search the candidates, then the ensembles over their out-of-fold predictions.
 
-    With ``aftermath`` the run goes on after the search: reserves are of use then, and under a time limit, time is left.
+    With ``aftermath`` the run goes on after the search: under a time limit, time is left for that.
     """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.n_outputs, job.rows.transform)
     budget = _budget(job, plan, trained, job.rows.n_training / len(order.rows), aftermath)
@@ -332,12 +366,25 @@ def search_stage(
     ensemble = search_ensembles(
         job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress, budget, costs
     )
-    reserves, note = list[Reserved](), ""
-    if aftermath and job.spec.graph.reserves:
-        reserves, note = search_reserves(
-            plan, folded, candidates, ensemble, job.root, job.run_id, job.progress, job.task_cpus, costs
-        )
-    return Found(plan, candidates, ensemble, tuple(reserves), note)
+    return Found(plan, candidates, ensemble, costs)
+
+
+def reserves_stage(job: Job, folded: Folded, found: Found) -> Found:
+    """Search reserves for rows that lack a modality, where the spec asks for them."""
+    if not job.spec.graph.reserves:
+        return found
+    reserves, note = search_reserves(
+        found.plan,
+        folded,
+        found.fitted,
+        found.ensemble,
+        job.root,
+        job.run_id,
+        job.progress,
+        job.task_cpus,
+        found.costs,
+    )
+    return replace(found, reserves=tuple(reserves), note=note)
 
 
 def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str, Cost]:

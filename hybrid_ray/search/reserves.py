@@ -6,7 +6,6 @@ ensemble has learned of families and parameters is therefore tried without the m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +14,9 @@ from hybrid_ray.search.costs import Prices
 from hybrid_ray.search.data import FoldedData
 from hybrid_ray.search.ensemble import EnsembleSearch, finish_ensemble
 from hybrid_ray.search.ensembler import Ensembler
-from hybrid_ray.search.fits import Outcome
 from hybrid_ray.search.halving import gain
 from hybrid_ray.search.oof import build_library
-from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan
+from hybrid_ray.search.plan import SearchPlan
 from hybrid_ray.search.recipes import POOL, Recipe
 from hybrid_ray.search.trials import TrialRecord
 from hybrid_ray.store.ledger import Ledger
@@ -114,25 +112,6 @@ def stand_ins(members: Sequence[Candidate], gap: Gap) -> list[Candidate]:
     firsts = {candidate.estimator: candidate for candidate in reversed(members)}
     ordered = sorted(firsts.values(), key=members.index)
     return [replace(candidate, blocks=gap.kept) for candidate in ordered[:STAND_INS]] if gap.one else []
-
-
-def stand_in_trial(number: int, candidate: Candidate, outcome: Outcome) -> TrialRecord | None:
-    """A stand-in as the trials of a search are recorded; None where it could not be fitted on all folds."""
-    if outcome.error or not outcome.scores:
-        return None
-    done = len(outcome.scores)
-    return TrialRecord(
-        number=MOST_TRIALS + number,
-        candidate=candidate,
-        score=math.fsum(outcome.scores) / done,
-        folds_done=done,
-        seconds=outcome.seconds,
-        resumed=outcome.found,
-        scores=outcome.scores,
-        keys=outcome.keys,
-        chains=outcome.chains,
-        cost=outcome.cost,
-    )
 
 
 def affordable(

@@ -10,7 +10,7 @@ from typing import Any
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.fits import Outcome, Setting, recall
 from hybrid_ray.search.halving import PENALTY, Halving, Thresholds, gain, running_means
-from hybrid_ray.search.plan import SearchPlan
+from hybrid_ray.search.plan import MOST_TRIALS, SearchPlan
 from hybrid_ray.search.proposals import Proposal
 from hybrid_ray.search.space import n_comparisons
 from hybrid_ray.store.ledger import FitRecord
@@ -108,6 +108,25 @@ class CandidateSearch:
     def chains(self) -> dict[str, tuple[str, ...]]:
         """Prefixes of the fitted fold chains in the store, by candidate key; empty where they were not kept."""
         return {trial.candidate.key: trial.chains for trial in self.ranked_trials()}
+
+
+def trial_beside(number: int, candidate: Candidate, outcome: Outcome) -> TrialRecord | None:
+    """What was fitted on the folds beside a search, as its trials are recorded; None where it could not be fitted."""
+    if outcome.error or not outcome.scores:
+        return None
+    done = len(outcome.scores)
+    return TrialRecord(
+        number=MOST_TRIALS + number,
+        candidate=candidate,
+        score=math.fsum(outcome.scores) / done,
+        folds_done=done,
+        seconds=outcome.seconds,
+        resumed=outcome.found,
+        scores=outcome.scores,
+        keys=outcome.keys,
+        chains=outcome.chains,
+        cost=outcome.cost,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hybrid_ray.documented import Documented
 from hybrid_ray.params import PluginParams
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, FUSIONS, PREPARATIONS, Registry, nearest
+from hybrid_ray.spec.compression import CompressionSpec
 from hybrid_ray.spec.consistency import (
     clustering_faults,
     data_faults,
@@ -368,6 +369,8 @@ class GraphSpec(Section):
     reserves: bool = False
     """True: rows that lack a modality which the training rows had are answered by small ensembles made without it, see
     docs/data-fusion.md."""
+    compression: CompressionSpec = CompressionSpec()
+    """How pretrained networks are made smaller after the search, and what that may cost; left out, they are not."""
     golden: Literal["rows", "synthetic", "none"] = "rows"
     """Rows kept in the artifact whose predictions are checked at load."""
     golden_rows: int = Field(8, ge=1, le=64)

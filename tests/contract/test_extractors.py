@@ -79,6 +79,13 @@ def test_a_made_encoder_keeps_the_contract(encoder, check, columns, precision):
     check(plugin, Case(plugin.Params(model=str(encoder), precision=precision), columns))
 
 
+@pytest.mark.parametrize("compress", [{"int8": True}, {"prune": 0.3}, {"int8": True, "prune": 0.3}], ids=str)
+@pytest.mark.parametrize("check", TRANSFORMERS_CHECKS, ids=lambda check: check.__name__)
+def test_a_made_encoder_that_was_made_smaller_keeps_the_contract(encoder, check, compress):
+    plugin = EXTRACTORS.get("transformers")
+    check(plugin, Case(plugin.Params(model=str(encoder), precision="fp32", compress=compress), {"text": "text"}))
+
+
 @pytest.mark.parametrize("case", TUNED)
 @pytest.mark.parametrize("check", TUNED_CHECKS, ids=lambda check: check.__name__)
 def test_a_tuned_made_encoder_keeps_the_contract(encoder, check, case):

@@ -208,6 +208,37 @@ class TradeoffCard(Part):
     """Quickest first."""
 
 
+class SmallerRow(Part):
+    """A pretrained network before and after it was made smaller."""
+
+    extractor: str
+    cosine: Score
+    """Smallest, over a sample of rows, between features before and after."""
+    ms: tuple[Score, Score]
+    """Milliseconds a row, in one pass of the sample on one CPU, decoding left out: before and after."""
+    size_mb: tuple[Score, Score]
+    """Of what is saved of it."""
+    taken: bool
+    note: str = ""
+    """Why its features may not stand in for the others."""
+
+
+class CompressionCard(Part):
+    """What became of smaller networks, where the spec asks for them."""
+
+    int8: bool
+    prune: float
+    min_cosine: float
+    max_loss: float
+    networks: list[SmallerRow]
+    before: Score
+    """Nested out-of-fold score of the ensemble on the features of the search."""
+    after: Score
+    """The same on features of the smaller networks, every chain fitted again."""
+    note: str = ""
+    """Why the graph keeps the networks that the search saw; empty where it has smaller ones."""
+
+
 class ExtractionRow(Part):
     """What one extractor did."""
 
@@ -283,6 +314,7 @@ class Report(Part):
     """Best first; those that were stopped early last."""
     fold_tests: FoldTests | None = None
     tradeoff: TradeoffCard | None = None
+    compression: CompressionCard | None = None
     labels: LabelsCard | None = None
     alarms: AlarmCard | None = None
     """Anomalies only."""

@@ -17,6 +17,7 @@ from hybrid_ray.evaluation.schema import (
     ChoiceRow,
     ColumnCard,
     CombinerRow,
+    CompressionCard,
     DataCard,
     EnsembleCard,
     Estimate,
@@ -33,6 +34,7 @@ from hybrid_ray.evaluation.schema import (
     Report,
     SearchCard,
     SensitivityCard,
+    SmallerRow,
     SplitCard,
     TradeoffCard,
     UncertaintyCard,
@@ -258,6 +260,25 @@ def build_report(
                     chosen=n == 3,
                 )
                 for n in (1, 2, 3)
+            ],
+        ),
+        compression=CompressionCard(
+            int8=True,
+            prune=0.1,
+            min_cosine=0.99,
+            max_loss=0.01,
+            before=base,
+            after=base * 1.001,
+            networks=[
+                SmallerRow(extractor="minilm", cosine=0.9963, ms=(12.2, 5.4), size_mb=(91.3, 21.6), taken=True),
+                SmallerRow(
+                    extractor="mobilenet",
+                    cosine=0.931,
+                    ms=(24.0, 21.0),
+                    size_mb=(9.1, 2.1),
+                    taken=False,
+                    note="its features would change: cosine 0.9310, min_cosine is 0.99",
+                ),
             ],
         ),
         search=SearchCard(trials=24, fits=96, resumed=12, pruned=8, folds=5, seconds=212.4, seed=0),

@@ -45,7 +45,7 @@ class Here:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     load_plugins()
     monkeypatch.setattr(reserves, "ray", SimpleNamespace(get=lambda ref: ref))
-    for name in ("_lacked", "_cross_fit", "_make_reserves"):
+    for name in ("_lacked", "cross_fit", "_make_reserves"):
         monkeypatch.setattr(reserves, name, Here(getattr(reserves, name)))
 
 

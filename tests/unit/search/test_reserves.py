@@ -5,7 +5,8 @@ import pytest
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.costs import Cost, Prices
 from hybrid_ray.search.fits import Evaluator, Outcome
-from hybrid_ray.search.reserves import Gap, affordable, find_gaps, make_reserve, stand_in_trial, stand_ins
+from hybrid_ray.search.reserves import Gap, affordable, find_gaps, make_reserve, stand_ins
+from hybrid_ray.search.trials import trial_beside
 
 READ = {"img": "image", "txt": "text", "words": "text", "tab": "tabular", "row": "tabular+text"}
 NO_IMAGE = Gap("without:image", ("text",), ("image",), ("text",))
@@ -62,9 +63,9 @@ def test_stand_ins_are_the_families_of_the_ensemble_on_all_that_is_left():
 
 def test_what_could_not_be_fitted_stands_in_for_nothing():
     candidate = Candidate(("text",), "concat", "knn")
-    assert stand_in_trial(0, candidate, Outcome(scores=(0.5,), keys=("k",), error="fold 1: it failed")) is None
-    assert stand_in_trial(0, candidate, Outcome()) is None
-    assert stand_in_trial(0, candidate, Outcome(scores=(0.5, 0.7), keys=("k", "l"))).score == pytest.approx(0.6)
+    assert trial_beside(0, candidate, Outcome(scores=(0.5,), keys=("k",), error="fold 1: it failed")) is None
+    assert trial_beside(0, candidate, Outcome()) is None
+    assert trial_beside(0, candidate, Outcome(scores=(0.5, 0.7), keys=("k", "l"))).score == pytest.approx(0.6)
 
 
 def test_reserves_are_made_in_their_order_as_long_as_the_graph_has_room():
@@ -84,7 +85,7 @@ def cross_fit(make_folded, make_plan, ledger):
 
     def fit(blocks, *families):
         candidates = [Candidate(blocks, "concat", family) for family in families]
-        return [stand_in_trial(n, c, evaluate(c, (None,) * 3)) for n, c in enumerate(candidates)]
+        return [trial_beside(n, c, evaluate(c, (None,) * 3)) for n, c in enumerate(candidates)]
 
     return fit, lambda gap, known: make_reserve(gap, known, plan, rows, ledger)
 

@@ -1,0 +1,172 @@
+"""The stage that makes the graph's pretrained networks smaller, where the spec asks for it and answers stay the same.
+
+Nothing is taken on trust: smaller networks make the features of all rows anew, every chain that the graph or the report
+is made of is fitted again on these, fold by fold, and the out-of-fold scores of the two ensembles are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import ray
+
+from hybrid_ray.candidate import Candidate
+from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.source import read_piece
+from hybrid_ray.errors import RunFailedError
+from hybrid_ray.extractors.compression import CompressibleParams
+from hybrid_ray.on_ray.decide import SAMPLE_ROWS
+from hybrid_ray.on_ray.library import cross_fit, make_library
+from hybrid_ray.on_ray.matrices import Folded, FoldOrder
+from hybrid_ray.on_ray.parts import used_extractors
+from hybrid_ray.on_ray.stages import Features, Found, Job, extracted, fold_stage
+from hybrid_ray.on_ray.train import Entry
+from hybrid_ray.on_ray.train_stage import Trained
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.search.budget import END_S
+from hybrid_ray.search.compression import CompressionTrial, Smaller, compare, loss_fault, measure
+from hybrid_ray.search.ensemble import EnsembleSearch, finish_ensemble
+from hybrid_ray.search.ensembler import Ensembler
+from hybrid_ray.search.fits import reason
+from hybrid_ray.search.levels import level_candidates
+from hybrid_ray.search.oof import OofLibrary
+from hybrid_ray.search.recipes import Recipe
+from hybrid_ray.search.trials import TrialRecord, trial_beside
+from hybrid_ray.spec import ExtractorSpec
+from hybrid_ray.store.ledger import Ledger
+from hybrid_ray.store.runs import RunStore
+
+Kept = tuple[Features, Folded, Found]
+
+
+def compression_stage(
+    job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, found: Found
+) -> Kept:
+    """Make networks smaller; what is returned takes the place of what was given, and is that where nothing is taken."""
+    asked = job.spec.graph.compression
+    if not asked.asked:
+        return features, folded, found
+    smaller = _smaller_networks(job, features, found)
+    networks = _measured(job, features, smaller)
+    good = [network for network in networks if not network.fault]
+    fault = _no_comparison(job, found, smaller, good)
+    if fault:
+        return features, folded, replace(found, compression=CompressionTrial(networks, fault=fault))
+    chosen = {network.id: smaller[network.id] for network in good}
+    changed = features.with_smaller(chosen, {name: extracted(job, spec) for name, spec in chosen.items()})
+    RunStore(job.root).use(job.run_id, features=[changed.frozen[name].fingerprint for name in chosen])
+    refolded = fold_stage(job, changed, trained, order)
+    trials = _fitted(job, found, refolded)
+    before = _ensemble_of(job, found, folded, found.candidates.ranked_trials())
+    after = _ensemble_of(job, found, refolded, trials)
+    if before is None or after is None:
+        fault = "a member, or the ensemble, could not be fitted on the new features"
+        return features, folded, replace(found, compression=CompressionTrial(networks, fault=fault))
+    fault = loss_fault(before.score, after.score, found.plan.scorer.direction, asked.max_loss)
+    trial = CompressionTrial(networks, before.score, after.score, fault)
+    if fault:
+        return features, folded, replace(found, compression=trial)
+    searched = found.ensemble
+    ensemble = replace(
+        after, tried=searched.tried, seconds=searched.seconds, tradeoff=searched.tradeoff, note=searched.note
+    )
+    refitted = replace(found.candidates, trials=tuple(trials))
+    return changed, refolded, replace(found, ensemble=ensemble, refitted=refitted, compression=trial)
+
+
+def _smaller_networks(job: Job, features: Features, found: Found) -> dict[str, ExtractorSpec]:
+    """The frozen extractors that the graph reads whose network can be made smaller, with the parameters that do it."""
+    smaller = {}
+    for name in sorted(used_extractors(found.composed()) & set(features.frozen)):
+        spec = features.decided[name]
+        if isinstance(spec.params, CompressibleParams) and not spec.params.compress.asked:
+            params = spec.params.compressed(job.spec.graph.compression.plain)
+            smaller[name] = spec.model_copy(update={"params": params})
+    return smaller
+
+
+def _no_comparison(job: Job, found: Found, smaller: Mapping[str, ExtractorSpec], good: Sequence[Smaller]) -> str:
+    """Why it comes to no comparison; empty where it does."""
+    if not smaller:
+        return "it reads no pretrained network that can be made smaller"
+    if not good:
+        return "the features of each would change too much"
+    if job.until is None:
+        return ""
+    lanes = max(int(job.cluster.view().cpus / job.task_cpus), 1)
+    known = {trial.candidate.key: trial.seconds for trial in found.candidates.trials}
+    extract_s = sum(network.ms[1] for network in good) * job.rows.n_rows / 1000
+    again_s = (extract_s + sum(known.get(candidate.key, 0.0) for candidate in _wanted(job, found))) / lanes
+    if time.time() + again_s + END_S <= job.until:
+        return ""
+    return f"time_limit_s leaves less than the {again_s:.0f} s that the comparison takes"
+
+
+def _wanted(job: Job, found: Found) -> list[Candidate]:
+    """All that is fitted for the graph and for the levels of the report, each once."""
+    levels = level_candidates(found.candidates.ranked(), job.modality_of())
+    return list({candidate.key: candidate for candidate in [*found.composed(), *levels.values()]}.values())
+
+
+def _measured(job: Job, features: Features, smaller: Mapping[str, ExtractorSpec]) -> tuple[Smaller, ...]:
+    """Each network before and after, on the first rows, one after the other: nothing runs beside what is timed."""
+    if not smaller:
+        return ()
+    sample = next(read_piece(job.source, job.source.pieces[0], list(job.kinds), SAMPLE_ROWS))
+    task = _compare.options(num_cpus=job.task_cpus)
+    least, networks = job.spec.graph.compression.min_cosine, list[Smaller]()
+    with job.progress.stage("compress", len(smaller)) as stage:
+        for name, spec in smaller.items():
+            entries = [Entry.of(each, job.kinds) for each in (features.decided[name], spec)]
+            networks.append(ray.get(task.remote(entries[0], entries[1], sample, job.source.base, least)))
+            stage.advance(1, name)
+    return tuple(networks)
+
+
+def _fitted(job: Job, found: Found, refolded: Folded) -> list[TrialRecord]:
+    """Every candidate fitted on the folds of the new features; those that could not be are left out."""
+    wanted, ledger = _wanted(job, found), Ledger(job.root, job.run_id)
+    trials = []
+    with job.progress.stage("compress", len(wanted)) as stage:
+        task = cross_fit.options(num_cpus=job.task_cpus)
+        refs = [task.remote(found.plan, refolded.ref, ledger, candidate) for candidate in wanted]
+        for number, (candidate, ref) in enumerate(zip(wanted, refs, strict=True)):
+            trial = trial_beside(number, candidate, ray.get(ref))
+            stage.advance(1, candidate.label)
+            if trial is not None:
+                trials.append(trial)
+    return trials
+
+
+def _ensemble_of(job: Job, found: Found, folded: Folded, trials: Sequence[TrialRecord]) -> EnsembleSearch | None:
+    """The members put together by the recipe of the search, on the features of some matrices; None: they cannot be."""
+    by_key = {trial.candidate.key: trial for trial in trials}
+    members = [by_key.get(candidate.key) for candidate in found.ensemble.members.values()]
+    if None in members:
+        return None
+    library = make_library.remote(found.plan, folded.ref, members, Ledger(job.root, job.run_id), len(members))
+    answer: EnsembleSearch | None = ray.get(_ensemble.remote(library, found.ensemble.recipe, found.plan.seed))
+    return answer
+
+
+@ray.remote
+def _compare(before: Entry, after: Entry, sample: pa.Table, base: str, least: float) -> Smaller:
+    batch = coerce(sample, before.columns, base).batch
+    reference = measure(before.build(), batch)
+    try:
+        return compare(before.id, reference, measure(after.build(), batch), least)
+    except Exception as error:  # a library's network may do anything with layers that are not its own
+        return Smaller(before.id, fault=f"it cannot be made smaller: {reason(error)}")
+
+
+@ray.remote(num_cpus=0)
+def _ensemble(library: OofLibrary, recipe: Recipe, seed: int) -> EnsembleSearch | None:
+    load_plugins()
+    ensembler = Ensembler(library, seed)
+    try:
+        return finish_ensemble([ensembler.try_recipe(0, recipe)], ensembler)
+    except RunFailedError:
+        return None
