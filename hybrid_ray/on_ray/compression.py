@@ -17,7 +17,6 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import read_piece
 from hybrid_ray.errors import RunFailedError
-from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.on_ray.decide import SAMPLE_ROWS
 from hybrid_ray.on_ray.library import cross_fit, make_library
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder
@@ -82,7 +81,7 @@ def _smaller_networks(job: Job, features: Features, found: Found) -> dict[str, E
     smaller = {}
     for name in sorted(used_extractors(found.composed()) & set(features.frozen)):
         spec = features.decided[name]
-        if isinstance(spec.params, CompressibleParams) and not spec.params.compress.asked:
+        if features.compressible(name):
             params = spec.params.compressed(job.spec.graph.compression.plain)
             smaller[name] = spec.model_copy(update={"params": params})
     return smaller

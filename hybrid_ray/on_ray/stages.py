@@ -14,6 +14,7 @@ from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import strata_of
 from hybrid_ray.errors import ResourceError
 from hybrid_ray.evaluation.clusters import WIDTH
+from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.forecasts import Outlook
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.costs import extractor_costs
@@ -131,6 +132,11 @@ class Features:
     rejects: tuple[tuple[int, str, str], ...]
     bad_rows: int
     searched: Mapping[str, FeatureSet] = field(default_factory=dict)
+
+    def compressible(self, name: str) -> bool:
+        """Whether the network of a frozen extractor can be made smaller: it has one, and is not smaller already."""
+        params = self.decided[name].params
+        return isinstance(params, CompressibleParams) and not params.compress.asked
 
     def with_smaller(self, decided: Mapping[str, ExtractorSpec], frozen: Mapping[str, FeatureSet]) -> Features:
         """The same with features of smaller networks in place of those that the search saw."""
@@ -360,7 +366,7 @@ def search_stage(
     With ``aftermath`` the run goes on after the search: under a time limit, time is left for that.
     """
     plan = SearchPlan.of(job.spec, job.modality_of(), job.rows.target.task, job.n_outputs, job.rows.transform)
-    budget = _budget(job, plan, trained, job.rows.n_training / len(order.rows), aftermath)
+    budget = _budget(job, plan, features, trained, job.rows.n_training / len(order.rows), aftermath)
     costs = _extractor_costs(job, features, trained) if plan.wish.costs else {}
     candidates = search_candidates(job.cluster, plan, folded, job.root, job.run_id, job.progress, budget)
     ensemble = search_ensembles(
@@ -400,7 +406,7 @@ def _extractor_costs(job: Job, features: Features, trained: Trained) -> dict[str
         return extractor_costs(entries, copies, sample, job.source.base, job.task_cpus)
 
 
-def _budget(job: Job, plan: SearchPlan, trained: Trained, grown: float, aftermath: bool) -> Budget:
+def _budget(job: Job, plan: SearchPlan, features: Features, trained: Trained, grown: float, aftermath: bool) -> Budget:
     """The search's own time, and what the run has left for it; ``grown``: training rows for each that it sees."""
     now, limit_s, folds = time.time(), job.spec.search.time_limit_s, job.spec.search.folds
     slots = max(int(job.cluster.view().cpus / job.task_cpus), 1)
@@ -421,8 +427,15 @@ def _budget(job: Job, plan: SearchPlan, trained: Trained, grown: float, aftermat
             gaps=len({m for name in plan.modalities.values() for m in modalities_in(name)})
             if job.spec.graph.reserves
             else 0,
+            smaller_s=_smaller_s(features) if job.spec.graph.compression.asked else None,
             trained_s=again_s + trained.extract_s(len(job.rows.test_rows), slots, every_copy=not refit),
         )
         if aftermath
         else None,
     )
+
+
+def _smaller_s(features: Features) -> float:
+    """About what features of smaller networks take: as long as those of the whole ones took, where they were made."""
+    made = [features.frozen[name].stats for name in features.frozen if features.compressible(name)]
+    return sum(stats.seconds * stats.rows / stats.computed for stats in made if stats.computed)

@@ -50,6 +50,9 @@ class Aftermath:
         Training rows for each that the search sees: a fit on all of them takes so much longer.
     networks : int
         Extractors that are networks.
+    smaller_s : float or None
+        What features of smaller networks take, on which all that the graph is made of is fitted on the folds again;
+        None where the spec does not ask for them.
     """
 
     slots: int
@@ -60,6 +63,7 @@ class Aftermath:
     gaps: int = 0
     grown: float = 1.0
     networks: int = 0
+    smaller_s: float | None = None
 
     def seconds(self, ranked: Sequence[TrialRecord], start_s: float = 0.0) -> float:
         """Seconds from the end of the search to the end of the run.
@@ -79,8 +83,12 @@ class Aftermath:
         first_of_blocks = {trial.candidate.blocks: trial for trial in reversed(ranked)}.values()
         # The members of reserves are fitted again too: some were fitted for the ensemble or the report anyway.
         stood_in = [trial for trial in members[:MEMBERS] for _ in range(self.gaps)]
-        times = [self._again_s(trial) for trial in (*_distinct([*members, *first_of_blocks]), *stood_in)]
+        taken = _distinct([*members, *first_of_blocks])
+        times = [self._again_s(trial) for trial in (*taken, *stood_in)]
         crossed = [self.folds * _fold_s(trial) for trial in members[:STAND_INS] for _ in range(self.gaps)]
+        if self.smaller_s is not None:
+            spent += self.smaller_s
+            crossed += [self.folds * _fold_s(trial) for trial in taken]
         return spent + _makespan(times, self.slots) + _makespan(crossed, self.slots)
 
     def _again_s(self, trial: TrialRecord) -> float:

@@ -72,6 +72,12 @@ def test_stand_ins_take_their_folds_and_the_members_of_reserves_a_fit_more():
     assert Aftermath(1, 5, True, 8, gaps=2).seconds(two) == pytest.approx(FIXED + crossed + 3 * once_more)
 
 
+def test_smaller_networks_take_features_anew_and_the_folds_of_all_that_is_taken():
+    ranked = [trial(0, 4.0), trial(1, 8.0), trial(2, 100.0), trial(3, 12.0, ("a",))]
+    plain, smaller = (Aftermath(2, 5, True, 2, smaller_s=s).seconds(ranked) for s in (None, 30.0))
+    assert smaller - plain == pytest.approx(30 + (4 + 8 + 12) / 2)
+
+
 def test_saving_takes_more_for_every_network():
     assert Aftermath(2, 5, False, 8, networks=2).seconds([]) == FIXED + 2 * NETWORK_S
 
