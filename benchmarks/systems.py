@@ -202,7 +202,7 @@ def page(cells: Mapping[str, Cell]) -> str:
         "What people build of deep and classical learning, each as a spec to copy, run on real data.",
         "`python benchmarks/systems.py docs` writes this page from `benchmarks/systems.json`, which `make systems`",
         "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
-        "gains over the row, with its paired interval.",
+        "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it.",
     ]
     for system in SYSTEMS.values():
         held = {name: _cells(cells, system.name, name) for name in system.rows}
