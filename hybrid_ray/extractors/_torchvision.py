@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -95,7 +96,6 @@ class TorchvisionExtractor(PretrainedExtractor):
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
         super().__init__(params, columns)
         self._net: nn.Module | None = None
-        self._device = ""
         self._item_features = 0
         self._read_view: nets.View | None = None
 
@@ -105,7 +105,7 @@ class TorchvisionExtractor(PretrainedExtractor):
         params = TorchvisionParams(model="resnet18", weights="none", image_size=32, precision="fp32")
         yield params, {"image": "image"}
         yield params, {"front": "image", "back": "image"}
-        yield params.compressed(Compression(int8=True, prune=0.1)), {"image": "image"}
+        yield params.compressed(Compression(int8="dynamic", prune=0.1)), {"image": "image"}
 
     # ------------------------------------------------------------------ weights and preprocessing
 
@@ -179,42 +179,50 @@ class TorchvisionExtractor(PretrainedExtractor):
             return
         import torch
 
-        net = self._whole()
-        if self.params.layers:
-            net = nets.tapped(net, self.params.model, self.params.layers)
+        net, run = self._whole()
+        dtype = torch_dtype(self.format_on(device))
+        self._net = self.smaller(net, run).to(memory_format=torch.channels_last).to(device, dtype)
+        self._device, self._dtype = device, dtype
+        view = self._view()
+        self._shift = torch.tensor(view.mean, device=device).mul(255.0).view(1, 3, 1, 1)
+        self._scale = torch.tensor(view.std, device=device).mul(255.0).reciprocal().view(1, 3, 1, 1)
+        with self._suiting(view.crop):
+            blank = np.zeros((1, view.crop, view.crop, 3), np.uint8)
+            self._item_features = self.encode({PIXELS: blank}).shape[1]
+
+    def _whole(self) -> tuple[nn.Module, Callable[[], object]]:
+        """The network as its weights are, and what takes a blank image through it.
+
+        Out of a saved graph that holds it smaller, its numbers are any.
+        """
+        import torch
+
+        p, side = self.params, self._view().crop
+        tensors = None if self.saved_smaller else self._origin().tensors()
+        if tensors is None:
+            net = nets.random(p.model, p.seed, pretrained=p.weights != "none")[0]
+        else:
+            tensors = origins.modern_keys(tensors)
+            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+            origins.check_shapes(p.model, shapes, p.weights)
+            net = nets.load(p.model, tensors)[0]
+        if p.layers:
+            net = nets.tapped(net, p.model, p.layers)
         net = nets.fuse_batch_norm(net)
         if self._same_padding():
             net = nets.pad_same(net)
-        self._put(net, "cpu", torch.float32)
-        side = self._view().crop
-        self._put(self.smaller(net, lambda: self._try(side)), device, torch_dtype(self.format_on(device)))
-        self._try(side)
 
-    def _whole(self) -> nn.Module:
-        """The network as its weights are; out of a saved graph that holds it smaller, with any weights."""
-        p = self.params
-        tensors = None if self.saved_smaller else self._origin().tensors()
-        if tensors is None:
-            return nets.random(p.model, p.seed, pretrained=p.weights != "none")[0]
-        tensors = origins.modern_keys(tensors)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        origins.check_shapes(p.model, shapes, p.weights)
-        return nets.load(p.model, tensors)[0]
+        def run() -> object:
+            with self._suiting(side):
+                return net(torch.zeros(1, 3, side, side))
 
-    def _put(self, net: nn.Module, device: str, dtype: torch.dtype) -> None:
-        """Have a network, on a device, in a number format, and what images are normalised with."""
-        import torch
+        return net, run
 
-        view = self._view()
-        self._net = net.to(memory_format=torch.channels_last).to(device, dtype)
-        self._device, self._dtype = device, dtype
-        self._shift = torch.tensor(view.mean, device=device).mul(255.0).view(1, 3, 1, 1)
-        self._scale = torch.tensor(view.std, device=device).mul(255.0).reciprocal().view(1, 3, 1, 1)
-
-    def _try(self, side: int) -> None:
-        """One blank image through the network: how many features there are, or that it was not made for the size."""
+    @contextmanager
+    def _suiting(self, side: int) -> Iterator[None]:
+        """A block in which images go through the network: it may not be made for their size."""
         try:
-            self._item_features = self.encode({PIXELS: np.zeros((1, side, side, 3), np.uint8)}).shape[1]
+            yield
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadInputError(
@@ -233,7 +241,7 @@ class TorchvisionExtractor(PretrainedExtractor):
         assert self._net is not None
         pixels = items[PIXELS]
         n = len(pixels)
-        if self._dtype == torch.float32:
+        if not self.fixed_shapes:
             chunk = max(_PASS[self._device] // (pixels.shape[1] * pixels.shape[2]), 1)
         else:
             chunk = _FIXED_IMAGES[self._device]
@@ -274,13 +282,12 @@ class TorchvisionExtractor(PretrainedExtractor):
         """The body's weights in the format they came in, the preprocessing, and the padding."""
         import safetensors.torch
 
-        if self._state is not None and self.saved_smaller:
+        if self._state is not None and self.compression.asked:
             return self._state
         origin = self._origin()
         meta = {"weights": origin.digest(), "view": self._view().to_json(), "same_padding": self._same_padding()}
-        if self.compresses:
-            self.setup(self._device or "cpu")
-            return State(meta=meta, blobs=self.packed(self.network))
+        if self.compression.asked:
+            return State(meta=meta, blobs=self.packed(*self._whole()))
         body, _ = nets.body_shapes(self.params.model)
         tensors = origin.tensors()
         if tensors is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -88,7 +88,6 @@ class TransformersExtractor(PretrainedExtractor):
         self._words: Tokenizer | None = None
         self._blank: int | None = None
         self._net: nn.Module | None = None
-        self._device = ""
         self._item_features = 0
 
     @classmethod
@@ -233,16 +232,27 @@ class TransformersExtractor(PretrainedExtractor):
         """Load the network on the device in its number format; memory-mapped from a folder."""
         if self._net is not None and self._device == device:
             return
+        net, run = self._whole()
+        self._net, self._device = self.smaller(net, run).to(device, torch_dtype(self.format_on(device))), device
+        blank = {IDS: np.full((1, 2), self._pad_id(), np.int32), LENGTHS: np.array([2], np.int32)}
+        self._item_features = self.encode(blank).shape[1]
+
+    def _whole(self) -> tuple[nn.Module, Callable[[], object]]:
+        """The network as its weights are, and what takes two blank tokens through it.
+
+        Out of a saved graph that holds it smaller, its numbers are any.
+        """
         with ExitStack() as stack:
             folder = self._encoder().folder
             if self._state is not None:
                 folder = stack.enter_context(state_folder(self._state))
             net = empty_network(folder) if self.saved_smaller else load_network(folder)
-        blank = {IDS: np.full((1, 2), self._pad_id(), np.int32), LENGTHS: np.array([2], np.int32)}
-        self._net, self._device = net, "cpu"
-        net = self.smaller(net, lambda: self.encode(blank))
-        self._net, self._device = net.to(device, torch_dtype(self.format_on(device))), device
-        self._item_features = self.encode(blank).shape[1]
+
+        def run() -> object:
+            tokens = to_tensor(np.full((1, 2), self._pad_id(), np.int64), "cpu")
+            return net(input_ids=tokens, attention_mask=mask_of(tokens, to_tensor(np.array([2]), "cpu")))
+
+        return net, run
 
     @property
     def item_features(self) -> int:
@@ -269,10 +279,10 @@ class TransformersExtractor(PretrainedExtractor):
     def passes(self, items: Mapping[str, AnyArray]) -> Iterator[tuple[AnyArray, torch.Tensor, torch.Tensor]]:
         """Texts that go through the network together: positions (k,), tokens (>= k, width), lengths; blanks last."""
         ids, lengths = items[IDS], items[LENGTHS]
-        if self.format_on(self._device) == "fp32":
-            passes = packed_passes(lengths, _TOKENS[self._device])
-        else:
+        if self.fixed_shapes:
             passes = fixed_passes(lengths, _FIXED_TOKENS[self._device], self._encoder().max_length)
+        else:
+            passes = packed_passes(lengths, _TOKENS[self._device])
         for texts, rows, width in passes:
             tokens = np.full((rows, width), self._pad_id(), np.int64)
             tokens[: len(texts), : ids.shape[1]] = ids[texts, :width]
@@ -287,11 +297,9 @@ class TransformersExtractor(PretrainedExtractor):
         if self._state is not None:
             return self._state
         own = self._encoder()
-        kept = [own.folder / "config.json", *([] if self.compresses else own.weight_files())]
-        blobs = {path.name: path.read_bytes() for path in kept}
-        if self.compresses:
-            self.setup(self._device or "cpu")
-            blobs |= self.packed(self.network)
+        smaller = self.compression.asked
+        kept = [own.folder / "config.json", *([] if smaller else own.weight_files())]
+        blobs = {path.name: path.read_bytes() for path in kept} | (self.packed(*self._whole()) if smaller else {})
         blobs[_TOKENIZER] = self._tokenizer_json().encode()
         use: dict[str, Any] = {"pooling": own.pooling, "normalize": own.normalize}
         use |= {"max_length": own.max_length, "lower_case": own.lower_case}

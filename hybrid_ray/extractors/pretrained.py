@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hybrid_ray.errors import ArtifactError
+from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.extractors.items import ItemExtractor
 from hybrid_ray.extractors.precision import SAMPLE_ROWS, Format, close_enough, company_free, effective, native_formats
 from hybrid_ray.params import PluginParams
+from hybrid_ray.spec.compression import Compression
 from hybrid_ray.types import Batch, FloatArray, Kind, Prepared, State
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from hybrid_ray.extractors._compressed_net import Packed
 
 COMPRESSED = "compressed.safetensors.z"
 """File of the numbers of a network that was made smaller."""
@@ -28,6 +32,7 @@ class PretrainedExtractor(ItemExtractor):
         super().__init__(params, columns)
         self._state: State | None = None
         self._emulate = False
+        self._device = ""
 
     @classmethod
     def from_state(cls, params: PluginParams, columns: Mapping[str, Kind], state: State) -> Self:
@@ -61,21 +66,38 @@ class PretrainedExtractor(ItemExtractor):
         return "fp32" if self._state is not None and emulated and not self._emulate else name
 
     def counterpart(self, device: str = "cpu") -> Self | None:
-        """For a reduced format: fp32 where this extractor computes in its format, its format where it does not."""
+        """For a reduced format: fp32 where this extractor computes in its format, its format where it does not.
+
+        For products of integers: the same weights, whose inputs are not rounded.
+        """
         name = effective(self.params.precision)
+        if self.compression.int8 == "dynamic":
+            # Where a sum is off by a rounding, inputs are other integers: as far from these as from no rounding at all.
+            floats = Compression(int8="weights", prune=self.compression.prune)
+            return self._with(self.params.compressed(floats), "fp32", device)
         if name == "fp32":
             return None
         return self._with(self.params, "fp32" if self.format_on(device) == name else name, device)
 
+    # ------------------------------------------------------------------ smaller networks
+
     @property
-    def compresses(self) -> bool:
-        """True when the network is made smaller than its weights."""
-        return bool(self.params.compress.asked)
+    def compression(self) -> Compression:
+        """How the network is made smaller."""
+        return self.params.compress if isinstance(self.params, CompressibleParams) else Compression()
 
     @property
     def saved_smaller(self) -> bool:
         """True out of a saved graph that holds the network as it was made smaller, and not its weights."""
-        return self._state is not None and self.compresses
+        return self._state is not None and self.compression.asked
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """True where a row's features would depend on its company but for passes of fixed shapes.
+
+        A sum that is off by a rounding, as it is in another shape, may round an input to another integer.
+        """
+        return self.format_on(self._device) != "fp32" or self.compression.int8 == "dynamic"
 
     def smaller(self, net: nn.Module, run: Callable[[], object]) -> nn.Module:
         """The network as ``compress`` asks for it: made smaller, or, out of a saved graph, as it was saved.
@@ -92,35 +114,37 @@ class PretrainedExtractor(ItemExtractor):
         ArtifactError
             What was saved is of another network: another version of its library builds it otherwise.
         """
-        if not self.compresses:
+        if not self.compression.asked:
             return net
-        from hybrid_ray.extractors._compressed_net import shrink, unpack
+        from hybrid_ray.extractors._compressed_net import Packed
 
-        asked = self.params.compress
         if self._state is None:
-            return shrink(net, asked.prune, asked.int8, run)
-        shrink(net, 0.0, asked.int8, run)
+            return self._pack(net, run).put_into(net, self.compression.int8 == "dynamic")
         try:
-            unpack(net, self._state.blobs[COMPRESSED])
+            packed = Packed.from_bytes(self._state.blobs[COMPRESSED], net)
         except ValueError as error:
             raise ArtifactError(
                 f"{self.name}: {error}. Load the model with the versions of torch, torchvision and transformers that "
                 "made it"
             ) from error
-        return net
+        return packed.put_into(net, self.compression.int8 == "dynamic")
 
-    def packed(self, net: nn.Module) -> dict[str, bytes]:
-        """The file of a network that was made smaller, for ``get_state``."""
-        from hybrid_ray.extractors._compressed_net import pack
+    def packed(self, net: nn.Module, run: Callable[[], object]) -> dict[str, bytes]:
+        """The file of a network that is made smaller, for ``get_state``; takes what ``smaller`` takes."""
+        return {COMPRESSED: self._pack(net, run).to_bytes()}
 
-        return {COMPRESSED: pack(net)}
+    def _pack(self, net: nn.Module, run: Callable[[], object]) -> Packed:
+        from hybrid_ray.extractors._compressed_net import packed
+
+        asked = self.compression
+        return packed(net, asked.prune, asked.int8 != "none", run if asked.int8 == "dynamic" else None)
 
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """The weights' own choices written out, and the number format chosen on the first rows of ``batch``."""
         settled = self.settle()
         if self.params.precision != "auto":
             return settled
-        formats = () if self.params.compress.int8 else native_formats(device)
+        formats = () if self.compression.int8 == "dynamic" else native_formats(device)
         if formats:
             prepared = self.prepare({column: batch[column][:SAMPLE_ROWS] for column in self.columns})
             reference = self._with(settled, "fp32", device).extract(prepared.arrays)

@@ -34,6 +34,7 @@ from hybrid_ray.evaluation.schema import (
     LabelErrorsCard,
     LabelsCard,
     MemberRow,
+    NetworkCost,
     OfferRow,
     Report,
     SearchCard,
@@ -50,6 +51,7 @@ from hybrid_ray.on_ray.parts import MEMBER, Parts
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train_stage import Trained
 from hybrid_ray.search.choices import candidate_scores, ensemble_scores
+from hybrid_ray.search.costs import Cost
 from hybrid_ray.search.ensembler import TIME_UP
 from hybrid_ray.search.frozen_or_tuned import twin_notes
 from hybrid_ray.search.levels import ablation_note
@@ -370,8 +372,8 @@ def _compression(job: Job, found: Found) -> CompressionCard | None:
         SmallerRow(
             extractor=network.id,
             cosine=network.cosine,
-            ms=network.ms,
-            size_mb=network.size_mb,
+            before=_cost(network.before),
+            after=_cost(network.after),
             taken=network.id in trial.taken,
             note=network.fault,
         )
@@ -380,6 +382,10 @@ def _compression(job: Job, found: Found) -> CompressionCard | None:
     return CompressionCard(
         **asked.model_dump(), networks=networks, before=trial.before, after=trial.after, note=trial.fault
     )
+
+
+def _cost(cost: Cost | None) -> NetworkCost | None:
+    return None if cost is None else NetworkCost(**cost.to_json())
 
 
 def _search(job: Job, found: Found) -> SearchCard:

@@ -188,14 +188,15 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
     write_trials(job.root, job.run_id, found.plan.metric, found.candidates, found.ensemble)
     if stop_after == "search":
         return _search_answer(job, found)
-    searched = folded
+    # A second set of matrices stays only where other cuts of the rows are to be fitted on what the search saw.
+    searched = folded if job.spec.search.repeats > 1 else None
     features, folded, found = compression_stage(job, features, trained, order, folded, found)
     found = reserves_stage(job, folded, found)
     parts = parts_stage(job, features, trained, order, folded, found)
     if parts.note:
         resolved = _warned(resolved, parts.note)
     composed = assemble(job, features, found, parts)
-    repeats = repeats_stage(job, trained, order, searched, found)
+    repeats = repeats_stage(job, trained, order, searched or folded, found)
     with job.progress.stage("report"):
         report, outputs, y_test, path = write_report(
             job, features, trained, order, found, parts, composed, repeats, resolved

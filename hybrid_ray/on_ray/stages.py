@@ -296,8 +296,10 @@ class Found:
     ensemble : EnsembleSearch
     costs : mapping of str to Cost
         Of each extractor in the graph, for a plan that asks for costs.
-    refitted : CandidateSearch or None
-        What the graph is made of where its networks are smaller than those of the search; None: they are not.
+    aftermath : Aftermath or None
+        What comes after the search, under a time limit: what it takes.
+    on_smaller : CandidateSearch or None
+        The trials that hold on the features of smaller networks, where the graph has these; None: it has not.
     compression : CompressionTrial or None
         What became of smaller networks; None: the spec does not ask for them.
     reserves : tuple of Reserved
@@ -310,7 +312,8 @@ class Found:
     candidates: CandidateSearch
     ensemble: EnsembleSearch
     costs: Mapping[str, Cost] = field(default_factory=dict)
-    refitted: CandidateSearch | None = None
+    aftermath: Aftermath | None = None
+    on_smaller: CandidateSearch | None = None
     compression: CompressionTrial | None = None
     reserves: tuple[Reserved, ...] = ()
     note: str = ""
@@ -318,7 +321,7 @@ class Found:
     @property
     def fitted(self) -> CandidateSearch:
         """The trials whose chains the graph and the levels of the report are made of."""
-        return self.candidates if self.refitted is None else self.refitted
+        return self.candidates if self.on_smaller is None else self.on_smaller
 
     @property
     def oof(self) -> dict[str, float]:
@@ -372,7 +375,7 @@ def search_stage(
     ensemble = search_ensembles(
         job.cluster, plan, folded, candidates, job.root, job.run_id, job.progress, budget, costs
     )
-    return Found(plan, candidates, ensemble, costs)
+    return Found(plan, candidates, ensemble, costs, budget.aftermath)
 
 
 def reserves_stage(job: Job, folded: Folded, found: Found) -> Found:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.extractors.precision import cosines
+from hybrid_ray.extractors.precision import SAMPLE_ROWS, company_free, cosines
+from hybrid_ray.search.costs import Cost, extractor_cost
 from hybrid_ray.search.halving import gain
 from hybrid_ray.types import Batch, Direction, FloatArray
-
-PASSES = 3
-"""Passes that are timed; the quickest counts."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +21,15 @@ class Measured:
     ----------
     features : ndarray (m, d)
         Of the rows that are present.
-    ms : float
-        Milliseconds a row, decoding left out.
-    size_mb : float
-        Of what is saved of it.
+    alone : ndarray (k, d)
+        Of the first of them, each by itself.
+    cost : Cost
+        Decoding included.
     """
 
     features: FloatArray
-    ms: float
-    size_mb: float
+    alone: FloatArray
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,17 @@ class Smaller:
     id : str
         Of the extractor.
     cosine : float or None
-        Smallest of the sample's rows; None where the network could not be made smaller.
-    ms, size_mb : tuple of (float, float)
-        Before and after, see ``Measured``.
+        Smallest of the sample's rows; None where there is none.
+    before, after : Cost or None
+        None where it could not be measured.
     fault : str
         Why its features may not stand in for the others; empty where they may.
     """
 
     id: str
     cosine: float | None = None
-    ms: tuple[float, float] = (math.nan, math.nan)
-    size_mb: tuple[float, float] = (math.nan, math.nan)
+    before: Cost | None = None
+    after: Cost | None = None
     fault: str = ""
 
 
@@ -82,35 +80,38 @@ class CompressionTrial:
         return [] if self.fault else [network.id for network in self.networks if not network.fault]
 
 
-def measure(extractor: Extractor, batch: Batch) -> Measured:
+def measure(extractor: Extractor, batch: Batch, rows: int) -> Measured:
     """Set a network up and take rows through it.
 
     Parameters
     ----------
     extractor : Extractor
         Frozen.
-    batch : Batch
+    batch : mapping of str to array (rows,)
         Rows of the run.
+    rows : int
     """
     extractor.setup("cpu")
-    prepared = extractor.prepare(batch)
-    features, spent = extractor.extract(prepared.arrays), list[float]()
-    for _ in range(PASSES):
-        began = time.perf_counter()
-        extractor.extract(prepared.arrays)
-        spent.append(time.perf_counter() - began)
-    state = extractor.get_state()
-    n_bytes = sum(map(len, state.blobs.values())) + sum(array.nbytes for array in state.tensors.values())
-    return Measured(features, 1000 * min(spent) / max(len(features), 1), n_bytes / 1e6)
+    arrays = extractor.prepare(batch).arrays
+    features = extractor.extract(arrays)
+    singles = [
+        extractor.extract({name: array[row : row + 1] for name, array in arrays.items()})
+        for row in range(min(SAMPLE_ROWS, len(features)))
+    ]
+    alone = np.concatenate(singles) if singles else features
+    return Measured(features, alone, extractor_cost(extractor, batch, rows))
 
 
 def compare(name: str, before: Measured, after: Measured, min_cosine: float) -> Smaller:
     """Judge the features of a smaller network by those of the network that it is made of."""
-    cosine = float(cosines(before.features, after.features).min()) if len(before.features) else 1.0
-    fault = ""
+    if not len(before.features):
+        return Smaller(name, None, before.cost, after.cost, "no row of the sample tells how its features would change")
+    cosine, fault = float(cosines(before.features, after.features).min()), ""
     if not cosine >= min_cosine:  # nor where it is no number
         fault = f"its features would change: cosine {cosine:.4f}, min_cosine is {min_cosine:g}"
-    return Smaller(name, cosine, (before.ms, after.ms), (before.size_mb, after.size_mb), fault)
+    elif not company_free(after.features[: len(after.alone)], after.alone):
+        fault = "a row's features would depend on the rows that it is computed with"
+    return Smaller(name, cosine, before.cost, after.cost, fault)
 
 
 def loss_fault(before: float, after: float, direction: Direction, max_loss: float) -> str:

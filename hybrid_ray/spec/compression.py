@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from hybrid_ray.documented import Documented
@@ -10,9 +12,10 @@ from hybrid_ray.documented import Documented
 class Compression(Documented):
     """How a network is made smaller."""
 
-    int8: bool = False
-    """True: linear layers, and wide convolutions over single pixels, multiply 8-bit weights with 8-bit inputs; other
-    weights are kept in 8 bits. About a quarter of the size."""
+    int8: Literal["none", "weights", "dynamic"] = "none"
+    """weights: every matrix of weights is kept in 8 bits, a quarter of the size, and computed with as before. dynamic:
+    linear layers, and wide convolutions over single pixels, also multiply 8-bit integers, their inputs rounded row by
+    row: quicker, and less near."""
     prune: float = Field(0.0, ge=0, lt=1)
     """Share of the weights of each layer that mixes all channels, the smallest, that are set to zero: less to keep, no
     less to compute."""
@@ -20,7 +23,7 @@ class Compression(Documented):
     @property
     def asked(self) -> bool:
         """True when anything is to be done."""
-        return self.int8 or self.prune > 0
+        return self.int8 != "none" or self.prune > 0
 
 
 class CompressionSpec(Compression):

@@ -79,7 +79,7 @@ def test_a_made_encoder_keeps_the_contract(encoder, check, columns, precision):
     check(plugin, Case(plugin.Params(model=str(encoder), precision=precision), columns))
 
 
-@pytest.mark.parametrize("compress", [{"int8": True}, {"prune": 0.3}, {"int8": True, "prune": 0.3}], ids=str)
+@pytest.mark.parametrize("compress", [{"int8": "weights"}, {"prune": 0.3}, {"int8": "dynamic", "prune": 0.3}], ids=str)
 @pytest.mark.parametrize("check", TRANSFORMERS_CHECKS, ids=lambda check: check.__name__)
 def test_a_made_encoder_that_was_made_smaller_keeps_the_contract(encoder, check, compress):
     plugin = EXTRACTORS.get("transformers")

@@ -208,16 +208,25 @@ class TradeoffCard(Part):
     """Quickest first."""
 
 
+class NetworkCost(Part):
+    """What a pretrained network costs on one CPU, decoding included."""
+
+    latency_ms: float
+    """Of a row that comes alone."""
+    batch_ms: float
+    """Of a row among 64."""
+    size_mb: float
+    """Of what is saved of it."""
+
+
 class SmallerRow(Part):
     """A pretrained network before and after it was made smaller."""
 
     extractor: str
     cosine: Score
     """Smallest, over a sample of rows, between features before and after."""
-    ms: tuple[Score, Score]
-    """Milliseconds a row, in one pass of the sample on one CPU, decoding left out: before and after."""
-    size_mb: tuple[Score, Score]
-    """Of what is saved of it."""
+    before: NetworkCost | None
+    after: NetworkCost | None
     taken: bool
     note: str = ""
     """Why its features may not stand in for the others."""
@@ -226,13 +235,13 @@ class SmallerRow(Part):
 class CompressionCard(Part):
     """What became of smaller networks, where the spec asks for them."""
 
-    int8: bool
+    int8: Literal["none", "weights", "dynamic"]
     prune: float
     min_cosine: float
     max_loss: float
     networks: list[SmallerRow]
     before: Score
-    """Nested out-of-fold score of the ensemble on the features of the search."""
+    """Out-of-fold score of the members, put together by the recipe of the search, on the features that it saw."""
     after: Score
     """The same on features of the smaller networks, every chain fitted again."""
     note: str = ""

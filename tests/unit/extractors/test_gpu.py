@@ -59,6 +59,19 @@ def test_reduced_formats_are_near_and_free_of_company(case: tuple[str, dict[str,
     assert build_extractor(name, params, columns).resolve(batch, "cuda").precision in ("fp32", *native_formats("cuda"))
 
 
+def test_a_smaller_network_is_near_to_the_cpus_and_free_of_company(
+    case: tuple[str, dict[str, Any], dict[str, Kind]],
+) -> None:
+    name, params, columns = case
+    params = params | {"precision": "fp32", "compress": {"int8": "dynamic", "prune": 0.1}}
+    batch = toy_batch(columns)
+    here, there = (ready(name, params, columns, device) for device in ("cpu", "cuda"))
+    together = there.transform(batch)
+    assert close_enough(here.transform(batch).values[together.present], together.values[together.present])
+    rows = [there.transform({c: v[i : i + 1] for c, v in batch.items()}).values for i in range(24)]
+    assert company_free(together.values, np.concatenate(rows))
+
+
 def test_a_network_trained_on_a_gpu_answers_on_a_cpu() -> None:
     params = {"size": 16, "width": 4, "depth": 1, "features": 8, "epochs": 2}
     batch = toy_batch(IMAGE)

@@ -6,7 +6,9 @@ from PIL import Image
 
 from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.search.compression import CompressionTrial, Measured, Smaller, compare, loss_fault, measure
+from hybrid_ray.search.costs import Cost
 
+COST = Cost(2.0, 1.0, 40.0)
 ROWS = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
 
 
@@ -32,16 +34,26 @@ def test_a_hundredth_of_a_score_may_be_lost_and_anything_won(before, after, dire
 def test_the_row_that_changes_most_decides():
     changed = ROWS.copy()
     changed[3] = np.roll(changed[3], 1)
-    before = Measured(ROWS, 2.0, 40.0)
-    assert compare("img", before, Measured(ROWS * 2, 1.0, 10.0), 0.99).fault == ""
-    found = compare("img", before, Measured(changed, 1.0, 10.0), 0.99)
+    before, cost = Measured(ROWS, ROWS, COST), Cost(1.0, 0.5, 10.0)
+    assert compare("img", before, Measured(ROWS * 2, ROWS[:4] * 2, cost), 0.99).fault == ""
+    found = compare("img", before, Measured(changed, changed, cost), 0.99)
     assert found.fault.startswith("its features would change: cosine ")
-    assert (found.ms, found.size_mb) == ((2.0, 1.0), (40.0, 10.0))
+    assert (found.before, found.after) == (COST, cost)
+
+
+def test_features_that_depend_on_their_company_stand_in_for_nothing():
+    found = compare("img", Measured(ROWS, ROWS, COST), Measured(ROWS, ROWS[:4] * np.float32(1.01), COST), 0.99)
+    assert found.fault == "a row's features would depend on the rows that it is computed with"
+
+
+def test_a_sample_without_a_row_that_is_present_tells_nothing():
+    none = Measured(ROWS[:0], ROWS[:0], COST)
+    assert compare("img", none, none, 0.99).fault.startswith("no row of the sample tells")
 
 
 def test_features_that_are_no_numbers_stand_in_for_nothing():
     broken = np.where(np.arange(6)[:, None] == 2, np.nan, ROWS).astype(np.float32)
-    assert compare("img", Measured(ROWS, 2.0, 40.0), Measured(broken, 1.0, 10.0), 0.5).fault
+    assert compare("img", Measured(ROWS, ROWS, COST), Measured(broken, broken, COST), 0.5).fault
 
 
 def test_only_networks_without_a_fault_are_taken_and_none_with_a_fault_of_all():
@@ -54,13 +66,13 @@ def test_a_network_is_measured_with_what_is_saved_of_it():
     params = {"model": "resnet18", "weights": "none", "image_size": 32, "precision": "fp32"}
     batch = {"image": np.array([_picture(seed) for seed in range(3)] + [None], object)}
     whole, small = (
-        measure(build_extractor("torchvision", params | {"compress": how}, {"image": "image"}), batch)
-        for how in ({}, {"int8": True})
+        measure(build_extractor("torchvision", params | {"compress": how}, {"image": "image"}), batch, 4)
+        for how in ({}, {"int8": "dynamic"})
     )
-    assert len(whole.features) == len(small.features) == 3
-    assert whole.size_mb == pytest.approx(44.7, abs=0.5)
-    assert small.size_mb < 0.3 * whole.size_mb
-    assert min(whole.ms, small.ms) > 0
+    assert len(whole.features) == len(small.features) == len(small.alone) == 3
+    assert whole.cost.size_mb == pytest.approx(44.7, abs=0.5)
+    assert small.cost.size_mb < 0.3 * whole.cost.size_mb
+    assert min(whole.cost.latency_ms, small.cost.latency_ms) > 0
     assert compare("img", whole, small, 0.99).fault == ""
 
 
