@@ -27,11 +27,11 @@ class CompressibleParams(PluginParams):
     @model_validator(mode="after")
     def _one_format(self) -> Self:
         precision = getattr(self, "precision", "auto")
-        if self.compress.int8 == "dynamic" and precision not in ("auto", "fp32"):
+        if self.compress.dynamic and precision not in ("auto", "fp32"):
             raise ValueError(f"precision must be auto or fp32 with compress.int8: dynamic; got {precision}")
         return self
 
     def compressed(self, compress: Compression) -> Self:
         """The same with a smaller network; products of integers take the place of a reduced format."""
         update: dict[str, Any] = {"compress": compress}
-        return self.model_copy(update=update | ({"precision": "fp32"} if compress.int8 == "dynamic" else {}))
+        return self.model_copy(update=update | ({"precision": "fp32"} if compress.dynamic else {}))

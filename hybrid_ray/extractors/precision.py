@@ -9,6 +9,7 @@ parameter like any other, so it is in the fingerprint, in the run's spec and in 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -72,6 +73,13 @@ def cosines(first: FloatArray, second: FloatArray) -> AnyArray:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     equal = (a == b).all(axis=1).astype(np.float64)
     return np.asarray(np.divide((a * b).sum(axis=1), norms, out=equal, where=norms > 0))
+
+
+def one_by_one(extract: Callable[[Mapping[str, AnyArray]], FloatArray], arrays: Mapping[str, AnyArray]) -> FloatArray:
+    """Features (k, d) of the first ``SAMPLE_ROWS`` of prepared rows, one at least, each extracted by itself."""
+    n = min(SAMPLE_ROWS, len(next(iter(arrays.values()))))
+    rows = [extract({name: array[row : row + 1] for name, array in arrays.items()}) for row in range(n)]
+    return np.concatenate(rows)
 
 
 def company_free(together: FloatArray, alone: FloatArray) -> bool:

@@ -6,12 +6,18 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.extractors.compression import CompressibleParams
 from hybrid_ray.extractors.items import ItemExtractor
-from hybrid_ray.extractors.precision import SAMPLE_ROWS, Format, close_enough, company_free, effective, native_formats
+from hybrid_ray.extractors.precision import (
+    SAMPLE_ROWS,
+    Format,
+    close_enough,
+    company_free,
+    effective,
+    native_formats,
+    one_by_one,
+)
 from hybrid_ray.params import PluginParams
 from hybrid_ray.spec.compression import Compression
 from hybrid_ray.types import Batch, FloatArray, Kind, Prepared, State
@@ -71,7 +77,7 @@ class PretrainedExtractor(ItemExtractor):
         For products of integers: the same weights, whose inputs are not rounded.
         """
         name = effective(self.params.precision)
-        if self.compression.int8 == "dynamic":
+        if self.compression.dynamic:
             # Where a sum is off by a rounding, inputs are other integers: as far from these as from no rounding at all.
             floats = Compression(int8="weights", prune=self.compression.prune)
             return self._with(self.params.compressed(floats), "fp32", device)
@@ -97,7 +103,7 @@ class PretrainedExtractor(ItemExtractor):
 
         A sum that is off by a rounding, as it is in another shape, may round an input to another integer.
         """
-        return self.format_on(self._device) != "fp32" or self.compression.int8 == "dynamic"
+        return self.format_on(self._device) != "fp32" or self.compression.dynamic
 
     def smaller(self, net: nn.Module, run: Callable[[], object]) -> nn.Module:
         """The network as ``compress`` asks for it: made smaller, or, out of a saved graph, as it was saved.
@@ -119,7 +125,7 @@ class PretrainedExtractor(ItemExtractor):
         from hybrid_ray.extractors._compressed_net import Packed
 
         if self._state is None:
-            return self._pack(net, run).put_into(net, self.compression.int8 == "dynamic")
+            return self._pack(net, run).put_into(net, self.compression.dynamic)
         try:
             packed = Packed.from_bytes(self._state.blobs[COMPRESSED], net)
         except ValueError as error:
@@ -127,7 +133,7 @@ class PretrainedExtractor(ItemExtractor):
                 f"{self.name}: {error}. Load the model with the versions of torch, torchvision and transformers that "
                 "made it"
             ) from error
-        return packed.put_into(net, self.compression.int8 == "dynamic")
+        return packed.put_into(net, self.compression.dynamic)
 
     def packed(self, net: nn.Module, run: Callable[[], object]) -> dict[str, bytes]:
         """The file of a network that is made smaller, for ``get_state``; takes what ``smaller`` takes."""
@@ -137,14 +143,14 @@ class PretrainedExtractor(ItemExtractor):
         from hybrid_ray.extractors._compressed_net import packed
 
         asked = self.compression
-        return packed(net, asked.prune, asked.int8 != "none", run if asked.int8 == "dynamic" else None)
+        return packed(net, asked.prune, asked.int8 != "none", run if asked.dynamic else None)
 
     def resolve(self, batch: Batch, device: str = "cpu") -> PluginParams:
         """The weights' own choices written out, and the number format chosen on the first rows of ``batch``."""
         settled = self.settle()
         if self.params.precision != "auto":
             return settled
-        formats = () if self.compression.int8 == "dynamic" else native_formats(device)
+        formats = () if self.compression.dynamic else native_formats(device)
         if formats:
             prepared = self.prepare({column: batch[column][:SAMPLE_ROWS] for column in self.columns})
             reference = self._with(settled, "fp32", device).extract(prepared.arrays)
@@ -166,6 +172,4 @@ def _stands(extractor: PretrainedExtractor, prepared: Prepared, reference: Float
     together = extractor.extract(prepared.arrays)
     if not close_enough(reference, together):
         return False
-    rows = range(len(together))
-    alone = [extractor.extract({k: a[row : row + 1] for k, a in prepared.arrays.items()}) for row in rows]
-    return company_free(together, np.concatenate(alone))
+    return company_free(together, one_by_one(extractor.extract, prepared.arrays))

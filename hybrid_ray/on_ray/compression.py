@@ -173,7 +173,6 @@ def _compare(before: Entry, after: Entry, sample: pa.Table, base: str, least: fl
     try:
         own, other = before.build(), after.build()
         reference = measure(own, batch, len(sample))
-        other.setup("cpu")
         return compare(before.id, reference, measure(other.with_state(other.get_state()), batch, len(sample)), least)
     except Exception as error:  # a library's network may do anything with layers that are not its own
         return Smaller(before.id, fault=f"it cannot be made smaller: {reason(error)}")

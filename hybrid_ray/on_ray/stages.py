@@ -440,5 +440,5 @@ def _budget(job: Job, plan: SearchPlan, features: Features, trained: Trained, gr
 
 def _smaller_s(features: Features) -> float:
     """About what features of smaller networks take: as long as those of the whole ones took, where they were made."""
-    made = [features.frozen[name].stats for name in features.frozen if features.compressible(name)]
+    made = [frozen.stats for name, frozen in features.frozen.items() if features.compressible(name)]
     return sum(stats.seconds * stats.rows / stats.computed for stats in made if stats.computed)

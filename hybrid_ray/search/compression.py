@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.extractors.precision import SAMPLE_ROWS, company_free, cosines
+from hybrid_ray.extractors.precision import company_free, cosines, one_by_one
 from hybrid_ray.search.costs import Cost, extractor_cost
 from hybrid_ray.search.halving import gain
 from hybrid_ray.types import Batch, Direction, FloatArray
@@ -94,11 +92,7 @@ def measure(extractor: Extractor, batch: Batch, rows: int) -> Measured:
     extractor.setup("cpu")
     arrays = extractor.prepare(batch).arrays
     features = extractor.extract(arrays)
-    singles = [
-        extractor.extract({name: array[row : row + 1] for name, array in arrays.items()})
-        for row in range(min(SAMPLE_ROWS, len(features)))
-    ]
-    alone = np.concatenate(singles) if singles else features
+    alone = one_by_one(extractor.extract, arrays) if len(features) else features
     return Measured(features, alone, extractor_cost(extractor, batch, rows))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.search.fits import Outcome, Setting, recall
@@ -68,6 +68,30 @@ class TrialRecord:
     proposal: Proposal = field(default_factory=Proposal)
     cost: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, number: int, candidate: Candidate, outcome: Outcome, worst: float, proposal: Proposal | None = None
+    ) -> Self:
+        """The record of an outcome; ``worst`` is the score of one that failed, or that did no fold."""
+        done = len(outcome.scores)
+        return cls(
+            number=number,
+            candidate=candidate,
+            score=math.fsum(outcome.scores) / done if done and not outcome.error else worst,
+            folds_done=done,
+            pruned=outcome.pruned,
+            failed=bool(outcome.error),
+            cut=outcome.cut,
+            seconds=outcome.seconds,
+            resumed=outcome.found,
+            error=outcome.error,
+            scores=outcome.scores,
+            keys=outcome.keys,
+            chains=outcome.chains,
+            proposal=proposal or Proposal(),
+            cost=outcome.cost,
+        )
+
     @property
     def complete(self) -> bool:
         """All folds done: only such a trial may win or join an ensemble."""
@@ -112,21 +136,8 @@ class CandidateSearch:
 
 def trial_beside(number: int, candidate: Candidate, outcome: Outcome) -> TrialRecord | None:
     """What was fitted on the folds beside a search, as its trials are recorded; None where it could not be fitted."""
-    if outcome.error or not outcome.scores:
-        return None
-    done = len(outcome.scores)
-    return TrialRecord(
-        number=MOST_TRIALS + number,
-        candidate=candidate,
-        score=math.fsum(outcome.scores) / done,
-        folds_done=done,
-        seconds=outcome.seconds,
-        resumed=outcome.found,
-        scores=outcome.scores,
-        keys=outcome.keys,
-        chains=outcome.chains,
-        cost=outcome.cost,
-    )
+    trial = TrialRecord.of(MOST_TRIALS + number, candidate, outcome, math.nan)
+    return trial if trial.complete and trial.scores else None
 
 
 @dataclass(frozen=True)
@@ -299,25 +310,8 @@ class CandidateBook:
             self._pace[family] = (spent + outcome.seconds / len(outcome.scores), n + 1)
 
     def _record(self, number: int, outcome: Outcome) -> TrialRecord:
-        failed = bool(outcome.error)
-        done = len(outcome.scores)
-        return TrialRecord(
-            number=number,
-            candidate=self._candidates[number],
-            score=math.fsum(outcome.scores) / done if done and not failed else gain(PENALTY, self._direction),
-            folds_done=done,
-            pruned=outcome.pruned,
-            failed=failed,
-            cut=outcome.cut,
-            seconds=outcome.seconds,
-            resumed=outcome.found,
-            error=outcome.error,
-            scores=outcome.scores,
-            keys=outcome.keys,
-            chains=outcome.chains,
-            proposal=self._proposals[number],
-            cost=outcome.cost,
-        )
+        worst = gain(PENALTY, self._direction)
+        return TrialRecord.of(number, self._candidates[number], outcome, worst, self._proposals[number])
 
     def _means(self, trial: TrialRecord) -> tuple[float, ...]:
         return running_means([gain(score, self._direction) for score in trial.scores])

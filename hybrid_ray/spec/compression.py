@@ -25,6 +25,11 @@ class Compression(Documented):
         """True when anything is to be done."""
         return self.int8 != "none" or self.prune > 0
 
+    @property
+    def dynamic(self) -> bool:
+        """True when layers multiply integers."""
+        return self.int8 == "dynamic"
+
 
 class CompressionSpec(Compression):
     """Pretrained networks of the graph made smaller after the search, where its answers stay what they were."""

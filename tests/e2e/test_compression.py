@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hybrid_ray.data.rows import read_rows
+from hybrid_ray.data.source import open_source
+from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import Report
 from hybrid_ray.extractors.pretrained import COMPRESSED
+from hybrid_ray.spec import load_spec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.testing.encoders import tiny_sentence_encoder
@@ -77,9 +81,12 @@ def test_the_graph_has_the_smaller_network_and_was_scored_with_it(run, folder, t
     graph = ModelStore(StoreRoot(str(tmp_path))).load(answer["model"])
     assert {reserve.name for reserve in graph.reserves} == {"without:tabular", "without:text"}
     graph.setup("cpu")
-    rows = pd.read_parquet(folder / "rows.parquet")
-    outputs = graph.outputs({"text": rows["text"].to_numpy(object), "size": rows["size"].to_numpy(float)})
-    assert (outputs.argmax(axis=1) == rows["label"]).mean() > 0.9
+    asked = load_spec(spec)
+    rows = read_rows(asked.data, asked.target, open_source(asked.data), "binary", 2, asked.seed).test_rows
+    test = pd.read_parquet(folder / "rows.parquet").iloc[rows]
+    outputs = graph.outputs({"text": test["text"].to_numpy(object), "size": test["size"].to_numpy(float)})
+    score = get_metric("log_loss", "binary").score(test["label"].to_numpy(), outputs)
+    assert score == pytest.approx(answer["test"]["log_loss"], rel=1e-3)
     assert "The graph has smaller networks than the search saw" in Path(answer["report"]).read_text()
 
 
