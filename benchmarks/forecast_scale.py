@@ -1,11 +1,11 @@
 """ARIMA and one LSTM over hundreds of generated series, by one worker and by two; JSON out.
 
-    python benchmarks/forecast_scale.py [--series 250,500,1000] [--workers 1,2] [--work FOLDER] [--out FILE]
+    python benchmarks/forecast_scale.py [--series 250,500,1000] [--workers 1,2] [--rounds 3] [--work DIR] [--out FILE]
 
 Each cell is a run of one spec on a local cluster of so many CPUs, in a store of its own, up to the search: ARIMA
 forecasts every row (two training origins and a test origin of each series), the LSTM is trained in each fold,
-candidates weigh both. ``growth`` is the time of a size over that of the one before it, ``speedup`` the time of the most
-workers over that of the fewest. Cells that the file has are not run again.
+candidates weigh both. Of the rounds, the median time counts: ``growth`` is that of a size over that of the one before
+it, ``more_workers`` that of the most workers over that of the fewest. Cells that the file has are not run again.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import platform
 import sys
 import tempfile
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from recorded import commit, write
@@ -70,37 +71,46 @@ def measure(n_series: int, workers: int, folder: Path) -> dict[str, Any]:
 
 
 def ratios(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How the time grows with the series, and what more workers save."""
-    by_workers: dict[int, dict[int, float]] = {}
+    """Median seconds of each size, how they grow with the series, and what more workers save."""
+    rounds: dict[int, dict[int, list[float]]] = {}
     for cell in cells.values():
-        by_workers.setdefault(cell["workers"], {})[cell["series"]] = cell["total_s"]
+        rounds.setdefault(cell["workers"], {}).setdefault(cell["series"], []).append(cell["total_s"])
+    by_workers = {
+        workers: {n: median(found) for n, found in sorted(sizes.items())} for workers, sizes in sorted(rounds.items())
+    }
     growth = {
         f"{b}/{a} series, {workers} workers": round(times[b] / times[a], 3)
-        for workers, times in sorted(by_workers.items())
-        for a, b in pairwise(sorted(times))
+        for workers, times in by_workers.items()
+        for a, b in pairwise(times)
     }
     few, most = min(by_workers), max(by_workers)
-    both = sorted(set(by_workers[few]) & set(by_workers[most])) if few < most else []
-    speedup = {f"{n} series": round(by_workers[most][n] / by_workers[few][n], 3) for n in both}
-    return {"growth": growth, "speedup": speedup}
+    both = [n for n in by_workers[few] if n in by_workers[most]] if few < most else []
+    more_workers = {f"{n} series": round(by_workers[most][n] / by_workers[few][n], 3) for n in both}
+    seconds = {
+        f"{n} series, {workers} workers": round(time, 2)
+        for workers, times in by_workers.items()
+        for n, time in times.items()
+    }
+    return {"seconds": seconds, "growth": growth, "more_workers": more_workers}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", default="250,500,1000")
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     cells = json.loads(asked.out.read_text())["cells"] if asked.out and asked.out.exists() else {}
-    for workers in map(int, asked.workers.split(",")):
-        for n_series in map(int, asked.series.split(",")):
-            key = f"{n_series} series, {workers} workers"
-            if key not in cells:
-                cells[key] = measure(n_series, workers, asked.work)
-            if asked.out:
-                write(asked.out, {"cells": cells, **ratios(cells)}, indent=1)
+    sizes = product(range(asked.rounds), map(int, asked.workers.split(",")), map(int, asked.series.split(",")))
+    for number, workers, n_series in sizes:
+        key = f"{n_series} series, {workers} workers, round {number}"
+        if key not in cells:
+            cells[key] = measure(n_series, workers, asked.work)
+        if asked.out:
+            write(asked.out, {"cells": cells, **ratios(cells)}, indent=1)
     print(json.dumps({"cells": cells, **ratios(cells)}, indent=1))
 
 
