@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from recorded import ROOT, commit, hybrid_ray, write
-from systems_base import Means, Row, System
+from systems_base import SPEC, Means, Row, System
 from systems_set import SYSTEMS
 
 from hybrid_ray.data.rows import read_columns, read_rows
@@ -39,6 +39,8 @@ SEEDS = 3
 """Seeds that a verdict rests on."""
 LIMIT_S = 3 * 3600
 """Seconds that one run may take."""
+HEAVIEST = 4
+"""Kinds of members that the page names."""
 Cell = dict[str, Any]
 
 
@@ -88,6 +90,7 @@ class Bench:
             "members": [{part: member[part] for part in ("name", "weight")} for member in run["members"]],
             "rows": run["rows"],
             "seconds": round(run["seconds"], 1),
+            "cpu_seconds": round(run["cpu_seconds"], 1),
         }
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
@@ -202,20 +205,24 @@ def page(cells: Mapping[str, Cell]) -> str:
         "What people build of deep and classical learning, each as a spec to copy, run on real data.",
         "`python benchmarks/systems.py docs` writes this page from `benchmarks/systems.json`, which `make systems`",
         "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
-        "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it.",
+        "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it;",
+        "CPU seconds: of all its processes.",
     ]
     for system in SYSTEMS.values():
         held = {name: _cells(cells, system.name, name) for name in system.rows}
         if not any(held.values()):
             continue
         lines += ["", f"## {system.name}", "", f"Fuses {system.fuses}. For {system.use}. {system.reference}.", ""]
-        lines += ["```sh", command_of(system), "```", ""]
-        lines += ["| | test | naive | spec's gain | seeds | seconds a run |", "|---|---|---|---|---|---|"]
-        lines += [_table_row(system.rows[name], rows) for name, rows in held.items() if rows]
+        lines += ["```sh", command_of(system), "```", "", f"Rows: {load_spec(spec_of(system)).data.source}.", ""]
+        names = ["", "test", "naive", "spec's gain", *system.also, "seeds", "seconds", "CPU seconds"]
+        lines += [_line(names), "|---" * len(names) + "|"]
+        lines += [_table_row(system, system.rows[name], rows) for name, rows in held.items() if rows]
+        lines += ["", f"The ensemble: {_weights(held[SPEC])}.{_alone(held[SPEC])}"] if held[SPEC] else []
         found = verdict(system, cells)
         untold = f"not told before every row has run with {SEEDS} seeds"
         answer = {True: "holds", False: "does not hold", None: untold}[found["holds"]]
-        lines += ["", f"Must show: {system.must}: **{answer}**."]
+        told = f" ({system.tells(means_of(system, cells))})" if system.tells and found["holds"] is not None else ""
+        lines += ["", f"Must show: {system.must}: **{answer}**{told}."]
     return "\n".join(lines) + "\n"
 
 
@@ -239,7 +246,27 @@ def _cells(cells: Mapping[str, Cell], system: str, row: str) -> list[Cell]:
     return [cell for cell in cells.values() if (cell["system"], cell["row"]) == (system, row)]
 
 
-def _table_row(row: Row, cells: list[Cell]) -> str:
+def _weights(cells: list[Cell]) -> str:
+    """The heaviest kinds of members, each with the mean over seeds of what they weigh together."""
+    found: dict[str, float] = {}
+    for cell in cells:
+        for member in cell["members"]:
+            kind = member["name"].partition("#")[0]
+            found[kind] = found.get(kind, 0.0) + member["weight"] / len(cells)
+    heaviest = sorted(found, key=lambda kind: -found[kind])[:HEAVIEST]
+    return ", ".join(f"`{kind}` {found[kind]:.2f}" for kind in heaviest)
+
+
+def _alone(cells: list[Cell]) -> str:
+    """What each modality reaches alone, the mean over seeds, where there are several."""
+    names = sorted(set.intersection(*(set(cell["modalities"]) for cell in cells)))
+    if len(names) < 2:
+        return ""
+    means = [fmean(cell["modalities"][name] for cell in cells) for name in names]
+    return f" Alone: {', '.join(f'{name} {mean:.4f}' for name, mean in zip(names, means, strict=True))}."
+
+
+def _table_row(system: System, row: Row, cells: list[Cell]) -> str:
     mean = {part: fmean(cell[part] for cell in cells) for part in ("score", "naive", "seconds")}
     low, high = (fmean(cell["ci95"][end] for cell in cells) for end in (0, 1))
     gains = [cell["spec_gains"] for cell in cells if "spec_gains" in cell]
@@ -249,7 +276,15 @@ def _table_row(row: Row, cells: list[Cell]) -> str:
             *(fmean(g[part] for g in gains) for part in ("mean", "low", "high"))
         )
     score = f"{cells[0]['metric']} {mean['score']:.4f} ({low:.4f} to {high:.4f})"
-    return f"| {row.says} | {score} | {mean['naive']:.4f} | {gain} | {len(cells)} | {mean['seconds']:.0f} |"
+    spent = [cell["cpu_seconds"] for cell in cells if "cpu_seconds" in cell]
+    also = [[cell["test"][name] for cell in cells if cell["test"].get(name) is not None] for name in system.also]
+    shown = [f"{fmean(values):.4g}" if values else "" for values in also]
+    seconds = [f"{mean['seconds']:.0f}", f"{fmean(spent):.0f}" if spent else ""]
+    return _line([row.says, score, f"{mean['naive']:.4f}", gain, *shown, str(len(cells)), *seconds])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
 def main() -> None:

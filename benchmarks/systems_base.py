@@ -68,6 +68,10 @@ class System:
         Whether it does.
     scores : callable or None
         More scores of the test rows.
+    tells : callable or None
+        The figures that decide whether it holds, where these are none of the table's.
+    also : tuple of str
+        Further test metrics that the table shows, where a row has them.
     """
 
     name: str
@@ -79,6 +83,8 @@ class System:
     must: str
     holds: Callable[[Means], bool]
     scores: Scores | None = None
+    tells: Callable[[Means], str] | None = None
+    also: tuple[str, ...] = ()
 
 
 def beats(metric: str, *others: str) -> Callable[[Means], bool]:

@@ -139,6 +139,7 @@ SYSTEMS = (
             {"silhouette", "stability", "nmi", "ari"} <= m[SPEC].keys() & m["pixels"].keys()
             and {"aic", "bic"} <= m["gaussian_mixture"].keys()
         ),
+        also=("ari", "silhouette", "stability", "aic", "bic"),
     ),
     System(
         name="multimodal",

@@ -182,6 +182,7 @@ SYSTEMS = (
         },
         must="F1 above 0.78 with a false alarm rate below 0.30, threshold chosen on training rows",
         holds=lambda m: m[SPEC]["f1"] > 0.78 and m[SPEC]["false_alarm_rate"] < 0.30,
+        also=("false_alarm_rate", "missed_alarm_rate"),
     ),
     System(
         name="finance",
@@ -202,6 +203,7 @@ SYSTEMS = (
         must="rolling origins beside naive and each part; volatility, Sharpe ratio, drawdown, value at risk",
         holds=always,
         scores=trading_scores,
+        also=("volatility", "sharpe_ratio", "hold_sharpe_ratio", "maximum_drawdown", "value_at_risk"),
     ),
     System(
         name="forecasting",
