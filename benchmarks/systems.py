@@ -26,7 +26,7 @@ from recorded import ROOT, commit, hybrid_ray, write
 from systems_base import SPEC, Means, Row, System
 from systems_set import SYSTEMS
 
-from hybrid_ray.data.rows import read_columns, read_rows
+from hybrid_ray.data.rows import Rows, read_columns, read_rows
 from hybrid_ray.data.source import open_source
 from hybrid_ray.evaluation.intervals import paired_difference
 from hybrid_ray.evaluation.metrics import METRICS
@@ -73,7 +73,8 @@ class Bench:
         changed = {**row.changed, "data.path": where, **self.made(system, name, row)}
         asked = [f"--set={path_}={json.dumps(value)}" for path_, value in changed.items()]
         run = hybrid_ray(self.store, LIMIT_S, "run", str(path), *asked, "--seed", str(seed), "--json")
-        y, outputs = self.answer(load_spec(path, changed | {"seed": seed}), run, key)
+        spec = load_spec(path, changed | {"seed": seed})
+        y, outputs = self.answer(spec, run, key)
         metric = row.metric or system.metric
         kept = {
             "system": system.name,
@@ -94,6 +95,8 @@ class Bench:
         }
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
+        if system.reads is not None:
+            kept["test"] |= system.reads(self.read(spec, run, key))
         if name != row.beside and row.data == system.rows[row.beside].data:
             reference = self.answers(key_of(system.name, row.beside, seed))
             if not reference.exists():  # its figures were kept elsewhere, its answers were not
@@ -136,15 +139,10 @@ class Bench:
 
         Of clusters that is their numbers: what a comparison with labels looks at.
         """
-        source = open_source(spec.data)
-        assert spec.task != "auto"
-        assert spec.data.columns is not None
-        rows = read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
         path = self.answers(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         asked, answered = path.with_suffix(".rows.parquet"), path.with_suffix(".parquet")
-        table = read_columns(source, list(spec.data.columns)).take(rows.test_rows)
-        pq.write_table(table, asked)
+        rows = _write_test_rows(spec, asked)
         model = f"{run['model']}:{run['version']}"
         hybrid_ray(self.store, LIMIT_S, "predict", model, "--data", str(asked), "--out", str(answered), "--json")
         found = pd.read_parquet(answered)
@@ -158,11 +156,31 @@ class Bench:
         answered.unlink()
         return rows.target.y[rows.test_rows], outputs
 
+    def read(self, spec: Spec, run: Cell, key: str) -> dict[str, float]:
+        """Share of the graph's chains that read each column, which the test rows show."""
+        asked, folder = self.answers(key).with_suffix(".rows.parquet"), self.work / "explained" / key
+        _write_test_rows(spec, asked, spec.data.label)
+        model = f"{run['model']}:{run['version']}"
+        options = ("--data", str(asked), "--out", str(folder), "--repeats", "1", "--json")
+        told = hybrid_ray(self.store, LIMIT_S, "explain", model, *options)
+        asked.unlink()
+        return {each["name"]: each["read"] for each in told["importance"]}
+
     def write(self) -> None:
         """Write what is recorded, whole or not at all."""
         systems = {name: verdict(system, self.cells) for name, system in SYSTEMS.items()}
         cells = [self.cells[key] for key in sorted(self.cells)]
         write(self.results, {"systems": systems, "cells": cells}, indent=1)
+
+
+def _write_test_rows(spec: Spec, path: Path, *more: str) -> Rows:
+    """Write what a graph reads of the test rows, and more columns; all that was read of the rows."""
+    source = open_source(spec.data)
+    assert spec.task != "auto"
+    assert spec.data.columns is not None
+    rows = read_rows(spec.data, spec.target, source, spec.task, spec.search.folds, spec.seed)
+    pq.write_table(read_columns(source, [*spec.data.columns, *more]).take(rows.test_rows), path)
+    return rows
 
 
 def key_of(system: str, row: str, seed: int) -> str:

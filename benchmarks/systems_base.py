@@ -16,6 +16,8 @@ SPEC = "spec"
 Means = Mapping[str, Mapping[str, float]]
 """Mean over seeds of each test metric, by row."""
 Make = Callable[[Path], pd.DataFrame]
+Reads = Callable[[Mapping[str, float]], Mapping[str, float]]
+"""Share of the chains that read each column, by column, to scores that are made of them."""
 Scores = Callable[[AnyArray, AnyArray], Mapping[str, float]]
 """Class codes (n,) and probabilities (n, C) to scores that the package does not know."""
 
@@ -68,6 +70,8 @@ class System:
         Whether it does.
     scores : callable or None
         More scores of the test rows.
+    reads : callable or None
+        Scores of which columns the graph reads, as `hybrid-ray explain` tells of the test rows.
     tells : callable or None
         The figures that decide whether it holds, where these are none of the table's.
     also : tuple of str
@@ -83,6 +87,7 @@ class System:
     must: str
     holds: Callable[[Means], bool]
     scores: Scores | None = None
+    reads: Reads | None = None
     tells: Callable[[Means], str] | None = None
     also: tuple[str, ...] = ()
 

@@ -179,7 +179,8 @@ def describe_importance(answer: Mapping[str, Any]) -> list[str]:
     lines = [f"{head}{_number(answer['score'])}; its loss when a column is shuffled {answer['repeats']} times"]
     for each in answer["importance"]:
         interval = _interval([each["low"], each["high"]])
-        lines.append(f"  {each['name']:<32} {_number(each['mean']):>9}  {interval}")
+        dropped = "" if each["read"] else "  no member reads it"
+        lines.append(f"  {each['name']:<32} {_number(each['mean']):>9}  {interval}{dropped}")
     return [*lines, f"  picture: {answer['out']}/importance.png"]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybrid_ray.graph import Graph
-from hybrid_ray.types import MODALITY_OF, AnyArray, Batch
+from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Importance:
         Score on the rows as they are minus the mean score after shuffling; positive: the columns help.
     low, high : float
         2.5 % and 97.5 % quantiles over the repeats.
+    read : float
+        Share of the graph's chains whose estimator is given anything else when they are shuffled: 0 where no chain
+        reads them, as where a fusion has dropped a column.
     """
 
     name: str
     mean: float
     low: float
     high: float
+    read: float
 
 
 def column_groups(graph: Graph) -> dict[str, tuple[str, ...]]:
@@ -61,6 +65,7 @@ def permutation_importance(
 
     Only the extractors that read a shuffled column run again, so the cost is (extractors of the group) x ``repeats``
     passes over the rows, not a whole prediction each. A group is shuffled alike whatever other groups are asked for.
+    Which chains read it is seen in the first shuffle.
 
     Parameters
     ----------
@@ -87,22 +92,31 @@ def permutation_importance(
     for name, columns in (groups if groups is not None else column_groups(graph)).items():
         rng = np.random.default_rng([seed, *name.encode()])
         touched = [group for group in graph.groups() if set(_columns(graph, group)) & set(columns)]
-        losses = []
-        for _ in range(repeats):
+        losses, read = [], 0.0
+        for repeat in range(repeats):
             order = rng.permutation(len(y))
             shuffled = {c: values[order] if c in columns else values for c, values in batch.items()}
             changed = dict(blocks)
             for group in touched:
                 changed |= graph.blocks(group, graph.prepare(group, shuffled))
+            if repeat == 0:
+                read = _read(graph, blocks, changed)
             losses.append(base - score(y, graph.combine(changed)))
         low, high = np.quantile(losses, [0.025, 0.975])
-        found.append(Importance(name, float(np.mean(losses)), float(low), float(high)))
+        found.append(Importance(name, float(np.mean(losses)), float(low), float(high), read))
     return ranked(found)
 
 
 def ranked(found: Iterable[Importance]) -> list[Importance]:
     """The largest first; equal ones by name."""
     return sorted(found, key=lambda importance: (-importance.mean, importance.name))
+
+
+def _read(graph: Graph, blocks: Mapping[str, Block], changed: Mapping[str, Block]) -> float:
+    """Share of the chains that give their estimator something else of changed blocks."""
+    chains = [chain for member in graph.members for chain in member.chains]
+    touched = [chain for chain in chains if any(blocks[key] is not changed[key] for key in chain.inputs.values())]
+    return sum(not np.array_equal(chain.matrix(blocks), chain.matrix(changed)) for chain in touched) / len(chains)
 
 
 def _columns(graph: Graph, group: str) -> Iterable[str]:

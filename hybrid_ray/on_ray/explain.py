@@ -57,8 +57,8 @@ def explain_file(
     Returns
     -------
     dict
-        ``model``, ``version``, ``metric``, ``rows``, ``repeats``, ``score``, ``importance`` (a list of name, mean, low
-        and high, largest first) and ``out``.
+        ``model``, ``version``, ``metric``, ``rows``, ``repeats``, ``score``, ``importance`` (a list of name, mean,
+        low, high and read, largest first) and ``out``.
 
     Raises
     ------

@@ -36,6 +36,7 @@ def test_what_a_model_needs_and_what_it_does_not(run, cluster, tmp_path):
     assert answer["importance"][0]["name"] == "signal"
     assert found["signal"]["low"] > 10 * abs(found["noise"]["mean"])
     assert found["name"]["mean"] == 0
+    assert (found["signal"]["read"], found["name"]["read"]) == (1, 0)
     assert json.loads((out / "importance.json").read_text()) == answer
     assert (out / "importance.png").read_bytes().startswith(b"\x89PNG")
 
