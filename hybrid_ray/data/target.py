@@ -137,6 +137,20 @@ def encode_known(values: pa.ChunkedArray | pa.Array, task: Task, classes: Sequen
     return Target(task, list(classes), codes, missing, "as the graph says")
 
 
+def known_rows(target: Target, data: str, label: str) -> AnyArray:
+    """Positions int64 (k,) of rows that have a label which a graph knows.
+
+    Raises
+    ------
+    DataError
+        No row has.
+    """
+    known = np.flatnonzero(~target.missing)
+    if not len(known):
+        raise DataError(f"{data}: the column {label!r} must hold labels that the model knows; got none")
+    return known
+
+
 def plain_labels(values: pa.ChunkedArray | pa.Array, numbers: bool | None = None) -> pa.Array:
     """One array of bool, int64, float64 or text, NaN as null; ``numbers`` None: text that is all numbers is numbers.
 

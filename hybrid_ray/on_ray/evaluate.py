@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.rows import read_labels
 from hybrid_ray.data.source import Source
-from hybrid_ray.data.target import Target, encode_target, no_target
+from hybrid_ray.data.target import Target, encode_target, known_rows, no_target
 from hybrid_ray.errors import DataError
 from hybrid_ray.evaluation.intervals import bootstrap
 from hybrid_ray.evaluation.metrics import metrics_of, score_all
@@ -65,9 +64,7 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
         unlabelled = int((y < 0).sum())
     else:
         target = read_labels(source, graph.label, graph.task, graph.classes)
-        labelled = np.flatnonzero(~target.missing)
-        if not len(labelled):
-            raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
+        labelled = known_rows(target, data, graph.label)
         outputs = predict_outputs(cluster, graph, version.ref, store, source)[labelled]
         y, unlabelled = target.y[labelled], int(target.missing.sum())
     return {

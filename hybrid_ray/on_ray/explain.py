@@ -14,8 +14,8 @@ import ray
 
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import Source, open_source, read_piece
-from hybrid_ray.data.target import encode_known
-from hybrid_ray.errors import BadInputError, DataError
+from hybrid_ray.data.target import encode_known, known_rows
+from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.clusters import assigned
 from hybrid_ray.evaluation.metrics import METRICS, Metric, get_metric
 from hybrid_ray.explain.permutation import Importance, column_groups, permutation_importance, ranked
@@ -112,9 +112,7 @@ def _measured(graph: Graph, table: pa.Table, base: str, data: str) -> tuple[Batc
         batch = coerce(table, graph.columns, base).batch
         return batch, graph.outputs(batch).argmax(axis=1), METRICS["ari"]
     target = encode_known(table[graph.label], graph.task, graph.classes)
-    known = np.flatnonzero(~target.missing)
-    if not len(known):
-        raise DataError(f"{data}: the column {graph.label!r} must hold labels that the model knows; got none")
+    known = known_rows(target, data, graph.label)
     batch = coerce(table.take(pa.array(known)), graph.columns, base).batch
     return batch, target.y[known], get_metric(graph.info.get("metric", "auto"), graph.task)
 
