@@ -1,12 +1,14 @@
 """Every system of specs/ on its data: what it reaches, beside what; one command, resumed where it stopped, JSON out.
 
     python benchmarks/systems.py run   [--systems a,b] [--seeds 0,1,2]
+    python benchmarks/systems.py rows  [--systems a,b]
     python benchmarks/systems.py docs
 
 ``run`` runs each spec as it stands, and the rows beside it, with each seed: one `hybrid-ray run`, then one `hybrid-ray
 predict` of the test rows, whose answers are scored beside those of the spec as it stands (paired bootstrap). What
-benchmarks/systems.json has of the same spec is not run again; a run that was killed goes on where it was. ``docs``
-writes docs/systems.md from that file.
+benchmarks/systems.json has of the same spec is not run again; a run that was killed goes on where it was. ``rows``
+only makes the files that are made of the data sets, and prints where they lie. ``docs`` writes docs/systems.md from
+benchmarks/systems.json.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -224,14 +227,15 @@ def page(cells: Mapping[str, Cell]) -> str:
         "`python benchmarks/systems.py docs` writes this page from `benchmarks/systems.json`, which `make systems`",
         "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
         "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it;",
-        "CPU seconds: of all its processes.",
+        "CPU seconds: of all its processes, counted in later runs only. Where rows are made of a data set,",
+        "`python benchmarks/systems.py rows` makes them.",
     ]
     for system in SYSTEMS.values():
         held = {name: _cells(cells, system.name, name) for name in system.rows}
         if not any(held.values()):
             continue
         lines += ["", f"## {system.name}", "", f"Fuses {system.fuses}. For {system.use}. {system.reference}.", ""]
-        lines += ["```sh", command_of(system), "```", "", f"Rows: {load_spec(spec_of(system)).data.source}.", ""]
+        lines += ["```sh", command_of(system), "```", "", f"Rows: {_sources(system)}.", ""]
         names = ["", "test", "naive", "spec's gain", *system.also, "seeds", "seconds", "CPU seconds"]
         lines += [_line(names), "|---" * len(names) + "|"]
         lines += [_table_row(system, system.rows[name], rows) for name, rows in held.items() if rows]
@@ -239,6 +243,7 @@ def page(cells: Mapping[str, Cell]) -> str:
         found = verdict(system, cells)
         untold = f"not told before every row has run with {SEEDS} seeds"
         answer = {True: "holds", False: "does not hold", None: untold}[found["holds"]]
+        lines += ["", system.note] if system.note else []
         told = f" ({system.tells(means_of(system, cells))})" if system.tells and found["holds"] is not None else ""
         lines += ["", f"Must show: {system.must}: **{answer}**{told}."]
     return "\n".join(lines) + "\n"
@@ -262,6 +267,12 @@ def _gains(cell: Cell) -> dict[str, float]:
 
 def _cells(cells: Mapping[str, Cell], system: str, row: str) -> list[Cell]:
     return [cell for cell in cells.values() if (cell["system"], cell["row"]) == (system, row)]
+
+
+def _sources(system: System) -> str:
+    """Where the rows of all rows of the table are from."""
+    own = load_spec(spec_of(system)).data.source
+    return "; ".join(dict.fromkeys(str(row.changed.get("data.source", own)) for row in system.rows.values()))
 
 
 def _weights(cells: list[Cell]) -> str:
@@ -308,19 +319,29 @@ def _line(cells: Iterable[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    run, docs = commands.add_parser("run"), commands.add_parser("docs")
-    run.add_argument("--systems", default=",".join(SYSTEMS))
+    run, rows, docs = (commands.add_parser(name) for name in ("run", "rows", "docs"))
     run.add_argument("--seeds", default="0,1,2")
-    run.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    run.add_argument("--work", type=Path, default=Path("systems_work"), help="rows, the store, answers to test rows")
-    for command in (run, docs):
+    for command in (run, rows):
+        command.add_argument("--systems", default=",".join(SYSTEMS))
+        command.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+        command.add_argument(
+            "--work", type=Path, default=Path("systems_work"), help="rows, store, answers to test rows"
+        )
+    for command in (run, rows, docs):
         command.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     if asked.command == "docs":
         cells = json.loads(asked.results.read_text())["cells"]
         PAGE.write_text(page({key_of(c["system"], c["row"], c["seed"]): c for c in cells}))
         return
+    os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(asked.data.resolve()))
     bench = Bench(asked.data, asked.work, asked.results)
+    if asked.command == "rows":
+        for name in asked.systems.split(","):
+            for key, row in SYSTEMS[name].rows.items():
+                made = {"data.path": bench.place(SYSTEMS[name], key, row), **bench.made(SYSTEMS[name], key, row)}
+                print(f"{name}.{key}: {' '.join(f'--set {path}={where}' for path, where in made.items())}")
+        return
     for seed in asked.seeds.split(","):  # each system once, before any again
         for name in asked.systems.split(","):
             for row in SYSTEMS[name].rows:

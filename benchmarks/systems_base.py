@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hybrid_ray.types import AnyArray
@@ -76,6 +77,8 @@ class System:
         The figures that decide whether it holds, where these are none of the table's.
     also : tuple of str
         Further test metrics that the table shows, where a row has them.
+    note : str
+        What a reader must know of how the spec or its figures came about.
     """
 
     name: str
@@ -90,6 +93,7 @@ class System:
     reads: Reads | None = None
     tells: Callable[[Means], str] | None = None
     also: tuple[str, ...] = ()
+    note: str = ""
 
 
 def beats(metric: str, *others: str) -> Callable[[Means], bool]:
@@ -111,9 +115,24 @@ def no_worse(*others: str) -> Callable[[Means], bool]:
     return lambda means: all(means[other]["gain_high"] >= 0 for other in others)
 
 
-def always(means: Means) -> bool:
-    """It stands beside others, whatever comes out."""
-    return True
+def stands_beside(metric: str, *others: str, gains: Collection[str] = ()) -> Callable[[Means], bool]:
+    """Whether the figures that are asked for are there, whatever they are.
+
+    Parameters
+    ----------
+    metric : str
+        Of the spec and of each of the other rows.
+    *others : str
+    gains : collection of str
+        Rows over which a gain is told with its interval.
+    """
+
+    def holds(means: Means) -> bool:
+        told = [means[row][metric] for row in (SPEC, *others)]
+        told += [means[row][end] for row in gains for end in ("gain_low", "gain_high")]
+        return bool(np.isfinite(told).all())
+
+    return holds
 
 
 def balanced_by(*steps: str) -> dict[str, Any]:

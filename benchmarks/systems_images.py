@@ -8,9 +8,9 @@ from systems_base import (
     SPEC,
     Row,
     System,
-    always,
     beats,
     only,
+    stands_beside,
 )
 
 _SIGNS = "sign_digits/sign_digits.parquet"
@@ -33,8 +33,8 @@ _HOUSES_ALL = HOUSES_TABLE | {
 }
 _FASHION_IMAGES = {
     "data.label": "masterCategory",
-    "data.source": "Fashion Product Images (small)",
-    "data.licence": "MIT",
+    "data.source": "Kaggle fashion product images (small), a subset",
+    "data.licence": None,
     "data.split": {"kind": "column", "column": "split"},
 }
 _FASHION_CODES = {
@@ -48,6 +48,11 @@ def _pixels(size: int, mode: str) -> dict[str, Any]:
 
 _FOREST = only("random_forest") | {"search.trials": 12}
 """One family, whose fits on all blocks are long."""
+_FASHION_TABLE = dict.fromkeys(("gender", "articleType", "baseColour", "usage"), "categorical")
+_HOUSES_IMAGES = _HOUSES_ALL | {
+    "data.columns": {name: kind for name, kind in _HOUSES_ALL["data.columns"].items() if kind == "image"}
+}
+_HOUSES_TABLE_ALONE = _HOUSES_ALL | {"data.columns": HOUSES_TABLE["data.columns"]}
 
 SYSTEMS = (
     System(
@@ -83,7 +88,7 @@ SYSTEMS = (
             "logistic": Row("MobileNetV2 and logistic regression", CELLS, only("logistic")),
         },
         must="balanced accuracy, beside logistic regression",
-        holds=always,
+        holds=stands_beside("balanced_accuracy", "logistic", gains=["logistic"]),
     ),
     System(
         name="medical",
@@ -101,7 +106,7 @@ SYSTEMS = (
     System(
         name="dbn",
         fuses="restricted Boltzmann machines, pretrained layer by layer, a classical classifier",
-        use="few labels, many images of the same kind",
+        use="images of which few are labelled; rows without a label are not looked at",
         reference="Hinton, Osindero and Teh 2006",
         metric="accuracy",
         rows={
@@ -111,9 +116,16 @@ SYSTEMS = (
                 "bundled://digits",
                 {"extractors.0.params.pretrain_epochs": 0},
             ),
+            "shallow": Row(
+                "a net of two layers from random weights",
+                "bundled://digits",
+                {"extractors.0.params.pretrain_epochs": 0, "extractors.0.params.layers": [256, 64]},
+            ),
         },
         must="beats the same net without pretraining, with few labels",
         holds=beats("accuracy", "random"),
+        note="The net has three sigmoid layers because pretraining helps where gradients fade: a shallower one needs "
+        "none, as its row tells. Layers were chosen on digits of which some are among the test rows.",
     ),
     System(
         name="autoencoder_clusters",
@@ -132,14 +144,19 @@ SYSTEMS = (
                 "raw pixels, agglomerative", "bundled://digits", _pixels(8, "grey") | only("agglomerative")
             ),
             "fashion": Row("photos of fashion, codes", _FASHION, _FASHION_IMAGES | _FASHION_CODES),
-            "fashion_pixels": Row("photos of fashion, raw pixels", _FASHION, _FASHION_IMAGES | _pixels(16, "rgb")),
+            "fashion_pixels": Row(
+                "photos of fashion, raw pixels", _FASHION, _FASHION_IMAGES | _pixels(16, "rgb"), beside="fashion"
+            ),
         },
         must="silhouette, stability, AIC and BIC, NMI and ARI against labels, beside clusters of raw pixels",
         holds=lambda m: (
-            {"silhouette", "stability", "nmi", "ari"} <= m[SPEC].keys() & m["pixels"].keys()
+            {"silhouette", "stability", "nmi", "ari"}
+            <= m[SPEC].keys() & m["pixels"].keys() & m["fashion"].keys() & m["fashion_pixels"].keys()
             and {"aic", "bic"} <= m["gaussian_mixture"].keys()
         ),
         also=("ari", "silhouette", "stability", "aic", "bic"),
+        note="No run looks at a label before the end. The autoencoder's settings were chosen while labels of these "
+        "digits were in view, so that NMI and ARI of codes are a little kind to it; those of the photos are not.",
     ),
     System(
         name="multimodal",
@@ -150,10 +167,21 @@ SYSTEMS = (
         rows={
             SPEC: Row("all modalities, the search's winner", _FASHION),
             "forest": Row("all modalities, random forest", _FASHION, _FOREST),
+            "image": Row("the image alone", _FASHION, {"data.columns": {"image": "image"}}),
+            "text": Row("the text alone", _FASHION, {"data.columns": {"productDisplayName": "text"}}),
+            "table": Row("the table alone", _FASHION, {"data.columns": _FASHION_TABLE}),
             "houses": Row("houses: images and table, the winner", HOUSES, _HOUSES_ALL, "r2"),
-            "houses_forest": Row("houses: images and table, random forest", HOUSES, _HOUSES_ALL | _FOREST, "r2"),
+            "houses_forest": Row(
+                "houses: images and table, random forest", HOUSES, _HOUSES_ALL | _FOREST, "r2", "houses"
+            ),
+            "houses_images": Row("houses: images alone", HOUSES, _HOUSES_IMAGES, "r2", "houses"),
+            "houses_table": Row("houses: the table alone", HOUSES, _HOUSES_TABLE_ALONE, "r2", "houses"),
         },
-        must="fused beats each modality alone, on both sets",
-        holds=lambda m: m[SPEC]["accuracy"] > m[SPEC]["best_alone"] and m["houses"]["r2"] > m["houses"]["best_alone"],
+        must="fused beats each modality alone, each with a search of its own, on both sets",
+        holds=lambda m: (
+            beats("accuracy", "image", "text", "table")(m)
+            and m["houses"]["r2"] > max(m["houses_images"]["r2"], m["houses_table"]["r2"])
+        ),
+        note="Random forests have 12 trials: theirs is one family, whose fits on all blocks are long.",
     ),
 )

@@ -12,8 +12,8 @@ from systems_base import (
     Means,
     Row,
     System,
-    always,
     beats,
+    stands_beside,
 )
 
 _MR = "mr/mr.parquet"
@@ -41,15 +41,20 @@ SYSTEMS = (
         name="bert_xgboost",
         fuses="sentence embeddings of a transformer, XGBoost",
         use="short texts, some thousand labels",
-        reference="Kim 2014: 81.5 on MR, with word vectors; Wang and Manning 2012, NBSVM: 79.4 on MR",
+        reference="Kim 2014: 81.5 on MR, 88.1 on SST-2, whose phrases it learns from too; Wang and Manning 2012, "
+        "NBSVM: 79.4 on MR",
         metric="accuracy",
         rows={
             SPEC: Row("MiniLM and XGBoost, MR", _MR),
-            "sst2": Row("MiniLM and XGBoost, SST-2", _SST2, {"data.drop": []}),
+            "sst2": Row(
+                "MiniLM and XGBoost, SST-2",
+                _SST2,
+                {"data.drop": [], "data.source": "Socher et al. 2013, Stanford sentiment treebank"},
+            ),
             "tfidf": Row("word counts and XGBoost, MR", _MR, {"extractors": ["tfidf"]}),
         },
         must="accuracy on MR and SST-2, beside Kim 2014 and NBSVM",
-        holds=always,
+        holds=stands_beside("accuracy", "sst2", "tfidf", gains=["tfidf"]),
     ),
     System(
         name="sentiment",
@@ -61,15 +66,16 @@ SYSTEMS = (
             SPEC: Row("MR, fold 0", _MR),
             **{f"fold_{fold}": Row(f"MR, fold {fold}", review_fold(fold)) for fold in range(1, 10)},
         },
-        must="accuracy of 0.815 at least, mean of ten folds",
+        must="accuracy of 0.815 at least, mean of ten folds, with CPU seconds",
         holds=lambda means: mean_accuracy(means) >= 0.815,
+        note="Settings were tried with fold 1 as the rows to score, one of the ten.",
         tells=lambda means: f"mean of {len(means)} folds: {mean_accuracy(means):.4f}",
     ),
     System(
         name="churn",
         fuses="sentence embeddings and word counts, a table, XGBoost",
         use="customers with a record and a free text",
-        reference="Agarap 2018 (arXiv 1805.03687)",
+        reference="Agarap 2018 (arXiv 1805.03687): F1 0.88, an LSTM on the text",
         metric="roc_auc",
         rows={
             SPEC: Row("table and text", _CLOTHING),
@@ -78,5 +84,6 @@ SYSTEMS = (
         },
         must="each part alone and fused; fused is the best",
         holds=beats("roc_auc", "table", "text"),
+        also=("f1",),
     ),
 )

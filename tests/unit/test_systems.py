@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hybrid_ray.forecasts import Came
@@ -74,3 +75,60 @@ def test_returns_are_told_by_hand(systems):
     assert told["sharpe_ratio"] == pytest.approx(0)
     assert told["hold_value_at_risk"] == pytest.approx(-np.quantile([0.1, -0.1, 0.2], 0.05))
     assert trading_scores(y, last.repeat(2, axis=1))["sharpe_ratio"] == 0
+
+
+def test_credit_is_refused_where_that_costs_less(systems):
+    from systems_tables import credit_scores
+
+    outputs = np.array([[0.9, 0.1], [0.8, 0.2], [0.5, 0.5], [0.9, 0.1]])  # refused: where 5 p(bad) > p(good)
+    assert credit_scores(np.array([0, 0, 1, 1]), outputs)["uci_cost"] == pytest.approx((0 + 1 + 0 + 5) / 4)
+
+
+def test_columns_of_noise_are_told_apart(systems):
+    from systems_tables import noise_read
+
+    assert noise_read({"tenure": 1.0, "gender": 0.5, "noise_0": 0.0, "noise_1": 0.25}) == {
+        "table_read": 0.75,
+        "noise_read": 0.125,
+    }
+    assert noise_read({"tenure": 1.0}) == {"table_read": 1.0}
+
+
+def test_what_only_stands_beside_others_must_be_there(systems):
+    from systems_base import stands_beside
+
+    holds = stands_beside("r2", "other", gains=["other"])
+    whole = {"spec": {"r2": 0.5}, "other": {"r2": 0.9, "gain_low": -1.0, "gain_high": -0.1}}
+    assert holds(whole)
+    assert not holds({**whole, "spec": {"r2": np.nan}})
+    with pytest.raises(KeyError, match="gain_low"):
+        holds({**whole, "other": {"r2": 0.9}})
+
+
+def test_pump_windows_end_where_they_are_told_of(systems, tmp_path):
+    from systems_series import PUMP_SENSORS, PUMP_STEPS, pump_windows
+
+    rng = np.random.default_rng(0)
+    n, known = 700, 400
+    moments = pd.DataFrame({sensor: rng.normal(5.0, 2.0, n) for sensor in PUMP_SENSORS})
+    moments["group"], moments["file"] = "valve1", "1.csv"
+    moments["split"] = np.where(np.arange(n) < known, "train", "test")
+    moments["anomaly"] = (np.arange(n) > 600).astype(int)
+    (tmp_path / "skab_valve1").mkdir()
+    moments.to_parquet(tmp_path / "skab_valve1" / "skab_valve1.parquet")
+    rows = pump_windows(tmp_path)
+    windows, test = np.array(rows["window"].tolist()), (rows["split"] == "test").to_numpy()
+    assert windows.shape[1:] == (PUMP_STEPS, len(PUMP_SENSORS))
+    assert test.sum() == n - known
+    assert rows.loc[test, "anomaly"].tolist() == moments["anomaly"].iloc[known:].tolist()
+    values = moments[list(PUMP_SENSORS)].to_numpy()
+    scaled = (values - values[: known // 2].mean(axis=0)) / values[: known // 2].std(axis=0)
+    assert windows[test][:, -1] == pytest.approx(scaled[known:], abs=1e-5), "a window ends at its moment"
+    normal = windows[~test & (rows["anomaly"] == 0).to_numpy()]
+    assert normal[:, -1] == pytest.approx(scaled[known // 2 : known : 2], abs=1e-5), (
+        "of training moments that scale none"
+    )
+    mixed = windows[~test & (rows["anomaly"] == 1).to_numpy()]
+    assert len(mixed) == (len(normal) + 1) // 2
+    assert np.isin(mixed[:, -1], normal[:, -1]).all()
+    assert not (mixed[:, None, -1] == normal[None, :, -1]).all(axis=2).any(), "no window is one that the pump gave"
