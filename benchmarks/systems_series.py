@@ -190,8 +190,8 @@ SYSTEMS = (
         holds=lambda m: m[SPEC]["f1"] > 0.78 and m[SPEC]["false_alarm_rate"] < 0.30,
         also=("false_alarm_rate", "missed_alarm_rate"),
         note="F1 and rates are those of the leaderboard, over all moments of the test files, none adjusted. The "
-        "threshold is that of 1 % false alarms on held-out training rows; the pump drifts, so that more come. How moments "
-        "become windows was chosen while the test files were in view.",
+        "threshold is that of 1 % false alarms on held-out training rows; the pump drifts, so that more come. How "
+        "moments become windows was chosen while the test files were in view.",
     ),
     System(
         name="finance",
