@@ -18,6 +18,8 @@ _DAY_MS = 86_400_000.0
 _MONTH_MS = 30.436875 * _DAY_MS
 _OFF_BEAT = 0.25
 """Share of a step that a point may be off its place before that is told."""
+_SAME = 0.005
+"""Share of a step that distances differ by at most where steps are days of a number: an hour in summer, not a day."""
 _LONGEST_GAP = 50
 """Steps on the grid for each point above which the times are no regular series."""
 
@@ -56,6 +58,8 @@ class Irregular:
     ----------
     timeless : int
         Points without a time.
+    nameless : int
+        Points of no series, where a column tells them apart.
     doubled : int
         Points at a step that had one already: the last in the table counts.
     gaps : int
@@ -65,6 +69,7 @@ class Irregular:
     """
 
     timeless: int = 0
+    nameless: int = 0
     doubled: int = 0
     gaps: int = 0
     off: int = 0
@@ -73,6 +78,7 @@ class Irregular:
         """A line for each kind that there was."""
         told = (
             (self.timeless, "points have no time: they are left out"),
+            (self.nameless, "points do not say which series they are of: they are left out"),
             (self.doubled, "points share their series and step with another: the last of the table counts"),
             (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
             (self.off, "points lie between steps: they count for the nearest"),
@@ -108,7 +114,7 @@ def regular_series(
     codes = np.zeros(len(table), np.int64) if names is None else _codes(names)
     labels = [""] if names is None else [str(each) for each in names.dictionary.to_pylist()]
     tested = np.zeros(len(table), bool) if split is None else _tested(table[split], split)
-    found = Irregular(timeless=int(np.isnan(clock).sum()))
+    found = Irregular(timeless=int(np.isnan(clock).sum()), nameless=int((codes < 0).sum()))
     order = np.lexsort((np.arange(len(table)), clock, codes))
     order = order[~np.isnan(clock[order]) & (codes[order] >= 0)]
     bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
@@ -157,14 +163,15 @@ def _ranks(times: AnyArray) -> AnyArray:
 
 def _places(label: str, times: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
     """Step of each point, from 0, not falling. The step is the usual distance of neighbours; of dates a month or more
-    apart it is whole months.
+    apart it is whole months, unless distances are the same to the day, as those of four weeks are.
     """
     distances = np.diff(times)
     distances = distances[distances > 0]
     if not len(distances):
         return np.zeros(len(times), np.int64)
     usual = float(np.quantile(distances, 0.5, method="lower"))
-    if calendar and usual >= 27.5 * _DAY_MS:
+    multiples = distances / usual
+    if calendar and usual >= 27.5 * _DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
         months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
     exact = (times - times[0]) / usual

@@ -75,6 +75,8 @@ class Training:
         ------
         TooSlowError
             Its passes show that it would take more than ``allowed_s`` seconds.
+        BadInputError
+            It does not end in finite weights.
         """
         from hybrid_ray.extractors.pace import Paced
         from hybrid_ray.seeding import reproducible
@@ -85,7 +87,11 @@ class Training:
             checkpoints = Paced(checkpoints, allowed_s, settings.epochs, settings.patience)
         self.extractor.setup(device)  # it may draw, and may have been done already: before the seed
         with reproducible(self.seed, self.threads):
-            return train(self.extractor.learner(self), settings, self.seed, team or Team(), checkpoints)
+            learner = self.extractor.learner(self)
+            try:
+                return train(learner, settings, self.seed, team or Team(), checkpoints)
+            except BadInputError as error:
+                raise BadInputError(f"{self.extractor.name}.{error}") from error
 
     def blank(self) -> Training:
         """The same with an extractor that holds no network yet: it can be sent to another process."""

@@ -1,7 +1,7 @@
 """Words that say little by themselves, by language: what ``cleaned`` leaves out where it is asked to.
 
 English is scikit-learn's list. The others are articles, pronouns, prepositions, conjunctions, and forms of to be, to
-have and the commonest auxiliaries; words of negation stay, since sentiment hangs on them.
+have and the commonest auxiliaries. In all of them words of negation stay, since sentiment hangs on them.
 """
 
 from __future__ import annotations
@@ -42,13 +42,17 @@ _LISTS: Mapping[str, str] = {
 }
 
 
+_NEGATIONS = frozenset({"cannot", "cant", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing"})
+"""English words that scikit-learn's list has, and that stay."""
+
+
 @lru_cache
 def stop_words(language: Language) -> frozenset[str]:
     """The words of a language, in small letters, and the same without accents."""
     if language == "english":
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-        return frozenset(ENGLISH_STOP_WORDS)
+        return frozenset(ENGLISH_STOP_WORDS) - _NEGATIONS
     words = _LISTS[language].split()
     return frozenset(words) | {without_accents(word) for word in words}
 

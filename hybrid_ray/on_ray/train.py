@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -423,6 +423,10 @@ class FoldTrainer:
         return self._last_team
 
 
-def settle(fits: Mapping[int, FoldFit]) -> dict[int, FoldFit]:
-    """Wait for fits; ``cached`` is then a bool, and ``extract_s`` is known."""
-    return {fold: replace(fit, **ray.get(fit.cached)._asdict()) for fold, fit in fits.items()}
+def settle(fits: Mapping[int, FoldFit], told: Callable[[], None] = lambda: None) -> dict[int, FoldFit]:
+    """Wait for fits; ``cached`` is then a bool, and ``extract_s`` is known. ``told`` is called for each in turn."""
+    settled = {}
+    for fold, fit in fits.items():
+        settled[fold] = replace(fit, **ray.get(fit.cached)._asdict())
+        told()
+    return settled

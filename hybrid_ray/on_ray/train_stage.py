@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -99,8 +100,7 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
         }
         folds = {}
         for name, fits in pending.items():
-            folds[name] = settle(fits)
-            stage.advance(len(fits), name)
+            folds[name] = settle(fits, partial(stage.advance, 1, name))
         trained = Trained(trainers, folds, seconds=time.monotonic() - began)
         until = None if job.until is None else time.time() + SHARE * max(job.until - time.time(), 0.0)
         for place, name in enumerate(optional):

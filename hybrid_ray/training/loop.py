@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hybrid_ray.errors import BadInputError
 from hybrid_ray.training.rows import hold_out
 from hybrid_ray.training.settings import Settings, rate
 from hybrid_ray.types import AnyArray, State
@@ -181,11 +182,15 @@ class _Progress:
     cuts: int = 0
     kept: dict[str, torch.Tensor] | None = None
 
-    def told(self, loss: float, weights: Mapping[str, torch.Tensor], wait: int) -> None:
-        """One more pass; ``loss`` is NaN where nothing is held out: the last pass counts then."""
+    def told(self, loss: float | None, weights: Mapping[str, torch.Tensor], wait: int) -> None:
+        """One more pass; ``loss`` is None where nothing is held out: the last pass counts then.
+
+        A pass that ends in weights that are no numbers is worse than any other.
+        """
         self.done += 1
-        if math.isnan(loss) or loss < self.best:
-            self.best, self.worse = (self.best if math.isnan(loss) else loss), 0
+        sound = all(bool(weight.isfinite().all()) for weight in weights.values())
+        if sound and (loss is None or loss < self.best):
+            self.best, self.worse = (self.best if loss is None else loss), 0
             self.kept = {name: weight.detach().clone() for name, weight in weights.items()}
         else:
             self.worse += 1
@@ -211,6 +216,11 @@ def train(
     -------
     dict of str to ndarray
         What the learner keeps, of the pass with the smallest hold-out loss.
+
+    Raises
+    ------
+    BadInputError
+        No pass ended in finite weights and a finite loss.
     """
     kept, held = hold_out(learner.codes, learner.rows, seed)
     learning = list(learner.learning.values())
@@ -247,7 +257,11 @@ def train(
         progress.told(_held_loss(learner, held, team), learner.kept, settings.wait)
         if checkpoints is not None and team.rank == 0:
             checkpoints.save(_state(progress, learner, optimizer))
-    assert progress.kept is not None
+    if progress.kept is None:
+        raise BadInputError(
+            f"lr: must be so small that the training ends in finite weights; got {settings.lr:g}, with which no pass "
+            f"of {progress.done} did. Lower it"
+        )
     return {name: weight.cpu().numpy() for name, weight in progress.kept.items()}
 
 
@@ -273,15 +287,15 @@ def _precision(settings: Settings, device: torch.device) -> AbstractContextManag
     return nullcontext()
 
 
-def _held_loss(learner: Learner, held: AnyArray, team: Team) -> float:
-    """The mean loss of the rows that are held out, each worker measuring its share; NaN when there are none."""
+def _held_loss(learner: Learner, held: AnyArray, team: Team) -> float | None:
+    """The mean loss of the rows that are held out, each worker measuring its share; None when there are none."""
     device = next(iter(learner.learning.values())).device
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.no_grad():
         mine = held[team.rank :: team.size]
         for start in range(0, len(mine), SCORED):
             total += learner.measured(mine[start : start + SCORED]).double().sum()
-    return float(team.total(total)) / len(held) if len(held) else math.nan
+    return float(team.total(total)) / len(held) if len(held) else None
 
 
 # ---------------------------------------------------------------------------------------------------- checkpoints
@@ -289,10 +303,9 @@ def _held_loss(learner: Learner, held: AnyArray, team: Team) -> float:
 
 def _state(progress: _Progress, learner: Learner, optimizer: torch.optim.Optimizer) -> State:
     """All that the next pass depends on, without pickle."""
-    assert progress.kept is not None
     tensors = {f"learning/{name}": tensor for name, tensor in learner.learning.items()}
     tensors |= {f"constants/{name}": tensor for name, tensor in learner.constants.items()}
-    tensors |= {f"kept/{name}": tensor for name, tensor in progress.kept.items()}
+    tensors |= {f"kept/{name}": tensor for name, tensor in (progress.kept or {}).items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": tensor for name, tensor in moments.items() if tensor is not None}
     best = None if math.isinf(progress.best) else progress.best
@@ -314,6 +327,8 @@ def _restored(state: State, learner: Learner, optimizer: torch.optim.Optimizer) 
             number, _, name = rest.partition("/")
             moments.setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    kept = {name: held[f"kept/{name}"].to(tensor.device) for name, tensor in learner.kept.items()}
+    kept = {
+        name: held[f"kept/{name}"].to(tensor.device) for name, tensor in learner.kept.items() if f"kept/{name}" in held
+    }
     best = math.inf if state.meta["best"] is None else float(state.meta["best"])
-    return _Progress(int(state.meta["done"]), best, int(state.meta["worse"]), int(state.meta["cuts"]), kept)
+    return _Progress(int(state.meta["done"]), best, int(state.meta["worse"]), int(state.meta["cuts"]), kept or None)

@@ -83,12 +83,13 @@ class Forecaster(Extractor):
         return HEAD + self.horizon
 
     def prepare(self, batch: Batch) -> Prepared:
-        """Histories float64 (t,) without gaps."""
+        """Histories float64 (t,) without gaps; a row without a number has nothing to be forecast from: an error."""
         (column,) = self.columns
         cells = batch[column]
         present = np.array([cell is not None and bool(np.isfinite(cell[:, 0]).any()) for cell in cells], bool)
         kept = [without_gaps(cell[:, 0]) for cell, there in zip(cells, present, strict=True) if there]
-        return Prepared({HISTORY: objects(kept)}, present)
+        errors = {int(row): f"{column}: must hold a number; got none" for row in np.flatnonzero(~present)}
+        return Prepared({HISTORY: objects(kept)}, present, errors)
 
     def in_units(self, history: AnyArray, steps: AnyArray, error: float) -> AnyArray:
         """Features of a row: what was forecast (h,), held near the history, in its units, behind the head.

@@ -28,10 +28,11 @@ class AttentiveRecurrent(nn.Module):
         self.weight = nn.Linear(2 * hidden, 1, bias=False)
 
     def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Vectors (k, 2 * hidden) of steps (k, longest, inputs) and lengths (k,), which are on the CPU."""
+        """Vectors (k, 2 * hidden) of steps (k, longest, inputs) and lengths (k,)."""
         if not len(steps):
             return torch.zeros(0, 2 * self.recurrent.hidden_size, device=steps.device)
-        packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+        # Torch wants lengths on the CPU, but a spread training takes all that it is given to the GPU.
+        packed = pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
         scores = self.weight(torch.tanh(self.looked_for(states)))[:, :, 0]
         beyond = torch.arange(states.shape[1], device=states.device) >= lengths.to(states.device)[:, None]

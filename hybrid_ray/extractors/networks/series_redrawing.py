@@ -36,7 +36,8 @@ class _Recurrent(nn.Module):
         self.step = nn.Linear(width, channels)
 
     def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+        # Torch wants lengths on the CPU, but a spread training takes all that it is given to the GPU.
+        packed = pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
         code = self.few(self.reader(packed)[1][0][-1])
         states, _ = self.drawer(code[:, None].expand(-1, steps.shape[1], -1).contiguous())
         return code, self.step(states)

@@ -74,6 +74,6 @@ class RecurrentText(nn.Module):
         self.reader = AttentiveRecurrent(embedding, hidden, layers, cell)
 
     def forward(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Vectors (k, 2 * hidden) of numbers (k, longest) and lengths (k,), which are on the CPU."""
+        """Vectors (k, 2 * hidden) of numbers (k, longest) and lengths (k,)."""
         vectors: torch.Tensor = self.reader(self.embedding(numbers), lengths)
         return vectors

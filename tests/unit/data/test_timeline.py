@@ -45,6 +45,29 @@ def test_points_without_a_time_are_left_out():
     assert irregular.timeless == 1
 
 
+def test_points_of_no_series_are_left_out_and_told():
+    table = pa.table({"id": ["a", None, "a", None], "t": [1, 2, 2, 3], "v": [1.0, 5.0, 2.0, 6.0]})
+    (found,), irregular = regular_series(table, name="id", time="t", value="v", split=None)
+    assert found.values.tolist() == [1, 2]
+    assert "2 points do not say which series they are of" in irregular.notes()[0]
+
+
+@pytest.mark.parametrize("days", [28, 91, 364])
+def test_steps_of_some_number_of_days_are_no_months(days):
+    dates = (np.datetime64("2024-01-01") + np.delete(np.arange(20), 7) * days).astype("datetime64[ms]")
+    (found,), irregular = series_of(t=pa.array(dates), v=np.arange(19.0))
+    assert np.flatnonzero(np.isnan(found.values)).tolist() == [7]
+    assert len(found.values) == 20
+    assert irregular.doubled == irregular.off == 0
+
+
+def test_quarters_are_steps_of_three_months():
+    dates = np.arange("2010-01", "2020-01", 3, dtype="datetime64[M]").astype("datetime64[ms]")
+    (found,), irregular = series_of(t=pa.array(dates), v=np.arange(40.0))
+    assert len(found.values) == 40
+    assert irregular.notes() == []
+
+
 def test_a_series_begins_with_its_first_number():
     (found,), _ = series_of(t=[1, 2, 3], v=[None, 2.0, 3.0])
     assert found.values.tolist() == [2, 3]

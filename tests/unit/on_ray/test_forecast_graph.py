@@ -63,10 +63,15 @@ def test_outputs_hold_forecasts_and_ends_of_intervals(graph):
     assert graph.outputs({"history": histories(5, seed=1)[:0]}).shape == (0, 3 * H)
 
 
-def test_a_row_without_a_history_has_a_finite_answer(graph):
+def test_a_row_without_a_history_is_an_error_and_changes_no_other(graph):
     cells = histories(3, seed=1)
+    whole = graph.outputs({"history": cells})
     cells[1] = None
-    assert np.isfinite(graph.outputs({"history": cells})).all()
+    blocks, errors = graph.examine({"history": cells})
+    assert errors == {1: "history: must hold a number; got none"}
+    outputs = graph.combine(blocks)
+    np.testing.assert_array_equal(outputs[[0, 2]], whole[[0, 2]])
+    assert np.isfinite(outputs).all()
 
 
 def test_saved_and_loaded_it_answers_the_same(graph, tmp_path):
@@ -98,6 +103,10 @@ def test_http_answers_as_the_graph_does(graph, split):
     with TestClient(build_api(served, pipeline)) as client:
         answer = client.post("/predict", json={"rows": rows})
         assert answer.status_code == 200, answer.text
+        for nothing in (None, [], [None, None]):
+            refused = client.post("/predict", json={"rows": [rows[0], {"history": nothing}]})
+            assert refused.status_code == 422, nothing
+            assert "history" in str(refused.json()), refused.text
         schema = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]
     expected = graph.answer(graph.outputs({"history": cells}))
     assert set(schema) == set(expected)

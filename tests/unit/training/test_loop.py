@@ -1,5 +1,6 @@
 """The training loop: what it learns, that it is the same cut off or spread, and how the rate goes."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from hybrid_ray.errors import BadInputError
 from hybrid_ray.seeding import reproducible
 from hybrid_ray.testing.checkpoints import MemoryCheckpoints
 from hybrid_ray.training.items import ItemFeed, ItemLearner, ItemNet
@@ -38,7 +40,7 @@ class Doubled:
         return {"x": cells["x"] * (1 + rng.integers(0, 2, (len(cells["x"]), 1))).astype(np.float32)}
 
 
-def learner(augment=None, dropout=0.3, target=None, n=90):
+def learner(augment=None, dropout=0.3, target=None, n=90, kind=ItemLearner):
     cells, filled, y = problem(n)
 
     def collate(items):
@@ -46,7 +48,7 @@ def learner(augment=None, dropout=0.3, target=None, n=90):
 
     trunk = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
     feed = ItemFeed({"x": cells}, filled, collate, "cpu", augment)
-    return ItemLearner(
+    return kind(
         ItemNet(trunk, 2, 4, 2 if target is None else 1, dropout), feed, y if target is None else target, 0.1
     )
 
@@ -138,6 +140,31 @@ def test_dropout_does_nothing_outside_a_step():
     one = learner(dropout=0.9)
     first, again = (one.measured(np.arange(20)) for _ in range(2))
     assert torch.equal(first, again)
+
+
+class Exploding(ItemLearner):
+    """Ends in weights that are no numbers from some pass on."""
+
+    first = 1
+
+    def losses(self, whole, step):
+        loss = super().losses(whole, step)
+        return loss * float("nan") if step.seeds[1] >= self.first else loss
+
+
+@pytest.mark.parametrize("n", [90, 20])
+def test_a_pass_that_ends_in_no_numbers_is_never_kept(n):
+    steady = replace(PLAIN, schedule="constant")
+    first = run(replace(steady, epochs=1), n=n)
+    found = run(steady, n=n, kind=Exploding)
+    for name, weights in first.items():
+        np.testing.assert_array_equal(found[name], weights)
+
+
+def test_a_training_without_any_sound_pass_is_refused(monkeypatch):
+    monkeypatch.setattr(Exploding, "first", 0)
+    with pytest.raises(BadInputError, match=r"lr: must be so small .* got 0.01, with which no pass of 4 did"):
+        run(kind=Exploding)
 
 
 def test_few_rows_hold_out_nothing_and_the_last_pass_counts():
