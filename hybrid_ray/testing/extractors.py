@@ -22,12 +22,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from hybrid_ray.errors import NotFittedError
-from hybrid_ray.extractors.base import Extractor, FitContext
+from hybrid_ray.extractors.base import Conductor, Extractor, FitContext
 from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
 from hybrid_ray.testing.forecasters import FORECASTER_CHECKS
 from hybrid_ray.testing.rows import N_CLASSES, spoilt, toy_batch, toy_labels
+from hybrid_ray.testing.trainings import check_resumes, check_shares
 from hybrid_ray.testing.trials import check_params
 from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
@@ -79,6 +80,9 @@ def yield_checks(plugin: type[Extractor]) -> Iterator[Check]:
         if not plugin.tags.supervised:
             yield check_labels_unseen
         yield check_cross_fitted
+        if plugin.tags.spreads:
+            yield check_cut_off
+            yield check_spread
 
 
 # ------------------------------------------------------------------------------------------------- helpers
@@ -405,3 +409,24 @@ def check_cross_fitted(plugin: type[Extractor], case: Case) -> None:
         assert changed is not None
         np.testing.assert_array_equal(changed.values[row], plain.values[row])
         assert np.array_equal(changed.values, plain.values) != plugin.tags.supervised
+
+
+def check_cut_off(plugin: type[Extractor], case: Case) -> None:
+    """A training that is cut off goes on to the same features, bit for bit."""
+    check_resumes(lambda conduct: _trained_by(plugin, case, conduct))
+
+
+def check_spread(plugin: type[Extractor], case: Case) -> None:
+    """How many workers a training is spread over changes the rounding only."""
+    check_shares(lambda conduct: _trained_by(plugin, case, conduct))
+
+
+def _trained_by(plugin: type[Extractor], case: Case, conduct: Conductor) -> AnyArray:
+    """Features of the training rows by an extractor whose trainings ``conduct`` carries out."""
+    extractor, batch = built(plugin, case), toy_batch(case.columns)
+    extractor.setup("cpu")
+    labels = toy_labels() if plugin.tags.supervised else None
+    context = FitContext("multiclass", N_CLASSES, seed=SEED, conduct=conduct)
+    extractor.fit(extractor.prepare(batch), labels, context)
+    extractor.setup("cpu")
+    return extractor.transform(batch).values

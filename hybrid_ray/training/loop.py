@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -233,7 +233,6 @@ def train(
     else:
         progress = _restored(saved, learner, optimizer)
     whole = team.wrap(learner.net)
-    dropouts = [module for module in learner.net.modules() if isinstance(module, Dropout)]
     batch = int(np.clip(len(kept) // _MIN_STEPS, 1, settings.batch_size))
     batch = max(batch, min(8, settings.batch_size))
     steps = math.ceil(len(kept) / batch)
@@ -247,7 +246,7 @@ def train(
             working = len(rows) > team.rank
             own = slice(team.rank, None, team.size) if working else slice(0, 1)
             step = Step(rows if working else rows[:1], own, (seed, epoch, number))
-            with _drawing(dropouts, step), _precision(settings, learning[0].device):
+            with drawing(learner.net, step), _precision(settings, learning[0].device):
                 losses = learner.losses(whole, step)
             loss = losses.float().sum() * float(working) * team.size / len(rows)
             optimizer.zero_grad()
@@ -272,8 +271,9 @@ def _batches(rows: AnyArray, size: int, seed: int, epoch: int) -> Iterator[AnyAr
 
 
 @contextmanager
-def _drawing(dropouts: Sequence[Dropout], step: Step) -> Iterator[None]:
-    """A block in which dropouts draw for a step."""
+def drawing(net: nn.Module, step: Step) -> Iterator[None]:
+    """A block in which a network's dropouts draw for a step."""
+    dropouts = [module for module in net.modules() if isinstance(module, Dropout)]
     for number, module in enumerate(dropouts):
         module.step, module.stream = step, _MORE + number if number else _DROPOUT
     yield

@@ -122,9 +122,13 @@ class Hop(nn.Module):
         self.active = active if active is not None else nn.Identity()
         self.dropout = NodeDropout(dropout)
 
-    def forward(self, x: torch.Tensor, links: Links, first: torch.Tensor) -> torch.Tensor:
-        """States (n, d) of nodes after the hop, from those before it, and before the first."""
-        x = self.dropout(x)
+    def forward(self, x: torch.Tensor, links: Links, first: torch.Tensor, whole: bool = True) -> torch.Tensor:
+        """States (n, d) of nodes after the hop, from those before it, and before the first.
+
+        ``whole`` says that these are the graph's own nodes: only of what goes into these is anything left out, since
+        how many others there are depends on a worker's rows.
+        """
+        x = self.dropout(x) if whole else x
         heard = self.conv(x, links.matrix if self.weighted else links.edges)
         if self.teleport:
             heard = (1 - self.teleport) * heard + self.teleport * first
@@ -203,5 +207,5 @@ class GraphTrunk(nn.Module):
         x = first = self.active(self.first(fresh))
         for state, hop in zip(states[:-1], self.hops, strict=True):
             both, firsts = torch.cat([state[source], x]), torch.cat([states[0][source], first])
-            x = hop(both, links, firsts)[len(source) :]
+            x = hop(both, links, firsts, whole=False)[len(source) :]
         return vectors.index_copy(0, torch.nonzero(nodes < 0)[:, 0], x)

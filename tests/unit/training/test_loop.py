@@ -48,9 +48,7 @@ def learner(augment=None, dropout=0.3, target=None, n=90, kind=ItemLearner):
 
     trunk = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
     feed = ItemFeed({"x": cells}, filled, collate, "cpu", augment)
-    return kind(
-        ItemNet(trunk, 2, 4, 2 if target is None else 1, dropout), feed, y if target is None else target, 0.1
-    )
+    return kind(ItemNet(trunk, 2, 4, 2 if target is None else 1, dropout), feed, y if target is None else target, 0.1)
 
 
 def run(settings=PLAIN, checkpoints=None, team=None, seed=0, **options):
