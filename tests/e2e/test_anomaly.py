@@ -6,8 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from starlette.testclient import TestClient
 
 from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.batching import RowBatcher
+from hybrid_ray.on_ray.serve.contract import Probe, Served
+from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
+from hybrid_ray.spec import ServeSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
@@ -72,3 +78,17 @@ def test_the_saved_graph_answers_as_it_was_scored(found):
     assert (labels[normal] == "fault").mean() == answer["test"]["false_alarm_rate"]
     assert (labels[~normal] == "ok").mean() == answer["test"]["missed_alarm_rate"]
     np.testing.assert_array_equal(labels == "fault", outputs[:, 1] > 0.5)
+
+    served = Served.of(graph, 1, Probe({name: values[:1] for name, values in batch.items()}), ServeSpec())
+    stage = RowBatcher(whole(graph), 8, 0.001).submit
+    asked = rows[list("abcd")].head(20)
+    with TestClient(build_api(served, Pipeline(served, {"+".join(graph.groups()): stage}))) as client:
+        told = client.post("/predict", json={"rows": asked.to_dict("records")})
+        schema = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]
+    assert told.status_code == 200, told.text
+    assert [each["prediction"] for each in told.json()["predictions"]] == labels[:20].tolist()
+    np.testing.assert_allclose(
+        [each["proba"]["fault"] for each in told.json()["predictions"]], outputs[:20, 1], rtol=1e-5
+    )
+    assert "threshold" in schema["prediction"]["description"]
+    assert "no probabilities" in schema["proba"]["description"]

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from hybrid_ray.on_ray.serve.body import content_type, parse_json, parse_multipart, read_body
 from hybrid_ray.on_ray.serve.contract import Backend, Fault, Outcome, RequestError, Served, unavailable
 from hybrid_ray.on_ray.serve.rows import RowReader
-from hybrid_ray.types import ENCODED
+from hybrid_ray.types import ENCODED, Task
 
 _LOG = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
@@ -169,6 +169,17 @@ class PredictEndpoint:
         return _json({"predictions": answers, "model": self._served.name, "version": self._served.version})
 
 
+_TOLD: Mapping[Task, tuple[str, str]] = {
+    "multiclass": ("The class with the largest probability.", "Probability of each class, by its name as text."),
+    "clustering": ("The cluster with the largest membership.", "Membership in each cluster, by its number as text."),
+    "anomaly": (
+        "The label of anomalous rows beyond the threshold, else that of normal ones.",
+        "By label as text: how unlike normal rows it is, 0.5 at the threshold, and the rest to 1; no probabilities.",
+    ),
+}
+"""What ``prediction`` and ``proba`` mean, by task; two classes are like many."""
+
+
 def answer_model(served: Served) -> type[BaseModel]:
     """The model of an answer, for the schema: ``{"predictions": [...], "model": ..., "version": ...}``."""
     fields: dict[str, Any]
@@ -181,10 +192,10 @@ def answer_model(served: Served) -> type[BaseModel]:
     else:
         kinds = {type(label) for label in served.classes}
         label = kinds.pop() if len(kinds) == 1 else str
-        examples = served.classes[:3]
+        told, proba = _TOLD.get(served.task, _TOLD["multiclass"])
         fields = {
-            "prediction": (label, Field(description="The class with the largest probability.", examples=examples)),
-            "proba": (dict[str, float], Field(description="Probability of each class, by its name as text.")),
+            "prediction": (label, Field(description=told, examples=served.classes[:3])),
+            "proba": (dict[str, float], Field(description=proba)),
         }
     prediction = create_model("Prediction", **fields)
     return create_model(

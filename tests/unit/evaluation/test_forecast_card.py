@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import mean_pinball_loss
 
 from hybrid_ray.evaluation import plots
 from hybrid_ray.evaluation.assembly import ENSEMBLE, evaluate_test
@@ -40,6 +41,19 @@ def test_intervals_are_counted_on_the_test_rows(told):
         assert row.covered.low <= row.covered.value <= row.covered.high
     assert card.intervals[0].width < card.intervals[1].width
     assert all(len(drawn.low) == len(drawn.came) == 5 for drawn in card.drawn)
+
+
+def test_pinball_loss_is_scikit_learns(told):
+    y, forecast = told
+    outlook = Outlook.learned(forecast[:150], y[:150], (0.8,))
+    [row] = forecast_card(y[150:], forecast[150:], outlook).intervals
+    came = Came.of(y[150:])
+    _, low, high = np.split(outlook.around(forecast[150:], came.scale), 3, axis=1)
+    losses = [
+        mean_pinball_loss((came.values / came.scale).ravel(), (end / came.scale).ravel(), alpha=q)
+        for q, end in ((0.1, low), (0.9, high))
+    ]
+    assert row.pinball == pytest.approx(np.mean(losses))
 
 
 def test_plain_methods_stand_beside_the_ensemble(told):
