@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field
 
 from hybrid_ray.errors import BadInputError, NotFittedError
-from hybrid_ray.extractors._tabular_categories import ENCODERS, Encode, Encoder, Target, fit_encoder
+from hybrid_ray.extractors._tabular_categories import ENCODERS, Encode, Encoder, OneHot, Role, Target, fit_encoder
 from hybrid_ray.extractors._tabular_numbers import Impute, Numbers, Scale
 from hybrid_ray.extractors.base import Extractor, ExtractorTags, FitContext
 from hybrid_ray.params import PluginParams
@@ -44,12 +44,9 @@ class TableParams(PluginParams):
     """cycles: month, day, weekday and hour as sine and cosine; elapsed: year and days since 1970; all: both."""
 
 
-class TabularParams(TableParams):
-    """Parameters of ``tabular``."""
+class CategoryParams(TableParams):
+    """Parameters that extractors of tables share which count the values of categories."""
 
-    encode: Literal["one_hot", "ordinal", "frequency"] = "one_hot"
-    """one_hot: a column a value; ordinal: the place of a value in their order; frequency: how often a value was seen.
-    ``tabular_target`` encodes by the label."""
     max_categories: int = Field(32, ge=1, le=4096)
     """Values of a one-hot column that get a column of their own, the most frequent first; the others share one, and the
     column's frequencies are added as a number."""
@@ -57,11 +54,38 @@ class TabularParams(TableParams):
     """Training rows that a value must have for a column, or a place, of its own."""
 
 
+class TabularParams(CategoryParams):
+    """Parameters of ``tabular``."""
+
+    encode: Literal["one_hot", "ordinal", "frequency"] = "one_hot"
+    """one_hot: a column a value; ordinal: the place of a value in their order; frequency: how often a value was seen.
+    ``tabular_target`` encodes by the label."""
+
+
 class TabularTargetParams(TableParams):
     """Parameters of ``tabular_target``."""
 
     smoothing: float = Field(10.0, ge=0, le=1e9)
     """Rows with the mean label of all that are added to the rows of each value."""
+
+
+class Layout(NamedTuple):
+    """What the features of a fitted table are.
+
+    Attributes
+    ----------
+    roles : tuple of Role
+        What each feature is.
+    columns : ndarray of int (d,)
+        The input column that it is made of, by its place.
+    """
+
+    roles: tuple[Role, ...]
+    columns: AnyArray
+
+    def where(self, *roles: Role) -> AnyArray:
+        """Which features are one of these, bool (d,)."""
+        return np.array([role in roles for role in self.roles], bool)
 
 
 def _date_parts(stamps: AnyArray) -> AnyArray:
@@ -127,9 +151,8 @@ class TabularExtractor(Extractor):
         numbers = np.where(np.isfinite(numbers), numbers, np.nan)
         dates = _stack([batch[c].astype("datetime64[ms]").astype(np.int64) for c in self._of("date")], n, np.int64)
         categories = _stack([batch[c] for c in self._of("categorical")], n, object)
-        known = [~np.isnan(numbers), dates != _MISSING_DATE, categories != None]  # noqa: E711 - element by element
-        present: BoolArray = np.asarray(np.concatenate(known, axis=1).astype(bool).any(axis=1))
         arrays = {NUMERIC: numbers, DATES: dates, CATEGORIES: categories}
+        present: BoolArray = np.asarray(~_nothing(arrays).all(axis=1))
         return Prepared({name: values[present] for name, values in arrays.items()}, present)
 
     def fit(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Self:
@@ -170,6 +193,42 @@ class TabularExtractor(Extractor):
                 parts.append(np.where(missing[:, None], 0.0, _date_parts(np.where(missing, 0, stamps))))
         parts += [encode(column) for encode, column in zip(encoders, categories.T, strict=True)]
         return np.concatenate(parts, axis=1)
+
+    # ------------------------------------------------------------------ what networks over tables ask
+
+    def missing(self, arrays: Mapping[str, AnyArray]) -> BoolArray:
+        """Which cells are missing, bool (m, columns)."""
+        held = [*self._of("numeric"), *self._of("date"), *self._of("categorical")]
+        at = {column: number for number, column in enumerate(held)}
+        return np.asarray(_nothing(arrays)[:, [at[column] for column in self.columns]])
+
+    def layout(self) -> Layout:
+        """What the features are, in the order in which ``extract`` gives them."""
+        numeric, dates = self._of("numeric"), self._of("date")
+        cycles, elapsed = (self.params.dates != without for without in ("elapsed", "cycles"))
+        parts: list[tuple[Role, str]] = [("number", column) for column in [*numeric, *(2 * elapsed * dates)]]
+        parts += [("flag", column) for column in [*numeric, *dates] if self.params.indicator]
+        parts += [("cycle", column) for column in dates for _ in range(8 * cycles)]
+        for encoder, column in zip(self._encoders, self._of("categorical"), strict=True):
+            parts += [(role, column) for role in encoder.roles]
+        places = {column: place for place, column in enumerate(self.columns)}
+        kept = [parts[number] for number in self._kept]
+        return Layout(tuple(role for role, _ in kept), np.array([places[column] for _, column in kept], np.int64))
+
+    def _one_hot(self) -> list[OneHot]:
+        return [encoder for encoder in self._encoders if isinstance(encoder, OneHot)]
+
+    def codes(self, arrays: Mapping[str, AnyArray]) -> AnyArray:
+        """Number of the value of each category, int64 (m, k), where they are encoded one-hot.
+
+        Rare values, as one, and missing ones have numbers too, whether or not ``extract`` has a column for them.
+        """
+        columns = zip(self._one_hot(), arrays[CATEGORIES].T, strict=True)
+        return _stack([encoder.codes(column) for encoder, column in columns], len(arrays[CATEGORIES]), np.int64)
+
+    def sizes(self) -> list[int]:
+        """How many numbers ``codes`` has for each category."""
+        return [len(encoder.kept) + 2 for encoder in self._one_hot()]
 
     def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
         """Encoded rows."""
@@ -277,6 +336,12 @@ def _targets(labels: AnyArray, context: FitContext) -> AnyArray:
         return normal_scores(labels)[:, None].astype(np.float64)
     classes = np.arange(context.n_outputs) if context.n_outputs > 2 else np.array([1])
     return np.asarray(labels[:, None] == classes, np.float64)
+
+
+def _nothing(arrays: Mapping[str, AnyArray]) -> AnyArray:
+    """Which cells are missing, bool (m, columns), in the order of the arrays."""
+    gone = arrays[CATEGORIES] == None  # noqa: E711 - element by element
+    return np.concatenate([np.isnan(arrays[NUMERIC]), arrays[DATES] == _MISSING_DATE, gone.astype(bool)], axis=1)
 
 
 def _stack(columns: Sequence[AnyArray], n: int, dtype: Any) -> AnyArray:

@@ -15,6 +15,9 @@ Encode = Literal["one_hot", "ordinal", "frequency", "target"]
 
 MAX_COUNTED = 10_000
 """Values of one categorical column that anything is remembered of."""
+Role = Literal["number", "flag", "cycle", "value"]
+"""What an encoded column is. flag: 1 where a number or a date is missing, else 0; cycle: a sine or a cosine; value: 1
+where a category has that value, or one of those that share a column, or none, else 0."""
 _UNSEEN, _MISSING = -0.5, -1.0
 """Places of values that are rare or were never seen, and of missing ones, below the order from 0 to 1."""
 
@@ -25,6 +28,11 @@ class Encoder(ABC):
     @abstractmethod
     def __call__(self, values: AnyArray) -> AnyArray:
         """float64 (m, width)."""
+
+    @property
+    @abstractmethod
+    def roles(self) -> list[Role]:
+        """What each of the ``width`` columns is."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -52,10 +60,20 @@ class OneHot(Encoder):
         frequency = {v: float(np.log(count / rows)) for v, count in ranked[:MAX_COUNTED]} if beyond else {}
         return cls(kept, frequency, float(np.log(0.5 / rows)))
 
+    @property
+    def roles(self) -> list[Role]:
+        """Values, and the frequency where there is one."""
+        values: list[Role] = ["value"] * (len(self.kept) + 2)
+        return [*values, "number"] if self.frequency else values
+
+    def codes(self, values: AnyArray) -> AnyArray:
+        """Which column of values holds the 1, int64 (m,)."""
+        codes = _codes(values, self.kept)
+        return np.where(codes == -2, len(self.kept) + 1, np.where(codes < 0, len(self.kept), codes))
+
     def __call__(self, values: AnyArray) -> AnyArray:
         """float64 (m, kept + 2), or one more."""
-        codes = _codes(values, self.kept)
-        codes = np.where(codes == -2, len(self.kept) + 1, np.where(codes < 0, len(self.kept), codes))
+        codes = self.codes(values)
         encoded = np.zeros((len(values), len(self.kept) + 2 + bool(self.frequency)))
         encoded[np.arange(len(values)), codes] = 1.0
         if self.frequency:
@@ -82,6 +100,11 @@ class Ordinal(Encoder):
     def fit(cls, values: AnyArray, limit: int, min_count: int) -> Ordinal:
         """From training rows; rare values have the place of values that were never seen."""
         return cls(sorted((v for v, count in _ranked(values)[:MAX_COUNTED] if count >= min_count), key=_by_number))
+
+    @property
+    def roles(self) -> list[Role]:
+        """The place."""
+        return ["number"]
 
     def __call__(self, values: AnyArray) -> AnyArray:
         """float64 (m, 1)."""
@@ -111,6 +134,11 @@ class Frequency(Encoder):
         rows = max(len(values), 1)
         counts = {v: float(np.log(count / rows)) for v, count in _ranked(values)[:MAX_COUNTED]}
         return cls(counts, float(np.log(0.5 / rows)))
+
+    @property
+    def roles(self) -> list[Role]:
+        """The frequency, and whether it is missing."""
+        return ["number", "flag"]
 
     def __call__(self, values: AnyArray) -> AnyArray:
         """float64 (m, 2)."""
@@ -154,6 +182,11 @@ class Target(Encoder):
         means = (sums + smoothing * prior) / np.maximum(count + smoothing, 1e-12)[:, None]
         ranked = np.argsort(-count[1:], kind="stable")[:MAX_COUNTED]
         return cls({str(kept[i]): means[i + 1].tolist() for i in ranked}, means[0].tolist(), prior.tolist())
+
+    @property
+    def roles(self) -> list[Role]:
+        """The means."""
+        return ["number"] * len(self.prior)
 
     def __call__(self, values: AnyArray) -> AnyArray:
         """float64 (m, t)."""

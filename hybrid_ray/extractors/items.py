@@ -1,4 +1,4 @@
-"""The base of extractors that read one image or one text at a time, from one column or several."""
+"""The bases of extractors whose rows are items: one image or one text a column, or whatever one vector is made of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.types import AnyArray, Batch, BoolArray, FloatArray, Prepared
 
 FILLED = "filled"
-"""Name of the array bool (m, n_columns) that says which cells of the present rows hold something."""
+"""Name of the array bool (m, n_items) that says which items of the present rows hold something."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,11 @@ class Items:
     errors: dict[int, str] = field(default_factory=dict)
 
 
-class ItemExtractor(Extractor):
-    """Each present cell is an item with a vector of its own; a row's vector is those of its columns, side by side.
+class OfItems(Extractor):
+    """A row is some items, each with a vector of its own; the row's is theirs, side by side. An absent one gives zeros.
 
-    An absent cell gives zeros; a row is present when any of its cells is. A subclass says how cells are read
-    (``read``) and how items become vectors (``encode``).
+    A subclass says what the items are (``prepare``, with ``FILLED``) and how they become vectors (``encode``).
     """
-
-    @abstractmethod
-    def read(self, cells: Sequence[Any]) -> Items:
-        """Decode cells, none of them missing. Every array has the same trailing shape whatever the cells hold."""
 
     @abstractmethod
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
@@ -50,12 +45,43 @@ class ItemExtractor(Extractor):
     @property
     @abstractmethod
     def item_features(self) -> int:
-        """Length of one cell's vector."""
+        """Length of one item's vector."""
+
+    @property
+    def n_items(self) -> int:
+        """Items of a row; default: one a column."""
+        return len(self.columns)
 
     @property
     def n_features(self) -> int:
-        """Length of a row's vector: one item vector a column."""
-        return len(self.columns) * self.item_features
+        """Length of a row's vector: those of its items."""
+        return self.n_items * self.item_features
+
+    def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
+        """Vectors of the present rows; only items that hold something are encoded."""
+        filled = arrays[FILLED]
+        m, n_items = filled.shape
+        flat = {name: a.reshape(m * n_items, *a.shape[2:]) for name, a in arrays.items() if name != FILLED}
+        if not filled.any():
+            return np.zeros((m, self.n_features), np.float32)
+        if filled.all():
+            return self.encode(flat).reshape(m, self.n_features)
+        items = np.flatnonzero(filled)
+        values = np.zeros((m * n_items, self.item_features), np.float32)
+        values[items] = self.encode({name: a[items] for name, a in flat.items()})
+        return values.reshape(m, self.n_features)
+
+
+class ItemExtractor(OfItems):
+    """Each present cell is an item; a row's vector is those of its columns, side by side.
+
+    A row is present when any of its cells is. A subclass says how cells are read (``read``) and how items become
+    vectors (``encode``).
+    """
+
+    @abstractmethod
+    def read(self, cells: Sequence[Any]) -> Items:
+        """Decode cells, none of them missing. Every array has the same trailing shape whatever the cells hold."""
 
     def prepare(self, batch: Batch) -> Prepared:
         """Read every present cell; arrays are (m, n_columns, ...), zeros where a cell is absent."""
@@ -74,20 +100,6 @@ class ItemExtractor(Extractor):
         kept = filled[present]
         arrays = {name: _scatter(values, kept) for name, values in items.arrays.items()}
         return Prepared(arrays | {FILLED: kept}, present, errors)
-
-    def extract(self, arrays: Mapping[str, AnyArray]) -> FloatArray:
-        """Vectors of the present rows; only cells that hold something are encoded."""
-        filled = arrays[FILLED]
-        m, n_columns = filled.shape
-        flat = {name: a.reshape(m * n_columns, *a.shape[2:]) for name, a in arrays.items() if name != FILLED}
-        if not filled.any():
-            return np.zeros((m, self.n_features), np.float32)
-        if filled.all():
-            return self.encode(flat).reshape(m, self.n_features)
-        cells = np.flatnonzero(filled)
-        values = np.zeros((m * n_columns, self.item_features), np.float32)
-        values[cells] = self.encode({name: a[cells] for name, a in flat.items()})
-        return values.reshape(m, self.n_features)
 
 
 def _scatter(values: AnyArray, filled: AnyArray) -> AnyArray:

@@ -13,6 +13,8 @@ BUILT_IN = {
     "transformers",
     "tabular",
     "tabular_target",
+    "tabular_network",
+    "tabular_autoencoder",
     "pixels",
     "tfidf",
     "cnn",

@@ -6,8 +6,20 @@ from hybrid_ray.extractors.networks import (
     series_autoencoder,
     series_cnn,
     series_rnn,
+    tabular_autoencoder,
+    tabular_network,
     text_cnn,
     text_rnn,
 )
 
-__all__ = ["autoencoder", "dbn", "series_autoencoder", "series_cnn", "series_rnn", "text_cnn", "text_rnn"]
+__all__ = [
+    "autoencoder",
+    "dbn",
+    "series_autoencoder",
+    "series_cnn",
+    "series_rnn",
+    "tabular_autoencoder",
+    "tabular_network",
+    "text_cnn",
+    "text_rnn",
+]

@@ -12,7 +12,7 @@ from hybrid_ray.data.augment import ImageAugmentation, posed
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
 from hybrid_ray.extractors.items import Items
-from hybrid_ray.extractors.networks.base import UnsupervisedParams
+from hybrid_ray.extractors.networks.base import NetworkExtractor, UnsupervisedParams
 from hybrid_ray.extractors.networks.redrawing import RedrawingExtractor
 from hybrid_ray.extractors.trained import Training
 from hybrid_ray.params import PluginParams
@@ -66,7 +66,7 @@ class AutoencoderParams(UnsupervisedParams):
 
 
 @EXTRACTORS.register("autoencoder")
-class AutoencoderExtractor(RedrawingExtractor):
+class AutoencoderExtractor(RedrawingExtractor, NetworkExtractor):
     """The few numbers from which a network draws an image again; denoising where ``noise`` or ``mask`` is above 0.
 
     References

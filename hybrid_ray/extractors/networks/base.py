@@ -1,4 +1,4 @@
-"""The base of extractors that are networks trained from nothing on the training rows."""
+"""The bases of extractors that are networks trained from nothing on the training rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.extractors.base import FitContext
-from hybrid_ray.extractors.items import FILLED, ItemExtractor
+from hybrid_ray.extractors.items import FILLED, ItemExtractor, OfItems
 from hybrid_ray.extractors.trained import Training, teach
 from hybrid_ray.params import PluginParams
 from hybrid_ray.training.settings import Optimizer, Schedule, Settings
@@ -69,14 +69,14 @@ class NetworkParams(UnsupervisedParams):
     """Share of a class label that is spread over all classes."""
 
 
-class NetworkExtractor(ItemExtractor):
-    """The vector of each cell is what a trunk gives, trained with a head over those of all columns of a row.
+class TrainedNetwork(OfItems):
+    """The vector of each item is what a trunk gives, trained with a head over those of all items of a row.
 
     A tenth of the training rows says when to stop. Trainings can be cut off and taken up again, and spread over several
     workers: what is random is drawn for whole batches, so that the number of workers changes the rounding only.
 
-    A subclass says how cells are read (``read``), what is to be known of the training cells before there is a network
-    (``look``), what the trunk is (``trunk``) and how it takes cells (``collate``).
+    A subclass says what the items are (``prepare``), what is to be known of the training items before there is a
+    network (``look``), what the trunk is (``trunk``) and how it takes items (``collate``).
     """
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
@@ -212,6 +212,10 @@ class NetworkExtractor(ItemExtractor):
         extractor.see(state.meta)
         extractor._know(state.tensors)
         return extractor
+
+
+class NetworkExtractor(ItemExtractor, TrainedNetwork):
+    """A network over single cells: a subclass says how they are read (``read``) in place of what the items are."""
 
 
 _CHUNK = 256

@@ -11,7 +11,7 @@ from hybrid_ray.training.items import ItemFeed, ItemLearner, ItemNet
 from hybrid_ray.types import AnyArray
 
 if TYPE_CHECKING:
-    from hybrid_ray.extractors.networks.base import NetworkExtractor
+    from hybrid_ray.extractors.networks.base import TrainedNetwork
     from hybrid_ray.extractors.trained import Training
 
 
@@ -20,17 +20,17 @@ class NetworkLearner(ItemLearner):
 
     Parameters
     ----------
-    extractor : NetworkExtractor
-    arrays : mapping of str to ndarray (m, n_columns, ...)
-        Encoded cells of the training rows.
-    filled : ndarray of bool (m, n_columns)
+    extractor : TrainedNetwork
+    arrays : mapping of str to ndarray (m, n_items, ...)
+        Encoded items of the training rows.
+    filled : ndarray of bool (m, n_items)
     training : Training
     device : str
     """
 
     def __init__(
         self,
-        extractor: NetworkExtractor,
+        extractor: TrainedNetwork,
         arrays: Mapping[str, AnyArray],
         filled: AnyArray,
         training: Training,

@@ -1,4 +1,4 @@
-"""What autoencoders share that tell how badly they draw a cell again: what normal rows never showed is drawn badly."""
+"""What autoencoders share that tell how badly they draw an item again: what normal rows never showed is drawn badly."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import replace
 import numpy as np
 
 from hybrid_ray.extractors.base import FitContext
-from hybrid_ray.extractors.networks.base import NetworkExtractor
+from hybrid_ray.extractors.networks.base import TrainedNetwork
 from hybrid_ray.types import AnyArray, Block, Prepared
 
 PARTS = 2
 """Parts of the training rows: the errors of each are those of a network that was trained on the others."""
 
 
-class RedrawingExtractor(NetworkExtractor):
-    """The last ``n_errors`` numbers of a cell's vector are errors of a network that draws cells again.
+class RedrawingExtractor(TrainedNetwork):
+    """The last ``n_errors`` numbers of an item's vector are errors of a network that draws items again.
 
-    A network draws cells that it was trained on better than others. What a learner sees of the training rows are
+    A network draws items that it was trained on better than others. What a learner sees of the training rows are
     therefore errors of networks that were trained on other rows; the numbers before the errors are of the one network.
     """
 
     @property
     @abstractmethod
     def n_errors(self) -> int:
-        """Errors of a cell; 0 for none."""
+        """Errors of an item; 0 for none."""
 
     def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
         """The rows of the fit, with errors of networks that did not see them."""
@@ -33,7 +33,7 @@ class RedrawingExtractor(NetworkExtractor):
         if not self.n_errors or len(rows) < 2 * PARTS:
             return None
         block = self.block(prepared)
-        told = block.values.reshape(len(block.values), len(self.columns), self.item_features)
+        told = block.values.reshape(len(block.values), self.n_items, self.item_features)
         # Whole stretches: rows that follow each other, such as windows of one series, may hardly differ.
         for part, own in enumerate(np.array_split(rows, PARTS)):
             twin = type(self)(self.params, self.columns)

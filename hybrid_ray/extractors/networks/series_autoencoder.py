@@ -86,10 +86,10 @@ class SeriesAutoencoderExtractor(RedrawingExtractor, SeriesExtractor):
 
     def learner(self, training: Training) -> Learner:
         """The network, and the rows of a training."""
-        from hybrid_ray.extractors.networks.series_redrawing import SeriesRedrawingLearner
+        from hybrid_ray.extractors.networks.redrawing_learner import RedrawerLearner
 
         arrays, filled = self.encoded_rows(training.arrays)
-        return SeriesRedrawingLearner(self, arrays | {CHANGED: arrays[STEPS]}, filled, self._device)
+        return RedrawerLearner(self, arrays | {CHANGED: arrays[STEPS]}, filled, self._device)
 
     def collate(self, items: Mapping[str, AnyArray], device: str) -> tuple[torch.Tensor, ...]:
         """As of any series network; of training the series with noise, and again without."""

@@ -1,24 +1,18 @@
-"""Autoencoders of series, and how they are taught. Imports torch.
+"""Autoencoders of series. Imports torch.
 
 What a series gives depends on no other series, nor on how far it is padded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from hybrid_ray.training.items import ItemFeed, mean_by_row
-from hybrid_ray.training.loop import Learner, Step
-from hybrid_ray.types import AnyArray
-
-if TYPE_CHECKING:
-    from hybrid_ray.extractors.networks.series_autoencoder import SeriesAutoencoderExtractor
+from hybrid_ray.extractors.networks.redrawing_learner import Redrawer
 
 Layers = Literal["recurrent", "convolutional"]
 _LOOK = 7
@@ -77,7 +71,7 @@ def _there(longest: int, lengths: torch.Tensor, like: torch.Tensor) -> torch.Ten
     return (torch.arange(longest, device=lengths.device) < lengths[:, None]).to(like.dtype)
 
 
-class SeriesAutoencoder(nn.Module):
+class SeriesAutoencoder(Redrawer):
     """Both halves.
 
     Parameters
@@ -103,8 +97,9 @@ class SeriesAutoencoder(nn.Module):
             return torch.as_tensor(code)
         return torch.cat([code, self.squares(drawn, steps, lengths).sqrt()], dim=1)
 
-    def redrawn(self, changed: torch.Tensor, lengths: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    def redrawn(self, *cells: torch.Tensor) -> torch.Tensor:
         """Mean squared error of each series (k,), drawn from what noise made of it."""
+        changed, lengths, steps = cells
         return self.squares(self.halves(changed, lengths)[1], steps, lengths).mean(dim=1)
 
     def squares(self, drawn: torch.Tensor, steps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -112,60 +107,3 @@ class SeriesAutoencoder(nn.Module):
         values, there = steps[..., : self._channels], steps[..., self._channels :]
         there = there * _there(steps.shape[1], lengths.to(steps.device), steps)[..., None]
         return ((drawn - values).square() * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
-
-
-class _Redrawn(nn.Module):
-    """The network as the training loop calls it."""
-
-    def __init__(self, trunk: SeriesAutoencoder) -> None:
-        super().__init__()
-        self.trunk = trunk
-
-    def forward(self, changed: torch.Tensor, lengths: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        return self.trunk.redrawn(changed, lengths, steps)
-
-
-class SeriesRedrawingLearner(Learner):
-    """Teaches a network to draw series again.
-
-    Parameters
-    ----------
-    extractor : SeriesAutoencoderExtractor
-    arrays : mapping of str to ndarray (m, n_columns, ...)
-        Series as they are, and again: with noise in each pass.
-    filled : ndarray of bool (m, n_columns)
-    device : str
-    """
-
-    net: _Redrawn
-
-    def __init__(
-        self, extractor: SeriesAutoencoderExtractor, arrays: Mapping[str, AnyArray], filled: AnyArray, device: str
-    ) -> None:
-        trunk = extractor.trunk()
-        assert isinstance(trunk, SeriesAutoencoder)
-        self.net = _Redrawn(trunk).to(device)
-        self.rows = len(filled)
-        self._n_columns = filled.shape[1]
-
-        def collate(cells: dict[str, AnyArray]) -> tuple[torch.Tensor, ...]:
-            return extractor.collate(cells, device)
-
-        self._feed = ItemFeed(arrays, filled, collate, device, extractor.augment if extractor.augmented else None)
-
-    @property
-    def kept(self) -> Mapping[str, torch.Tensor]:
-        """Both halves."""
-        return dict(self.net.trunk.state_dict())
-
-    def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
-        """Mean squared error of a row's series."""
-        return self._errors(whole, step.rows, step)
-
-    def measured(self, rows: AnyArray) -> torch.Tensor:
-        """The same of series without noise."""
-        return self._errors(self.net, rows, None)
-
-    def _errors(self, net: nn.Module, rows: AnyArray, step: Step | None) -> torch.Tensor:
-        inputs = self._feed(rows, step)
-        return mean_by_row(net(*inputs.cells), inputs.places // self._n_columns, inputs.rows)

@@ -296,3 +296,35 @@ def test_many_rows_are_encoded_in_a_moment():
     start = time.process_time()
     extractor.transform(batch)
     assert time.process_time() - start < 5.0
+
+
+@pytest.mark.parametrize("dates", ["all", "cycles", "elapsed"])
+@pytest.mark.parametrize("encode", ["one_hot", "ordinal", "frequency"])
+def test_it_knows_what_its_features_are_made_of(encode, dates):
+    """Another value of one column changes features of that column alone, each of them as its role says."""
+    rng = np.random.default_rng(0)
+    kinds = {"c": "categorical", "d": "date", "x": "numeric", "e": "date", "z": "numeric"}
+    batch = {
+        "c": objects(rng.choice(["a", "b", "b", "rare"], 60)),
+        "d": days("2020-01-01") + rng.integers(0, 9e10, 60).astype("timedelta64[ms]"),
+        "x": rng.normal(size=60),
+        "e": days("2022-01-01") + rng.integers(0, 9e10, 60).astype("timedelta64[ms]"),
+        "z": rng.normal(size=60),
+    }
+    for column, gone in (("c", None), ("e", "NaT"), ("z", np.nan)):
+        batch[column][::7] = gone
+    extractor = fitted(batch, kinds, encode=encode, dates=dates, max_categories=2)
+    layout, values = extractor.layout(), extractor.transform(batch).values
+    assert len(layout.roles) == len(layout.columns) == extractor.n_features
+    assert set(np.unique(values[:, layout.where("flag", "value")])) == {0, 1}
+    assert np.abs(values[:, layout.where("cycle")]).max(initial=0) <= 1
+    for place, column in enumerate(kinds):
+        changed = extractor.transform({**batch, column: batch[column][::-1]}).values
+        assert set(layout.columns[(changed != values).any(axis=0)]) == {place}
+    arrays = extractor.prepare(batch).arrays
+    expected = [[cell is None for cell in batch["c"]], *(batch[c] != batch[c] for c in "dxez")]
+    np.testing.assert_array_equal(extractor.missing(arrays), np.transpose(expected))
+    if encode == "one_hot":
+        (codes,), (size,) = extractor.codes(arrays).T, extractor.sizes()
+        assert size == 4
+        np.testing.assert_array_equal(codes == 3, [cell is None for cell in batch["c"]])
