@@ -84,6 +84,31 @@ class ItemFeed:
         return arrays
 
 
+class CellDropout(Dropout):
+    """Dropout inside a trunk: a cell goes without the same features at all of its steps.
+
+    What is drawn, for every column of the whole batch, hangs neither on how far cells are padded nor on which of them
+    are filled.
+
+    Attributes
+    ----------
+    n_columns : int
+    places : Tensor of int64 (k,)
+        Where the cells stand among rows x columns; ``ItemNet`` says it before each use.
+    """
+
+    n_columns: int
+    places: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What stays of x (k, steps, width), scaled by what is left out."""
+        if self.step is None or not self.share:
+            return x
+        width = x.shape[2]
+        factors = self.stays(self.step, (self.n_columns, width)).to(x.device, x.dtype)
+        return x * factors.view(-1, 1, width)[self.places]
+
+
 class ItemNet(nn.Module):
     """A trunk that gives a vector a cell, and a head over the vectors of a row's columns.
 
@@ -110,6 +135,9 @@ class ItemNet(nn.Module):
 
     def vectors(self, inputs: Inputs) -> torch.Tensor:
         """Vectors (k, n_columns * width) of rows, zeros where a cell is empty."""
+        for module in self.trunk.modules():
+            if isinstance(module, CellDropout):
+                module.n_columns, module.places = self.n_columns, inputs.places
         found = self.trunk(*inputs.cells)
         placed = found.new_zeros(inputs.rows * self.n_columns, self.width)
         return placed.index_copy(0, inputs.places, found).view(inputs.rows, -1)

@@ -153,9 +153,12 @@ class Dropout(nn.Module):
         """What stays of x, scaled by what is left out."""
         if self.step is None or not self.share:
             return x
-        drawn = self.step.rng(self.stream).random((len(self.step.rows), *x.shape[1:]), np.float32)
-        stays = (drawn >= self.share)[self.step.own] / np.float32(1 - self.share)
-        return x * torch.from_numpy(stays).to(x.device, x.dtype)
+        return x * self.stays(self.step, x.shape[1:]).to(x.device, x.dtype)
+
+    def stays(self, step: Step, shape: Sequence[int]) -> torch.Tensor:
+        """Factors (rows, *shape) of a worker's rows of a step: 0 for what is left out."""
+        drawn = step.rng(self.stream).random((len(step.rows), *shape), np.float32)
+        return torch.from_numpy((drawn >= self.share)[step.own] / np.float32(1 - self.share))
 
 
 @dataclass

@@ -6,10 +6,12 @@ from hybrid_ray.extractors.networks import (
     series_autoencoder,
     series_cnn,
     series_rnn,
+    series_transformer,
     tabular_autoencoder,
     tabular_network,
     text_cnn,
     text_rnn,
+    text_transformer,
 )
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "series_autoencoder",
     "series_cnn",
     "series_rnn",
+    "series_transformer",
     "tabular_autoencoder",
     "tabular_network",
     "text_cnn",
     "text_rnn",
+    "text_transformer",
 ]

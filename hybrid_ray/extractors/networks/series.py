@@ -23,7 +23,7 @@ TAGS = ExtractorTags(
     modality="series", kinds=frozenset({"series"}), trained=True, supervised=True, gpu=True, spreads=True
 )
 SERIES, STEPS, LENGTHS = "series", "steps", "lengths"
-_STEPS = 50_000
+PASS = 50_000
 """Steps, about, of one pass: few long series or many short ones."""
 
 
@@ -96,7 +96,7 @@ class SeriesExtractor(OfChannels, NetworkExtractor):
 
     def passes(self, items: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Series of about the same length together."""
-        return by_length(items[LENGTHS], _STEPS)
+        return by_length(items[LENGTHS], PASS)
 
     @property
     def augmented(self) -> bool:

@@ -1,4 +1,4 @@
-"""A temporal convolution network. Imports torch.
+"""Networks over the steps of series. Imports torch.
 
 What a series gives depends on no other series, nor on how far it is padded.
 """
@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from hybrid_ray.extractors.networks.transformer_nets import Transformer
 
 
 class _Block(nn.Module):
@@ -61,6 +63,39 @@ class ConvolutionalSeries(nn.Module):
             hidden = block(hidden, there)
         # Answers are not negative: steps beyond the end, which are zero, are never the largest alone.
         return torch.cat([hidden.sum(dim=2) / lengths, hidden.amax(dim=2)], dim=1)
+
+
+class TransformerSeries(nn.Module):
+    """Layers of attention over stretches of steps, which overlap.
+
+    Parameters
+    ----------
+    inputs : int
+        Numbers of a step.
+    patch : int
+        Steps of a stretch.
+    stride : int
+        Steps from the beginning of one to that of the next, at most ``patch``.
+    width, heads, layers : int
+    dropout : float
+    """
+
+    def __init__(
+        self, inputs: int, patch: int, stride: int, width: int, heads: int, layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.patch, self.stride = patch, stride
+        self.reader = Transformer(inputs * patch, width, heads, layers, dropout)
+
+    def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, width) of steps (k, longest, inputs) and lengths (k,); of no step, all inputs are zeros."""
+        longest = steps.shape[1]
+        there = torch.arange(longest, device=steps.device) < lengths.to(steps.device)[:, None]
+        last = (longest - 1) // self.stride * self.stride
+        steps = F.pad(steps * there[:, :, None], (0, 0, 0, last + self.patch - longest))
+        stretches = steps.unfold(1, self.patch, self.stride).flatten(2)
+        vectors: torch.Tensor = self.reader(stretches, (lengths + self.stride - 1) // self.stride)
+        return vectors
 
 
 def _normalised(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TAGS = ExtractorTags(modality="text", kinds=frozenset({"text"}), trained=True, supervised=True, gpu=True, spreads=True)
 TEXTS, NUMBERS = "texts", "numbers"
-_STEPS = 20_000
+STEPS = 20_000
 """Words, about, of one pass: few long texts or many short ones."""
 
 
@@ -79,13 +79,13 @@ class TextExtractor(NetworkExtractor):
         import torch
 
         numbers = items[NUMBERS]
-        lengths = (numbers != PAD).sum(axis=1)
+        lengths = lengths_of(items)
         longest = int(lengths.max(initial=1))
         return torch.from_numpy(numbers[:, :longest].astype(np.int64)).to(device), torch.from_numpy(lengths)
 
     def passes(self, items: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Texts of about the same length together."""
-        return by_length((items[NUMBERS] != PAD).sum(axis=1), _STEPS)
+        return by_length(lengths_of(items), STEPS)
 
     @property
     def augmented(self) -> bool:
@@ -97,3 +97,9 @@ class TextExtractor(NetworkExtractor):
         numbers = items[NUMBERS]
         gone = (rng.random(numbers.shape, np.float32) < self.params.word_dropout) & (numbers != PAD)
         return {NUMBERS: np.where(gone, np.int32(UNKNOWN), numbers)}
+
+
+def lengths_of(items: Mapping[str, AnyArray]) -> AnyArray:
+    """Words int64 (k,) of encoded texts."""
+    lengths: AnyArray = (items[NUMBERS] != PAD).sum(axis=1)
+    return lengths

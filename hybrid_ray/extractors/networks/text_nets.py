@@ -12,10 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent, Cell
+from hybrid_ray.extractors.networks.transformer_nets import Transformer
 from hybrid_ray.extractors.networks.vocabulary import PAD
 
 _SPREAD = 0.25
 """Largest first number of a word's vector, as Kim has it: with larger ones a network learns little about its words."""
+_LOUD = 3**0.5 / _SPREAD
+"""What brings the numbers of such vectors to a deviation of 1, which layers between shortcuts need to hear them."""
 
 
 def _words(n_words: int, embedding: int) -> nn.Embedding:
@@ -76,4 +79,24 @@ class RecurrentText(nn.Module):
     def forward(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Vectors (k, 2 * hidden) of numbers (k, longest) and lengths (k,)."""
         vectors: torch.Tensor = self.reader(self.embedding(numbers), lengths)
+        return vectors
+
+
+class TransformerText(nn.Module):
+    """Layers of attention over the words' vectors.
+
+    Parameters
+    ----------
+    n_words, embedding, width, heads, layers : int
+    dropout : float
+    """
+
+    def __init__(self, n_words: int, embedding: int, width: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = _words(n_words, embedding)
+        self.reader = Transformer(embedding, width, heads, layers, dropout)
+
+    def forward(self, numbers: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, width) of numbers (k, longest) and lengths (k,)."""
+        vectors: torch.Tensor = self.reader(self.embedding(numbers) * _LOUD, lengths)
         return vectors

@@ -11,12 +11,21 @@ from sklearn.preprocessing import StandardScaler
 
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.networks.recurrent import AttentiveRecurrent
-from hybrid_ray.extractors.networks.series_nets import ConvolutionalSeries
+from hybrid_ray.extractors.networks.series_nets import ConvolutionalSeries, TransformerSeries
 from hybrid_ray.extractors.signals import StepParams, channels_of, resampled, shaped, shortened
 
 SERIES = {"signal": "series"}
-SMALL = {"series_cnn": {"filters": 8, "blocks": 3}, "series_rnn": {"hidden": 16}}
-NETS = {"cnn": ConvolutionalSeries(4, 6, 3, 5), "rnn": AttentiveRecurrent(4, 6, 1, "gru")}
+SMALL = {
+    "series_cnn": {"filters": 8, "blocks": 3},
+    "series_rnn": {"hidden": 16},
+    "series_transformer": {"width": 16, "heads": 2},
+}
+NETS = {
+    "cnn": ConvolutionalSeries(4, 6, 3, 5),
+    "rnn": AttentiveRecurrent(4, 6, 1, "gru"),
+    "transformer": TransformerSeries(4, 4, 2, 6, 2, 2, 0.1),
+    "stepwise": TransformerSeries(4, 1, 1, 5, 1, 1, 0.1),
+}
 
 
 def batch(n, seed=0):

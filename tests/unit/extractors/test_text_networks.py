@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors.base import FitContext, build_extractor
-from hybrid_ray.extractors.networks.text_nets import ConvolutionalText, RecurrentText
+from hybrid_ray.extractors.networks.text_nets import ConvolutionalText, RecurrentText, TransformerText
 from hybrid_ray.extractors.networks.vocabulary import UNKNOWN, Vocabulary, tokens
 from hybrid_ray.testing.encoders import WORDS
 from hybrid_ray.types import Prepared
@@ -17,6 +17,12 @@ CONTEXT = FitContext("binary", 2, seed=3)
 SMALL = {
     "text_cnn": {"embedding": 16, "filters": 8, "widths": (2, 3)},
     "text_rnn": {"embedding": 16, "hidden": 16},
+    "text_transformer": {"embedding": 32, "width": 32, "heads": 2, "word_dropout": 0.1},
+}
+NETS = {
+    "cnn": ConvolutionalText(9, 4, 3, (1, 4)),
+    "rnn": RecurrentText(9, 4, 3, 2, "lstm"),
+    "transformer": TransformerText(9, 4, 6, 2, 2, 0.1),
 }
 
 
@@ -41,10 +47,11 @@ def fitted(name, n=60, context=CONTEXT, **params):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_order_of_words_is_learned(name):
     (batch, y), (other, y_other) = rows(400), rows(200, seed=1)
-    extractor = build_extractor(name, {**SMALL[name], "epochs": 30, "patience": 30, "lr": 0.01}, TEXT)
+    lr, right = (0.005, 0.9) if name == "text_transformer" else (0.01, 0.95)
+    extractor = build_extractor(name, {**SMALL[name], "epochs": 30, "patience": 30, "lr": lr}, TEXT)
     extractor.fit(extractor.prepare(batch), y, CONTEXT)
     reader = LogisticRegression(max_iter=1000).fit(extractor.transform(batch).values, y)
-    assert reader.score(extractor.transform(other).values, y_other) > 0.95
+    assert reader.score(extractor.transform(other).values, y_other) > right
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -92,9 +99,7 @@ def test_labels_and_rows_are_needed():
         extractor.fit(extractor.prepare(rows(9)[0]), None, CONTEXT)
 
 
-@pytest.mark.parametrize(
-    "net", [ConvolutionalText(9, 4, 3, (1, 4)), RecurrentText(9, 4, 3, 2, "lstm")], ids=["cnn", "rnn"]
-)
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
 def test_how_far_a_text_is_padded_changes_nothing(net):
     numbers, lengths = torch.tensor([[2, 3, 4, 0], [5, 6, 7, 8]]), torch.tensor([3, 4])
     with torch.inference_mode():
