@@ -3,6 +3,7 @@ import pytest
 
 from hybrid_ray.errors import SpecError
 from hybrid_ray.extractors.base import FitContext, build_extractor
+from hybrid_ray.extractors.forecasters import arima
 from hybrid_ray.forecasts import HEAD, UNTESTED, seasonal_naive
 
 AT = np.arange(120)
@@ -63,6 +64,18 @@ def test_arima_finds_an_autoregression_and_differences_a_walk():
 @pytest.mark.parametrize("params", [{"models": 1}, {"exact": True}, {"max_p": 0, "max_q": 0}, {"logs": False}])
 def test_arima_keeps_to_its_bounds(params):
     assert error("arima", **params) < 60
+
+
+@pytest.mark.parametrize("models", [1, 5, 81])
+def test_arima_tries_no_more_orders_than_it_may(models, monkeypatch):
+    tried = []
+    fitted = arima._fitted
+    monkeypatch.setattr(
+        arima, "_fitted", lambda series, p, q: (tried.append((len(series), p, q)), fitted(series, p, q))[1]
+    )
+    forecaster("arima", models=models, max_p=3, max_q=2, steps=40).fitted(SEASONAL)
+    assert len(tried) == len(set(tried)) == min(models, 4 * 3)
+    assert all(steps <= 40 and p <= 3 and q <= 2 for steps, p, q in tried)
 
 
 def test_ets_lets_a_trend_go_on_or_fade():
