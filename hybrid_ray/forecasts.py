@@ -210,6 +210,18 @@ def without_gaps(steps: AnyArray) -> AnyArray:
     return np.interp(at, at[there], values[there])
 
 
+def carried(steps: AnyArray) -> AnyArray:
+    """A covariate (t,) float64 whose gaps are filled with the last number before; the first where none is, or 0."""
+    values = np.asarray(steps, np.float64)
+    there = np.isfinite(values)
+    if there.all():
+        return values
+    if not there.any():
+        return np.zeros(len(values))
+    last = np.maximum.accumulate(np.where(there, np.arange(len(values)), there.argmax()))
+    return values[last]
+
+
 def scale_in(blocks: Mapping[str, Block]) -> AnyArray:
     """Scale (n, 1) of rows, float64, by the blocks of any of their forecasters; 0 of a row without a history."""
     return np.asarray(next(iter(blocks.values())).values[:, 1:2], np.float64)

@@ -198,7 +198,7 @@ class _Look:
 
     def _columns(self, data: DataSpec, reasons: dict[str, str]) -> dict[str, Kind]:
         if data.series is not None:
-            return {HISTORY: "series"}
+            return {HISTORY: "series", **dict.fromkeys(data.series.covariates.names, "series")}
         if data.columns is not None:
             return dict(data.columns)
         used = {n: g for n, g in self.guesses.items() if not g.id_like and n not in data.drop}
@@ -346,7 +346,9 @@ def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
 
 def _told(entry: ExtractorSpec, series: SeriesSpec | None) -> ExtractorSpec:
     """The extractor with what ``data.series`` says of steps, where it has such parameters and they are open."""
-    asked = {"horizon": series.horizon, "season": series.season} if series is not None else {}
+    asked: dict[str, Any] = {"horizon": series.horizon, "season": series.season} if series is not None else {}
+    if series is not None and series.covariates.known:
+        asked["known"] = series.covariates.known
     known = {name: value for name, value in asked.items() if getattr(entry.params, name, 0) is None}
     return entry.model_copy(update={"params": entry.params.model_copy(update=known)}) if known else entry
 
@@ -382,8 +384,11 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
     """Columns of an extractor, and what is wrong with them."""
     takes = entry.takes
     reader = entry.name if entry.fusion is None else entry.fusion.name
+    tags = EXTRACTORS.get(entry.name).tags
     if entry.columns is None:
         fitting = tuple(name for name, kind in kinds.items() if kind in takes)
+        if tags.forecasts and not tags.covariates:
+            fitting = tuple(name for name in fitting if name == HISTORY) or fitting
         shown = dict(kinds) if len(kinds) <= 12 else dict(Counter(kinds.values()))
         fault = f"{where}: {reader} must have a column of kind {sorted(takes)}; got {shown}"
         return fitting, [] if fitting else [fault]
@@ -396,6 +401,13 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
             faults.append(f"{at}: {reader} reads columns of kind {sorted(takes)}; got {name!r}, a {kinds[name]}")
     if not entry.columns:
         faults.append(f"{where}.columns: must name a column; got none")
+    elif tags.forecasts and HISTORY in kinds and HISTORY not in entry.columns:
+        faults.append(f"{where}.columns: must name {HISTORY!r}, which is forecast; got {list(entry.columns)}")
+    elif tags.forecasts and not tags.covariates and len(entry.columns) > 1:
+        faults.append(
+            f"{where}.columns: must name {HISTORY!r} alone for {reader}, which reads no covariates; got "
+            f"{list(entry.columns)}"
+        )
     return entry.columns, faults
 
 

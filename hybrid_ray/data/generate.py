@@ -94,7 +94,10 @@ def generated(uri: str, data: DataSpec) -> pa.Table:
 
 @lru_cache(maxsize=2)
 def _points(query: str, label: str) -> pa.Table:
-    """A long table of series with trend, season and noise: ``series=20&steps=60&season=4&id=name&time=t&seed=0``."""
+    """A long table of series with trend, season and noise: ``series=20&steps=60&season=4&id=name&time=t&seed=0``.
+
+    With ``known=promo,price&observed=heat`` of these covariates too, of 0 and 1 and of numbers; values rise with them.
+    """
     asked = dict(parse_qsl(query))
     try:
         n, steps, season, seed = (int(asked.get(key, "1")) for key in ("series", "steps", "season", "seed"))
@@ -108,9 +111,18 @@ def _points(query: str, label: str) -> pa.Table:
     trend = 1 + rng.normal(0, 0.3, (n, 1)) * at[None] / steps
     noise = np.exp(rng.normal(0, NOISE / 4, (n, steps)))
     values = rng.uniform(10, 1000, (n, 1)) * np.maximum(trend, 0.2) * wave * noise
+    covariates: dict[str, AnyArray] = {}
+    for name in filter(None, asked.get("known", "").split(",")):
+        covariates[name] = (rng.uniform(size=(n, steps)) < 0.2).astype(np.float64)
+        values *= 1 + 0.5 * covariates[name]
+    for name in filter(None, asked.get("observed", "").split(",")):
+        covariates[name] = rng.normal(0, 1, (n, steps))
+        values *= np.exp(0.1 * np.roll(covariates[name], 1, axis=1))
     names = np.repeat([f"series {i}" for i in range(n)], steps)
     columns = {asked.get("id", ""): pa.array(names.astype(object)), asked.get("time", "t"): pa.array(np.tile(at, n))}
-    return pa.table({**{name: column for name, column in columns.items() if name}, label: pa.array(values.ravel())})
+    told = {name: pa.array(column.ravel()) for name, column in covariates.items()}
+    shown = {name: column for name, column in columns.items() if name}
+    return pa.table({**shown, **told, label: pa.array(values.ravel())})
 
 
 @lru_cache(maxsize=2)

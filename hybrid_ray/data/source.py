@@ -231,7 +231,7 @@ def _open_windows(data: DataSpec, limit: int | None, training: bool) -> Source:
     points = open_source(points_of(data), training=False)
     windows = windows_of(data, training)
     assert data.series is not None
-    asked = data.series.model_dump(mode="json")
+    asked = data.series.identity()
     identity = [points.digest, asked, data.label, data.split.column, training]
     about = {**points.about, "notes": windows.notes, "points": points.n_rows, "series": len(windows.series)}
     scan = replace(scan_windows(windows, data.shard_rows), malformed=points.malformed, options={"training": training})

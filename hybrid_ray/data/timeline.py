@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -37,12 +39,15 @@ class Series:
         Row of the table that each step is from; -1 for a gap.
     tested : int
         Last steps that are for the final score.
+    beside : ndarray float64 (t + a, k)
+        Covariates of each step, and of ``a`` steps after the last value; NaN where no number came.
     """
 
     name: str
     values: AnyArray
     rows: AnyArray
     tested: int = 0
+    beside: AnyArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def n_known(self) -> int:
@@ -66,6 +71,8 @@ class Irregular:
         Steps without a number.
     off : int
         Points that were moved to the nearest step.
+    unknown : dict of str to int
+        Steps of the series in which a covariate has no number, by its name.
     """
 
     timeless: int = 0
@@ -73,6 +80,7 @@ class Irregular:
     doubled: int = 0
     gaps: int = 0
     off: int = 0
+    unknown: dict[str, int] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
         """A line for each kind that there was."""
@@ -83,11 +91,24 @@ class Irregular:
             (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
             (self.off, "points lie between steps: they count for the nearest"),
         )
-        return [f"{count} {what}." for count, what in told if count]
+        lines = [f"{count} {what}." for count, what in told if count]
+        return lines + [
+            f"{count} steps have no number of the covariate {name!r}: the one before stands in."
+            for name, count in self.unknown.items()
+            if count
+        ]
 
 
 def regular_series(
-    table: pa.Table, *, name: str | None, time: str, value: str, split: str | None, by_points: bool = False
+    table: pa.Table,
+    *,
+    name: str | None,
+    time: str,
+    value: str,
+    split: str | None,
+    by_points: bool = False,
+    covariates: Mapping[str, str] = MappingProxyType({}),
+    ahead: bool = False,
 ) -> tuple[list[Series], Irregular]:
     """Series of a long table, in the order in which their names first come, and what was irregular.
 
@@ -102,6 +123,11 @@ def regular_series(
         Column of train and test: the last points of a series are for the final score.
     by_points : bool, default False
         True: each point is a step, whatever time lies between; False: steps are equal times.
+    covariates : mapping of str to str, optional
+        Other columns to read, by name: where the spec names each.
+    ahead : bool, default False
+        True: a series ends with its last value, and rows after it tell covariates of steps ahead; False: it ends with
+        its last row.
 
     Raises
     ------
@@ -109,6 +135,8 @@ def regular_series(
         Times or values cannot be read, test points are not the last of their series, or steps differ without order.
     """
     values = _numbers(table[value], value)
+    told = [covariate_numbers(table[column], column, where) for column, where in covariates.items()]
+    beside = np.stack([*told, np.zeros(len(table))], axis=1)[:, : len(told)]
     clock, calendar = _clock(table[time], time)
     names = one_array(table[name]).cast(pa.string()).dictionary_encode() if name is not None else None
     codes = np.zeros(len(table), np.int64) if names is None else _codes(names)
@@ -124,14 +152,29 @@ def regular_series(
         if len(rows):
             times = clock[rows]
             places = _ranks(times) if by_points else _places(label, times, calendar, found)
-            series.append(_regular(label, rows, places, values, tested, found))
+            series.append(_regular(label, rows, places, values, tested, found, beside, ahead))
     if not series:
         raise DataError(f"data.series.time: must hold numbers or dates; got none in column {time!r}")
+    for column, unknown in zip(covariates, _unknown(series, len(covariates)), strict=True):
+        found.unknown[column] = int(unknown)
     return series, found
 
 
+def _unknown(series: Sequence[Series], k: int) -> AnyArray:
+    """Steps without a number of each covariate (k,), those after the last value left out."""
+    counts = [np.isnan(each.beside[: len(each.values)]).sum(axis=0) for each in series if len(each.values)]
+    return np.sum([*counts, np.zeros(k)], axis=0)
+
+
 def _regular(
-    label: str, rows: AnyArray, places: AnyArray, values: AnyArray, tested: BoolArray, found: Irregular
+    label: str,
+    rows: AnyArray,
+    places: AnyArray,
+    values: AnyArray,
+    tested: BoolArray,
+    found: Irregular,
+    beside: AnyArray,
+    ahead: bool,
 ) -> Series:
     """One series on its grid, by the step of each point; counts what was irregular."""
     last = np.append(np.diff(places) > 0, True)
@@ -145,6 +188,9 @@ def _regular(
         return Series(label, np.zeros(0), np.zeros(0, np.int64))
     start = int(known[0])
     grid, steps = grid[start:], steps[start:]
+    told = np.where((grid >= 0)[:, None], beside[grid], np.nan)
+    if ahead:
+        grid, steps = grid[: known[-1] + 1 - start], steps[: known[-1] + 1 - start]
     found.gaps += int(np.isnan(steps).sum())
     late = np.flatnonzero((grid >= 0) & tested[grid])
     n_tested = len(grid) - int(late[0]) if len(late) else 0
@@ -153,7 +199,7 @@ def _regular(
             f"data.split.column: test points must be the last of their series; got training points after them in "
             f"{label!r}"
         )
-    return Series(label, steps, grid, n_tested)
+    return Series(label, steps, grid, n_tested, told)
 
 
 def _ranks(times: AnyArray) -> AnyArray:
@@ -200,6 +246,34 @@ def _numbers(column: pa.ChunkedArray, name: str) -> AnyArray:
     kind = raw.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"data.label: values of series must be numbers; got a column of {kind} in {name!r}")
+    values = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def covariate_numbers(column: pa.ChunkedArray, name: str, where: str) -> AnyArray:
+    """A covariate float64 (n,): numbers, true and false as 1 and 0, NaN where none is there.
+
+    Raises
+    ------
+    DataError
+        It holds something else; ``where`` says where the spec names it.
+    """
+    raw = one_array(column)
+    what = f"{where}: must hold numbers, or true and false; got"
+    if is_text(raw.type):
+        raw, bad = parse_numbers(raw)
+        if bad.any():
+            first = one_array(column)[int(bad.argmax())].as_py()
+            raise DataError(
+                f"{what} {int(bad.sum())} others in {name!r}, {first!r} say. Give a category as a column of 0 and 1 "
+                "for each of its values"
+            )
+    kind, types = raw.type, pa.types
+    if types.is_boolean(kind) or types.is_null(kind):
+        raw, kind = raw.cast(pa.int8()), pa.int8()
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        raise DataError(f"{what} a column of {kind} in {name!r}")
     values = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
     values[~np.isfinite(values)] = np.nan
     return values

@@ -7,6 +7,7 @@ cut where they are read, by every process from its own copy of the series, and n
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,13 @@ class Windows:
         With ``series``.
     training : bool
         False: one row a series, whose origin is its last point; nothing comes after.
+    unread : sequence of str, optional
+        Other columns of the points, which nothing is made of: they are told.
     """
 
-    def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
+    def __init__(self, table: pa.Table, data: DataSpec, training: bool, unread: Sequence[str] = ()) -> None:
         assert data.series is not None
+        covariates = data.series.covariates
         self._asked, self._label, self._training = data.series, data.label, training
         names = [name for name in (data.series.id, data.series.time) if name is not None]
         self._points = table.select(names)
@@ -71,15 +75,18 @@ class Windows:
             value=data.label,
             split=split_column(data, table.schema.names) if training else None,
             by_points=data.series.steps == "points",
+            covariates={name: covariates.places()[name] for name in covariates.names},
+            ahead=bool(covariates.known),
         )
         self.rows: list[Window] = []
-        self.notes = irregular.notes() + (self._cut() if training else self._ends())
+        self.notes = irregular.notes() + (self._cut() if training else self._ends()) + _left_unread(unread)
 
     @property
     def schema(self) -> pa.Schema:
         """Of every table of rows."""
         own = [self._points.schema.field(name) for name in self._points.column_names]
         told = [pa.field(HISTORY, pa.list_(pa.float32())), pa.field(self._label, pa.list_(pa.float64()))]
+        told += [pa.field(name, pa.list_(pa.float64())) for name in self._asked.covariates.names]
         return pa.schema([*own, *told, pa.field(ORIGIN, pa.int64()), pa.field(SPLIT, pa.string())])
 
     def table(self, start: int, n: int) -> pa.Table:
@@ -89,6 +96,8 @@ class Windows:
         columns: list[Any] = [self._points[name].take(pa.array(last)) for name in self._points.column_names]
         columns.append(pa.array([self._history(row) for row in rows], pa.list_(pa.float32())))
         columns.append(pa.array([self._future(row) for row in rows], pa.list_(pa.float64())))
+        for place in range(len(self._asked.covariates.names)):
+            columns.append(pa.array([self._beside(row, place) for row in rows], pa.list_(pa.float64())))
         columns.append(pa.array([row.back for row in rows], pa.int64()))
         columns.append(pa.array(["test" if row.back < 0 else "train" for row in rows], pa.string()))
         return pa.Table.from_arrays(columns, schema=self.schema)
@@ -116,7 +125,19 @@ class Windows:
 
     def _ends(self) -> list[str]:
         self.rows = [Window(n, len(series.values), -1) for n, series in enumerate(self.series) if len(series.values)]
-        return []
+        names, horizon = self._asked.covariates.known, self._asked.horizon
+        lacking = dict.fromkeys(names, 0)
+        for row in self.rows:
+            series = self.series[row.series]
+            for place, name in enumerate(names):
+                told = series.beside[row.stop : row.stop + horizon, place]
+                lacking[name] += horizon - int(np.isfinite(told).sum())
+        return [
+            f"{count} of {horizon * len(self.rows)} steps ahead have no number of the covariate {name!r}: the last one "
+            "stands in. Rows after the last value, with an empty label, give it."
+            for name, count in lacking.items()
+            if count
+        ]
 
     def _history(self, row: Window) -> AnyArray:
         values: AnyArray = self.series[row.series].values[max(row.stop - self._asked.history, 0) : row.stop]
@@ -126,6 +147,13 @@ class Windows:
         if not self._training:
             return None
         return self.series[row.series].values[row.stop : row.stop + self._asked.horizon]
+
+    def _beside(self, row: Window, place: int) -> AnyArray:
+        """A covariate of the steps of a history, and of the horizon after it where it is known ahead."""
+        ahead = self._asked.horizon if place < len(self._asked.covariates.known) else 0
+        told = self.series[row.series].beside[max(row.stop - self._asked.history, 0) : row.stop + ahead, place]
+        lacks = min(row.stop, self._asked.history) + ahead - len(told)
+        return np.concatenate([told, np.full(lacks, np.nan)]) if lacks else told
 
     def _last(self, row: Window) -> int:
         """Row of the table that holds the last point of a history."""
@@ -147,6 +175,14 @@ def _origins(series: Series, asked: SeriesSpec) -> list[tuple[int, int]]:
     return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
 
 
+def _left_unread(columns: Sequence[str]) -> list[str]:
+    """Which columns of the points nothing is made of."""
+    if not columns:
+        return []
+    shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
+    return [f"Columns that are not read: {shown}; data.series.covariates names those that forecasts are made from."]
+
+
 def split_column(data: DataSpec, columns: list[str]) -> str | None:
     """The column of train and test of the points: what the spec names, else ``split`` where it is there."""
     return data.split.column or (SPLIT if SPLIT in columns else None)
@@ -161,17 +197,18 @@ def wanted_columns(data: DataSpec, columns: list[str], training: bool) -> list[s
         One is not there, or has the name of a column that windows add.
     """
     assert data.series is not None
+    covariates = data.series.covariates.places()
     named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
     if training:
         named["data.split.column"] = split_column(data, columns)
-    for where, name in named.items():
+    for where, name in [*named.items(), *((where, name) for name, where in covariates.items())]:
         if name is not None and name not in columns:
             raise DataError(f"{where}: must be a column; got {name!r}. Columns of the points: {columns[:40]}")
         if name in (HISTORY, ORIGIN) or (name == SPLIT and where != "data.split.column"):
             raise DataError(
                 f"{where}: must not be named like a column that rows of series get; got {name!r}. Rename it"
             )
-    return list(dict.fromkeys(name for name in named.values() if name is not None))
+    return list(dict.fromkeys(name for name in (*named.values(), *covariates) if name is not None))
 
 
 def windows_of(data: DataSpec, training: bool) -> Windows:
@@ -183,7 +220,9 @@ def windows_of(data: DataSpec, training: bool) -> Windows:
     if key not in _KEPT:
         columns = wanted_columns(data, points.schema.names, training)
         tables = [table for piece in points.pieces for table in read_piece(points, piece, columns, 65_536)]
-        _KEPT[key] = Windows(pa.concat_tables(tables, promote_options="permissive"), data, training)
+        read = {*columns, split_column(data, points.schema.names)}
+        unread = [name for name in points.schema.names if name not in read]
+        _KEPT[key] = Windows(pa.concat_tables(tables, promote_options="permissive"), data, training, unread)
         while len(_KEPT) > _MOST_KEPT:
             _KEPT.popitem(last=False)
     _KEPT.move_to_end(key)

@@ -42,6 +42,8 @@ class ExtractorTags:
         ``FitContext.conduct``.
     forecasts : bool
         True when its features are a forecast, as a ``Forecaster`` gives them.
+    covariates : bool
+        True for a forecaster that reads covariates beside the history; others are given the history alone.
     version : int
         Raised when the code changes what comes out: part of the fingerprint.
     """
@@ -55,6 +57,7 @@ class ExtractorTags:
     gpu: bool = False
     spreads: bool = False
     forecasts: bool = False
+    covariates: bool = False
     version: int = 1
 
 

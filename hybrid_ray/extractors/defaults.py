@@ -24,6 +24,7 @@ from hybrid_ray.extractors.weights import (
     weights_folder,
 )
 from hybrid_ray.params import PluginParams
+from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.types import Kind, Task
 
 SENTENCE_ENCODERS = (
@@ -194,10 +195,10 @@ def _forecasters(columns: tuple[str, ...], n_rows: int | None) -> list[DefaultCh
         "arima": "short memory, its orders searched",
         "autoregression": "long series and strong seasons",
     }
-    choices = [DefaultChoice(name, {}, columns, reason) for name, reason in reasons.items()]
     if n_rows is None or n_rows in TRAINED_ROWS:
-        choices.append(DefaultChoice("forecast_rnn", {}, columns, "learns from all series what each is too short for"))
-    return choices
+        reasons["forecast_rnn"] = "learns from all series what each is too short for"
+    reads = {name: columns if EXTRACTORS.get(name).tags.covariates else columns[:1] for name in reasons}
+    return [DefaultChoice(name, {}, reads[name], reason) for name, reason in reasons.items()]
 
 
 def left_open(name: str, params: PluginParams) -> Found | None:

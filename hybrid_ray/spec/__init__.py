@@ -25,12 +25,13 @@ from hybrid_ray.spec.model import (
     TargetSpec,
 )
 from hybrid_ray.spec.schema import spec_schema
-from hybrid_ray.spec.series import SeriesSpec
+from hybrid_ray.spec.series import CovariatesSpec, SeriesSpec
 from hybrid_ray.spec.smoke import smoke_form
 
 __all__ = [
     "SPEC_VERSION",
     "CombinerSpec",
+    "CovariatesSpec",
     "DataFusionSpec",
     "DataSpec",
     "EnsembleSpec",

@@ -85,15 +85,39 @@ def _series_faults(data: Mapping[str, Any]) -> list[str]:
     if series is None:
         return []
     others = [part for part in ("annotators", "drop", "groups", "redact") if data.get(part)]
-    others += ["columns"] if data.get("columns") not in (None, {HISTORY: "series"}) else []
+    named = _mapping(_mapping(data, "series"), "covariates")
+    covariates = {part: _texts(named.get(part)) for part in ("known", "observed")}
+    rows = dict.fromkeys([HISTORY, *(name for names in covariates.values() for name in names)], "series")
+    others += ["columns"] if data.get("columns") not in (None, rows) else []
     found = [
-        f"`{part}` must be left out beside `series`, whose rows hold a history and nothing else" for part in others
+        f"`{part}` must be left out beside `series`, whose rows hold a history, covariates and nothing else"
+        for part in others
     ]
+    found += _covariate_faults(covariates, data)
     if split.get("kind") not in (None, "auto", "column"):
         found.append(
             f"`split.kind` must be auto or column beside `series`, as the last points are the test; got "
             f"{split.get('kind')!r}. `series.folds` says how training rows are divided"
         )
+    return found
+
+
+def _covariate_faults(covariates: Mapping[str, list[str]], data: Mapping[str, Any]) -> list[str]:
+    """Covariates that are something else as well, or stand twice."""
+    series, split = _mapping(data, "series"), _mapping(data, "split")
+    others = {"label": data.get("label"), "series.id": series.get("id"), "series.time": series.get("time")}
+    others["split.column"] = split.get("column")
+    used = {name: f"`{part}` too" for part, name in others.items() if isinstance(name, str)}
+    used |= dict.fromkeys((HISTORY, "origin", "split"), "the name of a column that rows of series get")
+    found = []
+    for part, names in covariates.items():
+        for i, name in enumerate(names):
+            if name in used:
+                found.append(
+                    f"`series.covariates.{part}[{i}]` must name a column that is nothing else; got {name!r}, which is "
+                    f"{used[name]}. Take it out or rename it"
+                )
+            used[name] = f"`series.covariates.{part}[{i}]` too"
     return found
 
 

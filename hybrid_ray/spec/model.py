@@ -259,7 +259,8 @@ class DataSpec(Section):
 
     @model_validator(mode="after")
     def _columns_are_one_thing(self) -> Self:
-        refuse(data_faults(dict(self) | {"split": dict(self.split)}))
+        series = self.series.model_dump() if self.series is not None else None
+        refuse(data_faults(dict(self) | {"split": dict(self.split), "series": series}))
         return self
 
 

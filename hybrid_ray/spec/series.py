@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from hybrid_ray.documented import Documented
+
+
+class CovariatesSpec(Documented):
+    """Other columns of the points, of numbers or of true and false, that the values depend on."""
+
+    known: tuple[str, ...] = Field((), max_length=64)
+    """Columns that are known before their time comes: promotions, prices that are set, the calendar. Rows after a
+    series' last value, whose label is empty, give them for the steps ahead."""
+    observed: tuple[str, ...] = Field((), max_length=64)
+    """Columns that are known up to the origin only: temperatures, the prices of others."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, those that are known ahead first."""
+        return (*self.known, *self.observed)
+
+    def places(self) -> dict[str, str]:
+        """Where a spec names each."""
+        return {
+            name: f"data.series.covariates.{part}[{i}]"
+            for part, names in (("known", self.known), ("observed", self.observed))
+            for i, name in enumerate(names)
+        }
 
 
 class SeriesSpec(Documented):
@@ -34,6 +57,8 @@ class SeriesSpec(Documented):
     folds: Literal["auto", "time", "series"] = "auto"
     """time: folds are blocks of origins, each learned from earlier ones; series: whole series are held out; auto:
     series for 20 series or more, else time."""
+    covariates: CovariatesSpec = CovariatesSpec()
+    """Other columns of the points that forecasts are made from; a column that is not named here is not read."""
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.8, 0.95), max_length=5)
     """Probabilities of the intervals around forecasts; none: no intervals."""
 
@@ -41,3 +66,7 @@ class SeriesSpec(Documented):
     def shortest(self) -> int:
         """Steps that a row's history must have."""
         return self.min_history or 2 * self.season + 4
+
+    def identity(self) -> dict[str, Any]:
+        """The fields as a digest of the rows has them, JSON-able: without covariates where there are none."""
+        return self.model_dump(mode="json", exclude=set() if self.covariates.names else {"covariates"})

@@ -57,4 +57,6 @@ def _points_of(series: SeriesSpec, rows: int, seed: int) -> str:
     one = {"id": series.id} if several else {}
     count = max(rows // 3, 2) if several else 1
     asked = {"series": count, "steps": steps, "season": series.season, "time": series.time, "seed": seed, **one}
+    named = {"known": series.covariates.known, "observed": series.covariates.observed}
+    asked |= {part: ",".join(names) for part, names in named.items() if names}
     return f"{POINTS}?{urlencode(asked)}"

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.extractors.base import ExtractorTags, FitContext
-from hybrid_ray.extractors.forecasters.base import HISTORY, Forecaster, ForecasterParams
+from hybrid_ray.extractors.forecasters.base import CovariateParams, Forecaster, ForecasterParams
 from hybrid_ray.extractors.networks.base import UnsupervisedParams
 from hybrid_ray.extractors.trained import Training, teach
 from hybrid_ray.forecasts import UNTESTED, scale_of
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.training.settings import Settings
-from hybrid_ray.types import AnyArray, FloatArray, Kind, Prepared, State
+from hybrid_ray.types import HISTORY, AnyArray, FloatArray, Kind, Prepared, State
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ _FURTHEST = 30.0
 """Spreads from its level beyond which what follows a window is no lesson."""
 
 
-class ForecastRnnParams(ForecasterParams, UnsupervisedParams):
+class ForecastRnnParams(ForecasterParams, CovariateParams, UnsupervisedParams):
     """Parameters of ``forecast_rnn``."""
 
     window: int | None = Field(None, ge=4, le=65536)
@@ -94,6 +94,9 @@ class ForecastRnn(Forecaster):
     MASE; beside the recurrent network stands a linear one that begins as the seasonal naive forecast. Nothing after a
     row's origin is looked at: labels are not needed. A tenth of the windows says when to stop.
 
+    Covariates are read season by season beside the history, in units of their own; of those that are known ahead each
+    step forecast is told its own, and what that differs by from the last season's.
+
     References
     ----------
     Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 1997; Smyl, "A hybrid method of exponential
@@ -104,7 +107,13 @@ class ForecastRnn(Forecaster):
 
     name: ClassVar[str]
     tags: ClassVar[ExtractorTags] = ExtractorTags(
-        modality="series", kinds=frozenset({"series"}), trained=True, gpu=True, spreads=True, forecasts=True
+        modality="series",
+        kinds=frozenset({"series"}),
+        trained=True,
+        gpu=True,
+        spreads=True,
+        forecasts=True,
+        covariates=True,
     )
     Params: ClassVar[type[PluginParams]] = ForecastRnnParams
 
@@ -170,25 +179,44 @@ class ForecastRnn(Forecaster):
         """A fresh network, and the windows of a training."""
         from hybrid_ray.extractors.forecasters.recurrent_net import WindowLearner
 
-        windows, after, weights = self.lessons(training.arrays[HISTORY])
-        return WindowLearner(self.net().to(self._device), windows, after, weights)
+        return WindowLearner(self.net().to(self._device), *self.lessons(training.arrays))
 
-    def lessons(self, histories: AnyArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Windows (n, window), what followed them (n, h), and weights (n,), float32; one at least of any history."""
-        values, followed, scales = [], [], []
-        for history in histories:
+    def lessons(self, arrays: Mapping[str, AnyArray]) -> tuple[FloatArray, ...]:
+        """Windows (n, window), what followed them (n, h), and weights (n,), float32; one at least of any history.
+
+        With covariates these of each window and what followed, (n, window + h, k), as the network reads them.
+        """
+        values, followed, scales, told = [], [], [], []
+        for at, history in enumerate(arrays[HISTORY]):
             whole = _padded(self.parts(np.asarray(history, np.float64))[0], self.window + self.horizon)
+            beside = self._told(arrays, at, len(history), len(whole))
             stops = np.unique(np.linspace(self.window, len(whole) - self.horizon, self.params.windows).astype(np.int64))
             scale = scale_of(whole, self.season)
             for stop in stops:
                 values.append(whole[stop - self.window : stop])
                 followed.append(whole[stop : stop + self.horizon])
                 scales.append(scale)
+                if beside is not None:
+                    told.append(self._seen(beside[stop - self.window : stop + self.horizon]))
         windows = Windows.of(np.array(values), self.season, self.takes_logs)
         after = windows.within(np.array(followed))
         unit = windows.spread * np.where(windows.logs, np.exp(np.where(windows.logs, windows.level, 0.0)), 1.0)
         weights = np.minimum(unit[:, 0] / np.array(scales), _MOST_WEIGHT)
-        return windows.inputs, np.clip(after, -_FURTHEST, _FURTHEST).astype(np.float32), weights.astype(np.float32)
+        lessons = (windows.inputs, np.clip(after, -_FURTHEST, _FURTHEST).astype(np.float32), weights.astype(np.float32))
+        return (*lessons, np.array(told, np.float32)) if told else lessons
+
+    def _told(self, arrays: Mapping[str, AnyArray], row: int, n: int, steps: int) -> AnyArray | None:
+        """Covariates (steps + h, k) of the last steps of a history of n, in their units; None where there are none."""
+        beside = self.beside(arrays, row)
+        if beside is None:
+            return None
+        return _padded(in_own_units(beside.values, n), steps + self.horizon)[-(steps + self.horizon) :]
+
+    def _seen(self, beside: AnyArray) -> AnyArray:
+        """Covariates (window + h, k) without what is not known ahead."""
+        seen = beside.copy()
+        seen[self.window :, len(self.known) :] = 0.0
+        return seen
 
     def parts(self, history: AnyArray) -> tuple[AnyArray, AnyArray]:
         """What the network reads of a history (t,), and what is added to its forecast (h,): itself, and nothing."""
@@ -199,7 +227,8 @@ class ForecastRnn(Forecaster):
         from hybrid_ray.extractors.forecasters.recurrent_net import RecurrentForecast
 
         p = self.params
-        return RecurrentForecast(self.window, self.horizon, self.season, p.hidden, p.cell)
+        beside = (len(self.known), len(self.covariates))
+        return RecurrentForecast(self.window, self.horizon, self.season, p.hidden, p.cell, *beside)
 
     def blank(self) -> Self:
         """The same without a network."""
@@ -228,8 +257,12 @@ class ForecastRnn(Forecaster):
         parts = [self.parts(history) for history in histories]
         last = np.array([_padded(read, self.window)[-self.window :] for read, _ in parts])
         windows = Windows.of(last, self.season, self.takes_logs)
+        inputs = [windows.inputs]
+        if self.covariates:
+            beside = [self._told(arrays, at, len(history), self.window) for at, history in enumerate(histories)]
+            inputs.append(np.array([self._seen(each) for each in beside if each is not None], np.float32))
         with torch.inference_mode():
-            told = self._net(torch.from_numpy(windows.inputs).to(self._device)).cpu().numpy()
+            told = self._net(*(torch.from_numpy(each).to(self._device) for each in inputs)).cpu().numpy()
         steps = windows.back(told.astype(np.float64))
         for row, history, own, (_, linear) in zip(features, histories, steps, parts, strict=True):
             row[:] = self.in_units(history, own + linear, UNTESTED)
@@ -249,7 +282,19 @@ class ForecastRnn(Forecaster):
         return extractor
 
 
+def in_own_units(beside: AnyArray, n: int) -> AnyArray:
+    """Covariates (t, k) less their mean in the first n steps, over their spread there, within 10; 0 and 1 as they are.
+
+    The spread of one that does not vary there is its size.
+    """
+    flags = np.isin(beside, (0.0, 1.0)).all(axis=0)
+    level, spread = beside[:n].mean(axis=0), beside[:n].std(axis=0)
+    still = spread <= 1e-9 * np.abs(level)
+    spread = np.where(still, np.where(level == 0, 1.0, np.abs(level)), spread)
+    return np.where(flags, beside, np.clip((beside - level) / spread, -10.0, 10.0))
+
+
 def _padded(history: AnyArray, steps: int) -> AnyArray:
-    """A history of at least so many steps: of a shorter one the first number is repeated before it."""
+    """A history of at least so many steps: of a shorter one the first step is repeated before it."""
     short = steps - len(history)
-    return np.concatenate([np.full(short, history[0]), history]) if short > 0 else history
+    return np.concatenate([np.repeat(history[:1], short, axis=0), history]) if short > 0 else history

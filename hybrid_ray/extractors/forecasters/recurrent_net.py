@@ -19,13 +19,24 @@ class RecurrentForecast(nn.Module):
     window, horizon, season, hidden : int
         The window holds whole seasons.
     cell : {"lstm", "gru"}
+    n_known, n_beside : int
+        Covariates that are known ahead, and all.
     """
 
-    def __init__(self, window: int, horizon: int, season: int, hidden: int, cell: Literal["lstm", "gru"]) -> None:
+    def __init__(
+        self,
+        window: int,
+        horizon: int,
+        season: int,
+        hidden: int,
+        cell: Literal["lstm", "gru"],
+        n_known: int = 0,
+        n_beside: int = 0,
+    ) -> None:
         super().__init__()
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
-        self.season = season
-        self.recurrent = kind(season, hidden, batch_first=True)
+        self.season, self.window, self.n_known = season, window, n_known
+        self.recurrent = kind(season * (1 + n_beside), hidden, batch_first=True)
         self.head = nn.Linear(hidden, horizon)
         self.linear = nn.Linear(window, horizon)
         # It begins as the seasonal naive forecast, and the recurrent part with nothing to say.
@@ -36,12 +47,33 @@ class RecurrentForecast(nn.Module):
         with torch.no_grad():
             for step in range(horizon):
                 self.linear.weight[step, window - season + step % season] = 1.0
+        # Made last: a network without covariates begins with the numbers that it always did.
+        if n_known:
+            last = nn.Linear(hidden, 1)
+            self.curved = nn.Sequential(nn.Linear(hidden + 2 * n_known, hidden), nn.ReLU(), last)
+            self.straight = nn.Linear(2 * n_known, 1, bias=False)
+            for silent in (*last.parameters(), *self.straight.parameters()):
+                nn.init.zeros_(silent)
 
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """Steps (k, horizon) of windows (k, window)."""
-        states, _ = self.recurrent(windows.view(len(windows), -1, self.season))
+    def forward(self, windows: torch.Tensor, beside: torch.Tensor | None = None) -> torch.Tensor:
+        """Steps (k, horizon) of windows (k, window), and of covariates (k, window + horizon, n_beside)."""
+        seasons = windows.view(len(windows), -1, self.season)
+        if beside is not None:
+            seen = beside[:, : self.window].reshape(len(windows), seasons.shape[1], -1)
+            seasons = torch.cat([seasons, seen], dim=2)
+        states, _ = self.recurrent(seasons)
         told: torch.Tensor = self.head(states[:, -1]) + self.linear(windows)
-        return told
+        return told if beside is None or not self.n_known else told + self._driven(states[:, -1], beside)
+
+    def _driven(self, state: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        """What known covariates add to each step (k, horizon)."""
+        ahead = beside[:, self.window :, : self.n_known]
+        steps = torch.arange(ahead.shape[1], device=beside.device)
+        last = beside[:, self.window - self.season + steps % self.season, : self.n_known]
+        told = torch.cat([ahead, ahead - last], dim=2)
+        known = torch.cat([state[:, None].expand(-1, ahead.shape[1], -1), told], dim=2)
+        driven: torch.Tensor = (self.curved(known) + self.straight(told)).squeeze(2)
+        return driven
 
 
 class WindowLearner(Learner):
@@ -55,12 +87,16 @@ class WindowLearner(Learner):
     after : ndarray float32 (n, horizon)
     weights : ndarray float32 (n,)
         What turns errors into those of MASE.
+    *beside : ndarray float32 (n, window + horizon, k)
+        Covariates, where there are any.
     """
 
-    def __init__(self, net: nn.Module, windows: FloatArray, after: FloatArray, weights: FloatArray) -> None:
+    def __init__(
+        self, net: nn.Module, windows: FloatArray, after: FloatArray, weights: FloatArray, *beside: FloatArray
+    ) -> None:
         self.net, self.rows = net, len(windows)
         self._device = next(iter(net.parameters())).device
-        self._parts = tuple(torch.from_numpy(part) for part in (windows, after, weights))
+        self._parts = tuple(torch.from_numpy(part) for part in (windows, after, weights, *beside))
 
     def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
         """Of a worker's rows."""
@@ -71,5 +107,5 @@ class WindowLearner(Learner):
         return self._losses(self.net, rows)
 
     def _losses(self, net: nn.Module, rows: AnyArray) -> torch.Tensor:
-        windows, after, weights = (part[torch.from_numpy(rows)].to(self._device) for part in self._parts)
-        return (net(windows) - after).abs().mean(dim=1) * weights
+        windows, after, weights, *beside = (part[torch.from_numpy(rows)].to(self._device) for part in self._parts)
+        return (net(windows, *beside) - after).abs().mean(dim=1) * weights

@@ -173,3 +173,148 @@ def test_a_column_that_is_not_there_is_named(tmp_path):
     spec = spec_of(tmp_path, points([30]), time="when")
     with pytest.raises(DataError, match=r"data.series.time: must be a column; got 'when'"):
         open_source(spec.data)
+
+
+# -------------------------------------------------------------------------------------------------- covariates
+
+BESIDE = {"covariates": {"known": ["promo"], "observed": ["temp"]}}
+
+
+def told_points(lengths, ahead=0):
+    """The same points with covariates that are told by the step; rows after the last value where ``ahead``."""
+    rows = [
+        (f"s{i}", t, float(100 * i + t) if t < n else None, t % 3 == 0, float(-t) if t < n else None)
+        for i, n in enumerate(lengths)
+        for t in range(n + ahead)
+    ]
+    order = np.random.default_rng(0).permutation(len(rows))
+    columns = zip(*(rows[i] for i in order), strict=True)
+    return pa.table(dict(zip(("name", "t", "value", "promo", "temp"), map(list, columns), strict=True)))
+
+
+def test_rows_hold_covariates_up_to_the_origin_and_known_ones_ahead(tmp_path):
+    source, rows = rows_of(spec_of(tmp_path, told_points([25, 30]), history=13, **BESIDE))
+    assert len(rows) == 6
+    for row in rows:
+        first = row["history"][0] % 100
+        assert row["temp"] == [-(first + step) for step in range(13)]
+        assert row["promo"] == [float((first + step) % 3 == 0) for step in range(16)]
+    assert source.about["notes"] == []
+
+
+def test_training_rows_end_with_the_last_value_where_rows_ahead_are_known(tmp_path):
+    _, plain = rows_of(spec_of(tmp_path, told_points([25, 30]), **BESIDE))
+    _, rows = rows_of(spec_of(tmp_path, told_points([25, 30], ahead=5), **BESIDE))
+    assert [(r["name"], r["t"], r["split"], r["value"]) for r in sorted(rows, key=str)] == [
+        (r["name"], r["t"], r["split"], r["value"]) for r in sorted(plain, key=str)
+    ]
+
+
+@pytest.mark.parametrize("ahead", [0, 2, 3, 8])
+def test_rows_after_the_last_value_tell_what_is_known_ahead(tmp_path, ahead):
+    source, rows = rows_of(spec_of(tmp_path, told_points([25, 5], ahead), **BESIDE), training=False)
+    for row in rows:
+        n = {"s0": 25, "s1": 5}[row["name"]]
+        assert (row["t"], len(row["history"]), len(row["temp"]), len(row["promo"])) == (n - 1, n, n, n + 3)
+        told = [float(t % 3 == 0) if t < n + ahead else np.nan for t in range(n + 3)]
+        np.testing.assert_array_equal(row["promo"], told)
+    lacking = 2 * max(3 - ahead, 0)
+    told = [f"{lacking} of 6 steps ahead have no number of the covariate 'promo': the last one stands in"]
+    assert [note.partition(". Rows")[0] for note in source.about["notes"]] == (told if lacking else [])
+
+
+def test_without_known_covariates_a_series_ends_with_its_last_row(tmp_path):
+    only = {"covariates": {"observed": ["temp"]}}
+    for series in ({}, only):
+        _, rows = rows_of(spec_of(tmp_path, told_points([25], ahead=2), **series), training=False)
+        assert (rows[0]["t"], len(rows[0]["history"])) == (26, 27)
+
+
+def test_gaps_of_covariates_are_missing_and_told(tmp_path):
+    table = told_points([30])
+    steps = zip(table["t"].to_pylist(), table["temp"].to_pylist(), strict=True)
+    table = table.set_column(4, "temp", pa.array([None if t in (3, 4) else v for t, v in steps]))
+    source, rows = rows_of(spec_of(tmp_path, table.filter(pa.array(t != 7 for t in table["t"].to_pylist())), **BESIDE))
+    assert all(np.isnan([row["temp"][t] for t in (3, 4, 7)]).all() for row in rows)
+    assert np.isnan(rows[0]["promo"][7])
+    assert rows[0]["temp"][8] == -8
+    assert any(note.startswith("3 steps have no number of the covariate 'temp'") for note in source.about["notes"])
+
+
+def test_columns_that_nothing_is_made_of_are_named(tmp_path):
+    source, _ = rows_of(spec_of(tmp_path, told_points([30])))
+    assert source.about["notes"] == [
+        "Columns that are not read: 'promo', 'temp'; data.series.covariates names those that forecasts are made from."
+    ]
+    source, _ = rows_of(spec_of(tmp_path, points([30], split=True)))
+    assert source.about["notes"] == []
+
+
+def test_rows_are_known_by_the_same_digest_where_there_are_no_covariates(tmp_path):
+    spec = spec_of(tmp_path, points([30]))
+    assert "covariates" not in spec.data.series.identity()
+    plain = open_source(spec.data)
+    assert plain.schema.names == ["name", "t", "history", "value", "origin", "split"]
+    assert open_source(spec_of(tmp_path, told_points([30]), **BESIDE).data).digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("covariates", "message"),
+    [
+        ({"known": ["offer"]}, r"data.series.covariates.known\[0\]: must be a column; got 'offer'"),
+        (
+            {"observed": ["temp", "name2"]},
+            r"data.series.covariates.observed\[1\]: must hold numbers, or true and false; got 30 others in 'name2', "
+            "'s0' say. Give a category",
+        ),
+        ({"known": ["listed"]}, r"covariates.known\[0\]: must hold numbers, or true and false; got a column of list"),
+    ],
+)
+def test_covariates_that_cannot_be_read_are_refused(tmp_path, covariates, message):
+    table = told_points([30]).append_column("listed", pa.array([[1.0]] * 30))
+    table = table.append_column("name2", table["name"])
+    with pytest.raises(DataError, match=message):
+        open_source(spec_of(tmp_path, table, covariates=covariates).data)
+
+
+@pytest.mark.parametrize(
+    ("covariates", "message"),
+    [
+        ({"known": ["value"]}, r"`series.covariates.known\[0\]` must name a column .* 'value', which is `label` too"),
+        ({"observed": ["name"]}, r"covariates.observed\[0\]` must .* got 'name', which is `series.id` too"),
+        ({"known": ["t"]}, r"got 't', which is `series.time` too"),
+        ({"known": ["promo", "promo"]}, r"known\[1\]` must .*'promo', which is `series.covariates.known\[0\]` too"),
+        ({"known": ["a"], "observed": ["a"]}, r"observed\[0\]` must .*, which is `series.covariates.known\[0\]` too"),
+        ({"known": ["history"]}, r"got 'history', which is the name of a column that rows of series get"),
+        ({"ahead": ["promo"]}, r"data.series.covariates.ahead"),
+    ],
+)
+def test_covariates_are_nothing_else(tmp_path, covariates, message):
+    with pytest.raises(BadInputError, match=message):
+        spec_of(tmp_path, told_points([30]), covariates=covariates)
+
+
+def test_forecasters_that_read_covariates_get_them(tmp_path):
+    asked = spec_of(tmp_path, told_points([30] * 4), **BESIDE)
+    resolved = resolve_spec(asked, open_source(asked.data)).spec
+    assert list(resolved.data.columns) == ["history", "promo", "temp"]
+    read = {entry.name: entry.columns for entry in resolved.extractors}
+    assert read["theta"] == read["arima"] == ("history",)
+    assert read["autoregression"] == ("history", "promo", "temp")
+    (own,) = [entry.params for entry in resolved.extractors if entry.name == "autoregression"]
+    assert own.known == ("promo",)
+    assert load_spec(resolved.model_dump(mode="json")).data.columns == resolved.data.columns
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "theta", "columns": ["history", "promo"]}, "must name 'history' alone for theta, which reads no"),
+        ({"name": "autoregression", "columns": ["promo"]}, "must name 'history', which is forecast"),
+    ],
+)
+def test_columns_that_a_forecaster_cannot_read_are_refused(tmp_path, entry, message):
+    spec = spec_of(tmp_path, told_points([30] * 4), **BESIDE).model_dump(mode="json", exclude_defaults=True)
+    asked = load_spec(spec | {"extractors": [entry]})
+    with pytest.raises(BadInputError, match=rf"extractors\[0\].columns: {message}"):
+        resolve_spec(asked, open_source(asked.data))
