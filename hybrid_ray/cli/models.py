@@ -44,7 +44,8 @@ def predict(
 
     with connect(address, quiet=not verbose) as cluster:
         answer = predict_file(cluster, model, store, data, out, keep)
-    emit(answer, as_json, [f"{answer['rows']} rows predicted by {answer['model']}:{answer['version']} → {out}"])
+    told = f"{answer['rows']} rows predicted by {answer['model']}:{answer['version']} → {out}"
+    emit(answer, as_json, [told, *answer["notes"]])
 
 
 @app.command()

@@ -115,7 +115,8 @@ def predict_dataset(
     -------
     dict
         ``rows``, ``bad`` (rows with an error), ``rejects`` (the first of them), ``malformed`` (lines of the files that
-        are no row), ``missing_columns`` (inputs of the graph that the data lacks), ``kept``, ``out``, ``seconds``.
+        are no row), ``missing_columns`` (inputs of the graph that the data lacks), ``notes`` (of how series were read),
+        ``kept``, ``out``, ``seconds``.
 
     Raises
     ------
@@ -148,6 +149,7 @@ def predict_dataset(
         "rejects": rejects,
         "malformed": source.malformed,
         "missing_columns": [name for name in graph.columns if name not in source.schema.names],
+        "notes": list(source.about.get("notes", [])),
         "kept": kept,
         "out": out,
         "seconds": time.monotonic() - start,

@@ -18,7 +18,7 @@ from hybrid_ray.data.sounds import decode_sound, encode_wav
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.graph import Graph
 from hybrid_ray.store.manifest import MAX_TOLERANCE, PARITY
-from hybrid_ray.types import ENCODED, AnyArray, Batch, Kind
+from hybrid_ray.types import ENCODED, HISTORY, AnyArray, Batch, Kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,10 +165,25 @@ def replay(graph: Graph, golden: Golden, where: str) -> None:
 def to_cells(batch: Batch, columns: Mapping[str, Kind]) -> list[dict[str, Any]]:
     """Rows of a batch as JSON-able cells; columns that are not in the batch are missing."""
     n = len(next(iter(batch.values()))) if batch else 0
+    batch = _cut_together(batch, columns)
     return [
         {name: _cell(batch[name][row], kind) if name in batch else None for name, kind in columns.items()}
         for row in range(n)
     ]
+
+
+def _cut_together(batch: Batch, columns: Mapping[str, Kind]) -> Batch:
+    """A history and its covariates without as many first steps each, so that ``_cell`` cuts off no more of one."""
+    series = [name for name, kind in columns.items() if kind == "series" and name in batch]
+    if HISTORY not in series or len(series) == 1:
+        return batch
+    cut: dict[str, AnyArray] = {name: batch[name].copy() for name in series}
+    for row, history in enumerate(batch[HISTORY]):
+        longest = max(len(cut[name][row]) if cut[name][row] is not None else 0 for name in series)
+        gone = min(max(longest - SERIES_STEPS, 0), len(history) - 1) if history is not None else 0
+        for name in series:
+            cut[name][row] = cut[name][row][gone:] if cut[name][row] is not None else None
+    return {**batch, **cut}
 
 
 def to_batch(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Kind]) -> Batch:

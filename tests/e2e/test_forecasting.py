@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -65,4 +66,47 @@ def test_points_of_series(run, cluster, tmp_path):
 
     scored = evaluate_file(cluster, "sales", store, asked)
     assert (scored["rows"], scored["unlabelled"]) == (24, 48)
+    assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
+
+
+def test_covariates_of_points(run, cluster, tmp_path):
+    told = POINTS + "&known=promo&observed=heat"
+    covariates = {"known": ["promo"], "observed": ["heat"]}
+    spec = {
+        "name": "offers",
+        "data": {
+            "path": told,
+            "label": "value",
+            "series": {"id": "name", "time": "t", "horizon": 4, "season": 6, "covariates": covariates},
+        },
+        "extractors": ["theta", "autoregression", {"name": "forecast_rnn", "params": {"epochs": 2, "windows": 6}}],
+        "search": {"trials": 4, "folds": 2, "ensemble": {"trials": 2}},
+        "graph": {"members": "refit"},
+    }
+    store = str(tmp_path / "store")
+    answer = run(spec, store)
+    assert answer["levels"]["alone:autoregression"]["test"] < 0.7 * answer["levels"]["alone:theta"]["test"]
+
+    points = generated(told, DataSpec(path=told, label="value"))
+    ahead = [(f"series {i}", 70 + step, float(step == 1), None, None) for i in range(24) for step in range(4)]
+    columns = dict(zip(points.column_names, map(list, zip(*ahead, strict=True)), strict=True))
+    answers = {}
+    for what, table in (
+        ("told", pa.concat_tables([points, pa.table(columns, points.schema)])),
+        ("carried", points),
+    ):
+        asked, out = str(tmp_path / f"{what}.parquet"), str(tmp_path / f"{what} answers.parquet")
+        pq.write_table(table, asked)
+        summary = predict_file(cluster, "offers", store, asked, out)
+        assert summary["bad"] == 0
+        assert [note[:33] for note in summary["notes"]] == (
+            ["96 of 96 steps ahead have no numb"] if what == "carried" else []
+        )
+        answers[what] = pq.read_table(out).to_pydict()
+        assert answers[what]["t"] == [69] * 24
+    last = points["promo"].to_numpy().reshape(24, 70)[:, -1]
+    ratio = np.array(answers["told"]["prediction"]) / np.array(answers["carried"]["prediction"])
+    assert np.median(ratio[last == 0, 1]) > 1.1
+    np.testing.assert_allclose(np.median(ratio[last == 0][:, [0, 2, 3]]), 1, atol=0.02)
+    scored = evaluate_file(cluster, "offers", store, str(tmp_path / "told.parquet"))
     assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)

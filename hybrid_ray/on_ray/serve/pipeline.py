@@ -171,8 +171,9 @@ class Pipeline:
             encoded = {c: kind for c, kind in reads.columns.items() if kind in ENCODED}
             for row in np.flatnonzero([reason is not None for reason in found[f"{group}/error"]]):
                 reason = found[f"{group}/error"][row]
+                named = [c for c in reads.columns if not encoded and str(reason).startswith(f"{c}: ")]
                 errors[int(row)] = (
-                    await asyncio.to_thread(_culprit, batch, encoded or reads.columns, int(row)),
+                    named[0] if named else await asyncio.to_thread(_culprit, batch, encoded or reads.columns, int(row)),
                     str(reason),
                 )
         return errors
