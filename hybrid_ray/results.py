@@ -167,7 +167,7 @@ def describe_search(answer: Mapping[str, Any]) -> list[str]:
 
 def describe_scores(answer: Mapping[str, Any]) -> list[str]:
     """Lines for people about a model scored on labelled rows."""
-    lines = [f"{answer['model']}:{answer['version']} on {answer['rows']} rows"]
+    lines = [f"{answer['model']}:{answer['version']} on {answer['rows']} rows", *answer["notes"]]
     return lines + [
         f"  {name:<32} {_number(value):>9}  {_interval(answer['ci95'][name])}" for name, value in answer["test"].items()
     ]

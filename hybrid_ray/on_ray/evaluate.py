@@ -47,7 +47,8 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
     Returns
     -------
     dict
-        ``model``, ``version``, ``rows``, ``unlabelled``, ``metric``, ``test`` and ``ci95`` by metric.
+        ``model``, ``version``, ``rows``, ``unlabelled``, ``notes`` (of how series were read), ``metric``, ``test`` and
+        ``ci95`` by metric.
 
     Raises
     ------
@@ -72,6 +73,7 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
         "version": version.version,
         "rows": len(y),
         "unlabelled": unlabelled,
+        "notes": list(source.about.get("notes", [])),
         "metric": graph.info.get("metric"),
         "test": defined(score_all(y, outputs, graph.task)),
         "ci95": {
