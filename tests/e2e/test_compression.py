@@ -57,6 +57,12 @@ def spec_of(folder, compression, **graph):
     }
 
 
+@pytest.fixture(scope="module")
+def plain(run, folder, tmp_path_factory):
+    """The same without smaller networks."""
+    return run(spec_of(folder, {}), tmp_path_factory.mktemp("plain"))
+
+
 def report_of(answer):
     return Report.model_validate(json.loads(Path(answer["report"]).with_suffix(".json").read_text()))
 
@@ -97,13 +103,14 @@ def test_the_graph_has_the_smaller_network_and_was_scored_with_it(run, folder, t
         ({"prune": 0.9, "min_cosine": 0.5}, "the out-of-fold score goes from", True),
     ],
 )
-def test_a_network_that_would_answer_otherwise_stays_as_it_is(run, folder, tmp_path, compression, note, compared):
+def test_a_network_that_would_answer_otherwise_stays_as_it_is(
+    run, folder, plain, tmp_path, compression, note, compared
+):
     answer = run(spec_of(folder, compression), tmp_path)
     report = report_of(answer)
     assert note in report.compression.note
     assert not any(network.taken for network in report.compression.networks)
     assert (report.compression.after is not None) == compared
-    plain = run(spec_of(folder, {}), tmp_path)
     assert plain["test"] == answer["test"]
     assert report_of(plain).compression is None
     assert "model.safetensors" in {path.name for path in Path(answer["artifact"]).rglob("*")}

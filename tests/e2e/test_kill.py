@@ -38,8 +38,8 @@ def asked(tmp_path):
             "shard_rows": SHARD,
         },
         "extractors": [{"name": "torchvision", "params": {"model": "resnet18", "weights": "none", "image_size": 64}}],
-        "search": {"trials": 12, "batch": 6, "folds": 3, "estimators": ["logistic", "knn", "extra_trees"],
-                   "ensemble": {"trials": 4}},
+        "search": {"trials": 6, "batch": 3, "folds": 3, "estimators": ["logistic", "knn", "extra_trees"],
+                   "ensemble": {"trials": 3}},
     }  # fmt: skip
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     return tmp_path
@@ -77,7 +77,7 @@ def test_killed_in_extraction_then_in_search(asked, run):
     done = shards()
     assert 2 <= done < N_ROWS // SHARD
 
-    kill_when(start(asked), lambda: len(fits()) >= 6, "the first fits")
+    kill_when(start(asked), lambda: len(fits()) >= 4, "the first fits")
     kept = {path: store.read(path) for path in fits()}
     assert shards() == N_ROWS // SHARD
 
