@@ -47,7 +47,7 @@ class Consensus:
 
 
 def majority(votes: AnyArray, n_classes: int) -> Consensus:
-    """The share of votes that each class has; an annotator is as right as the votes of the others say.
+    """The share of votes that each class has; an annotator is as right as all votes say, its own too.
 
     Parameters
     ----------

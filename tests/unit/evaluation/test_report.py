@@ -124,6 +124,8 @@ def test_anchors_lead_somewhere_and_labels_exist(report):
 def test_charts_follow_the_pages_colours(report):
     html = render(report)
     assert html.count("<svg") == (5 if report.task in CLASSIFICATION else 4)
+    for label in ("Predicted against true values", "Histogram of residuals") if report.task == "regression" else ():
+        assert re.search(rf'aria-label="{label}"><svg[^>]*>.*?<(path|circle|use|rect)', html, re.DOTALL), label
     assert "var(--accent)" in html
     assert not re.search(r"#0[1-5]0[0-9a-f]0", html.partition("</style>")[2])
 
