@@ -94,8 +94,9 @@ class Bench:
             "members": [{part: member[part] for part in ("name", "weight")} for member in run["members"]],
             "rows": run["rows"],
             "seconds": round(run["seconds"], 1),
-            "cpu_seconds": round(run["cpu_seconds"], 1),
         }
+        if not run["search"]["resumed"]:  # else some were taken before
+            kept["cpu_seconds"] = round(run["cpu_seconds"], 1)
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
         if system.reads is not None:
@@ -227,8 +228,8 @@ def page(cells: Mapping[str, Cell]) -> str:
         "`python benchmarks/systems.py docs` writes this page from `benchmarks/systems.json`, which `make systems`",
         "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
         "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it;",
-        "CPU seconds: of all its processes, counted in later runs only. Where rows are made of a data set,",
-        "`python benchmarks/systems.py rows` makes them.",
+        "CPU seconds: of all its processes, counted in later runs that nothing cut off.",
+        "Where rows are made of a data set, `python benchmarks/systems.py rows` makes them.",
     ]
     for system in SYSTEMS.values():
         held = {name: _cells(cells, system.name, name) for name in system.rows}
