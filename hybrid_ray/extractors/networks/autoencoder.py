@@ -125,10 +125,10 @@ class AutoencoderExtractor(RedrawingExtractor, NetworkExtractor):
 
     def learner(self, training: Training) -> Learner:
         """Both halves, and the images of a training."""
-        from hybrid_ray.extractors.networks.autoencoder_nets import RedrawingLearner
+        from hybrid_ray.extractors.networks.autoencoder_nets import ImagesLearner
 
         arrays, filled = self.encoded_rows(training.arrays)
-        return RedrawingLearner(self, arrays | {CHANGED: arrays[PIXELS]}, filled, self._device)
+        return ImagesLearner(self, arrays | {CHANGED: arrays[PIXELS]}, filled, self._device)
 
     def collate(self, items: Mapping[str, AnyArray], device: str) -> tuple[torch.Tensor, ...]:
         """Images float32 (k, channels, size, size) from black, 0, to white, 1; of training, also as they were."""

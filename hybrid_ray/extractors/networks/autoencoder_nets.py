@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hybrid_ray.training.items import ItemFeed, mean_by_row
-from hybrid_ray.training.loop import Learner, Step
+from hybrid_ray.extractors.networks.redrawing_learner import RedrawingLearner
 from hybrid_ray.types import AnyArray
 
 if TYPE_CHECKING:
@@ -106,8 +105,8 @@ class Measured(nn.Module):
         return torch.cat([few, torch.stack([squares.flatten(1).mean(dim=1), worst], dim=1).sqrt()], dim=1)
 
 
-class RedrawingLearner(Learner):
-    """Teaches a network to draw images again; the trunk is what is kept, and where errors are asked for both halves.
+class ImagesLearner(RedrawingLearner):
+    """Teaches both halves on images; the trunk is what is kept, and where errors are asked for both.
 
     Parameters
     ----------
@@ -121,21 +120,10 @@ class RedrawingLearner(Learner):
     net: Autoencoder
 
     def __init__(
-        self,
-        extractor: AutoencoderExtractor,
-        arrays: Mapping[str, AnyArray],
-        filled: AnyArray,
-        device: str,
+        self, extractor: AutoencoderExtractor, arrays: Mapping[str, AnyArray], filled: AnyArray, device: str
     ) -> None:
-        self.net = extractor.halves().to(device)
+        super().__init__(extractor.halves(), extractor, arrays, filled, device)
         self._whole = bool(extractor.n_errors)
-        self.rows = len(filled)
-        self._n_columns = filled.shape[1]
-
-        def collate(cells: dict[str, AnyArray]) -> tuple[torch.Tensor, ...]:
-            return extractor.collate(cells, device)
-
-        self._feed = ItemFeed(arrays, filled, collate, device, extractor.augment if extractor.augmented else None)
 
     @property
     def kept(self) -> Mapping[str, torch.Tensor]:
@@ -144,16 +132,7 @@ class RedrawingLearner(Learner):
             return {f"halves.{name}": tensor for name, tensor in self.net.state_dict().items()}
         return dict(self.net.trunk.state_dict())
 
-    def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
-        """Mean squared error of a row's images."""
-        return self._errors(whole, step.rows, step)
-
-    def measured(self, rows: AnyArray) -> torch.Tensor:
-        """The same of images that are not changed."""
-        return self._errors(self.net, rows, None)
-
-    def _errors(self, net: nn.Module, rows: AnyArray, step: Step | None) -> torch.Tensor:
-        inputs = self._feed(rows, step)
-        changed, images = inputs.cells
-        errors = (net(changed) - images).square().flatten(1).mean(dim=1)
-        return mean_by_row(errors, inputs.places // self._n_columns, inputs.rows)
+    def errors(self, net: nn.Module, cells: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Mean squared error of each image (k,), drawn from what was changed in it."""
+        changed, images = cells
+        return (net(changed) - images).square().flatten(1).mean(dim=1)

@@ -36,27 +36,28 @@ class _Redrawn(nn.Module):
         return self.trunk.redrawn(*cells)
 
 
-class RedrawerLearner(Learner):
+class RedrawingLearner(Learner):
     """Teaches a network to draw items again.
 
     Parameters
     ----------
+    net : Module
     extractor : RedrawingExtractor
-        Its trunk is a ``Redrawer``.
     arrays : mapping of str to ndarray (m, n_items, ...)
         Items as they are, and again: changed in each pass.
     filled : ndarray of bool (m, n_items)
     device : str
     """
 
-    net: _Redrawn
-
     def __init__(
-        self, extractor: RedrawingExtractor, arrays: Mapping[str, AnyArray], filled: AnyArray, device: str
+        self,
+        net: nn.Module,
+        extractor: RedrawingExtractor,
+        arrays: Mapping[str, AnyArray],
+        filled: AnyArray,
+        device: str,
     ) -> None:
-        trunk = extractor.trunk()
-        assert isinstance(trunk, Redrawer)
-        self.net = _Redrawn(trunk).to(device)
+        self.net = net.to(device)
         self.rows = len(filled)
         self._n_items = filled.shape[1]
 
@@ -65,10 +66,10 @@ class RedrawerLearner(Learner):
 
         self._feed = ItemFeed(arrays, filled, collate, device, extractor.augment if extractor.augmented else None)
 
-    @property
-    def kept(self) -> Mapping[str, torch.Tensor]:
-        """Both halves."""
-        return dict(self.net.trunk.state_dict())
+    def errors(self, net: nn.Module, cells: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """How badly a network draws each item again (k,); default: what it gives."""
+        found: torch.Tensor = net(*cells)
+        return found
 
     def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
         """Mean error of a row's items."""
@@ -80,4 +81,22 @@ class RedrawerLearner(Learner):
 
     def _errors(self, net: nn.Module, rows: AnyArray, step: Step | None) -> torch.Tensor:
         inputs = self._feed(rows, step)
-        return mean_by_row(net(*inputs.cells), inputs.places // self._n_items, inputs.rows)
+        return mean_by_row(self.errors(net, inputs.cells), inputs.places // self._n_items, inputs.rows)
+
+
+class RedrawerLearner(RedrawingLearner):
+    """Teaches an extractor whose trunk is a ``Redrawer``; see ``RedrawingLearner``."""
+
+    net: _Redrawn
+
+    def __init__(
+        self, extractor: RedrawingExtractor, arrays: Mapping[str, AnyArray], filled: AnyArray, device: str
+    ) -> None:
+        trunk = extractor.trunk()
+        assert isinstance(trunk, Redrawer)
+        super().__init__(_Redrawn(trunk), extractor, arrays, filled, device)
+
+    @property
+    def kept(self) -> Mapping[str, torch.Tensor]:
+        """Both halves."""
+        return dict(self.net.trunk.state_dict())
