@@ -3,7 +3,6 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from starlette.testclient import TestClient
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.columns import coerce
@@ -12,12 +11,8 @@ from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.forecasts import OUTLOOK, Came, Outlook
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
 from hybrid_ray.graph import Graph, Member, fit_chain
-from hybrid_ray.on_ray.serve.api import build_api
-from hybrid_ray.on_ray.serve.batching import RowBatcher
-from hybrid_ray.on_ray.serve.contract import Probe, Served
-from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, combination, whole
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.spec import DataSpec, ServeSpec
+from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.artifact import load_graph, save_graph
 from hybrid_ray.store.golden import SERIES_STEPS, make_golden, to_batch, to_cells
 from hybrid_ray.store.root import StoreRoot
@@ -58,20 +53,6 @@ def graph():
     return Graph(
         "sales", "forecasting", "value", dict(COLUMNS), None, extractors, members, decision, {OUTLOOK: outlook}
     )
-
-
-def client_of(graph, split):
-    served = Served.of(graph, 1, Probe({}), ServeSpec())
-
-    def batched(run):
-        return RowBatcher(run, 8, 0.001).submit
-
-    if split:
-        stages = {group: batched(Extraction(graph, [group])) for group in graph.groups()}
-        pipeline = Pipeline(served, stages, batched(combination(graph)))
-    else:
-        pipeline = Pipeline(served, {"+".join(graph.groups()): batched(whole(graph))})
-    return TestClient(build_api(served, pipeline))
 
 
 def rows_of(batch):
@@ -116,7 +97,7 @@ def test_golden_rows_cut_covariates_as_they_cut_the_history(graph):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_http_answers_as_the_graph_does(graph, split):
+def test_http_answers_as_the_graph_does(graph, client_of, split):
     batch = coerce(table_of(training=True).slice(0, 5), COLUMNS).batch
     rows = rows_of(batch)
     del rows[1]["heat"]
@@ -126,7 +107,7 @@ def test_http_answers_as_the_graph_does(graph, split):
     batch["promo"][2] = batch["promo"][2][:-H]
     batch["promo"][3] = batch["promo"][3].copy()
     batch["promo"][3][4] = np.nan
-    with client_of(graph, split) as client:
+    with client_of(graph, split, {}) as client:
         answer = client.post("/predict", json={"rows": rows})
         assert answer.status_code == 200, answer.text
         row = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
@@ -137,10 +118,10 @@ def test_http_answers_as_the_graph_does(graph, split):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_http_refuses_covariates_that_do_not_fit_the_history(graph, split):
+def test_http_refuses_covariates_that_do_not_fit_the_history(graph, client_of, split):
     (row,) = rows_of(coerce(table_of(training=True).slice(0, 1), COLUMNS).batch)
     n = len(row["history"])
-    with client_of(graph, split) as client:
+    with client_of(graph, split, {}) as client:
         answer = client.post("/predict", json={"rows": [row, {**row, "heat": row["heat"][1:]}]})
         assert answer.status_code == 422
         (fault,) = answer.json()["detail"]

@@ -2,19 +2,13 @@
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.extractors.base import build_extractor
 from hybrid_ray.forecasts import OUTLOOK, Came, Outlook
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
 from hybrid_ray.graph import Graph, Member, fit_chain
-from hybrid_ray.on_ray.serve.api import build_api
-from hybrid_ray.on_ray.serve.batching import RowBatcher
-from hybrid_ray.on_ray.serve.contract import Probe, Served
-from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, combination, whole
 from hybrid_ray.plugins import load_plugins
-from hybrid_ray.spec import ServeSpec
 from hybrid_ray.store.artifact import load_graph, save_graph
 from hybrid_ray.store.golden import make_golden
 from hybrid_ray.store.root import StoreRoot
@@ -86,21 +80,11 @@ def test_saved_and_loaded_it_answers_the_same(graph, tmp_path):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_http_answers_as_the_graph_does(graph, split):
-    served = Served.of(graph, 1, Probe({"history": histories(1)}), ServeSpec())
-
-    def batched(run):
-        return RowBatcher(run, 8, 0.001).submit
-
-    if split:
-        stages = {group: batched(Extraction(graph, [group])) for group in graph.groups()}
-        pipeline = Pipeline(served, stages, batched(combination(graph)))
-    else:
-        pipeline = Pipeline(served, {"+".join(graph.groups()): batched(whole(graph))})
+def test_http_answers_as_the_graph_does(graph, client_of, split):
     cells = histories(4, seed=4)
     cells[2][3] = np.nan
     rows = [{"history": [None if np.isnan(v) else float(v) for v in cell[:, 0]]} for cell in cells]
-    with TestClient(build_api(served, pipeline)) as client:
+    with client_of(graph, split, {"history": histories(1)}) as client:
         answer = client.post("/predict", json={"rows": rows})
         assert answer.status_code == 200, answer.text
         for nothing in (None, [], [None, None]):
