@@ -170,12 +170,12 @@ class Pipeline:
         for group, reads in self._served.extractors.items():
             encoded = {c: kind for c, kind in reads.columns.items() if kind in ENCODED}
             for row in np.flatnonzero([reason is not None for reason in found[f"{group}/error"]]):
-                reason = found[f"{group}/error"][row]
-                named = [c for c in reads.columns if not encoded and str(reason).startswith(f"{c}: ")]
-                errors[int(row)] = (
-                    named[0] if named else await asyncio.to_thread(_culprit, batch, encoded or reads.columns, int(row)),
-                    str(reason),
-                )
+                reason = str(found[f"{group}/error"][row])
+                # Most extractors say which column it is; to find it for the others takes decoding once more.
+                told = next((c for c in reads.columns if reason.startswith(f"{c}: ")), None)
+                if told is None:
+                    told = await asyncio.to_thread(_culprit, batch, encoded or reads.columns, int(row))
+                errors[int(row)] = (told, reason)
         return errors
 
 
