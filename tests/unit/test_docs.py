@@ -56,8 +56,8 @@ def test_extractors_of_a_page_are_a_spec(project_root):
 
 
 def test_the_page_of_plugins_is_made_of_them(project_root):
-    """In a process of its own: others of this one may have registered more."""
-    command = [sys.executable, "-m", "hybrid_ray.plugin_page"]
+    """In a process of its own, without what the environment adds: others of this one may have registered more."""
+    command = [sys.executable, "-I", "-m", "hybrid_ray.plugin_page"]
     made = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project_root, timeout=120).stdout
     assert made == (project_root / "docs" / "plugins.md").read_text()
     for registry in (EXTRACTORS, ESTIMATORS, FUSIONS, PREPARATIONS):
