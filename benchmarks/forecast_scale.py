@@ -1,11 +1,13 @@
 """ARIMA and one LSTM over hundreds of generated series, by one worker and by two; JSON out.
 
-    python benchmarks/forecast_scale.py [--series 250,500,1000] [--workers 1,2] [--rounds 3] [--work DIR] [--out FILE]
+    python benchmarks/forecast_scale.py [--series 250,500,1000] [--workers 1,2] [--rounds 3] [--exact] [--work DIR]
+                                        [--out FILE]
 
 Each cell is a run of one spec on a local cluster of so many CPUs, in a store of its own, up to the search: ARIMA
 forecasts every row (two training origins and a test origin of each series), the LSTM is trained in each fold,
-candidates weigh both. Of the rounds, the median time counts: ``growth`` is that of a size over that of the one before
-it, ``more_workers`` that of the most workers over that of the fewest. Cells that the file has are not run again.
+candidates weigh both. ``--exact``: the models that ARIMA's search finds are fitted again by maximum likelihood. Of the
+rounds, the median time counts: ``growth`` is that of a size over that of the one before it, ``more_workers`` that of
+the most workers over that of the fewest. Cells that the file has are not run again.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ STEPS, SEASON, HORIZON = 240, 12, 12
 STAGES = ("extract", "train", "search", "ensemble")
 
 
-def spec_of(n_series: int) -> Spec:
+def spec_of(n_series: int, exact: bool) -> Spec:
     """Monthly series of twenty years."""
     path = f"generated://points?series={n_series}&steps={STEPS}&season={SEASON}&id=name&time=t"
     return load_spec(
@@ -45,18 +47,21 @@ def spec_of(n_series: int) -> Spec:
                 "shard_rows": 64,
                 "series": {"id": "name", "time": "t", "horizon": HORIZON, "season": SEASON},
             },
-            "extractors": ["arima", {"name": "forecast_rnn", "params": {"epochs": 5, "windows": 16}}],
+            "extractors": [
+                {"name": "arima", "params": {"exact": exact}},
+                {"name": "forecast_rnn", "params": {"epochs": 5, "windows": 16}},
+            ],
             "search": {"trials": 4, "folds": 2, "ensemble": {"trials": 2}},
         }
     )
 
 
-def measure(n_series: int, workers: int, folder: Path) -> dict[str, Any]:
+def measure(n_series: int, workers: int, exact: bool, folder: Path) -> dict[str, Any]:
     """Seconds of each stage of one run in a fresh store."""
     with tempfile.TemporaryDirectory(dir=folder) as store:
         cluster = partial(connect, num_cpus=workers)
         with make_progress(False, sys.stderr) as progress:
-            run_spec(spec_of(n_series), store, cluster=cluster, progress=progress, stop_after="search")
+            run_spec(spec_of(n_series, exact), store, cluster=cluster, progress=progress, stop_after="search")
             seconds = {name: round(progress.seconds.get(name, 0.0), 2) for name in STAGES}
     return {
         "series": n_series,
@@ -99,6 +104,7 @@ def main() -> None:
     parser.add_argument("--series", default="250,500,1000")
     parser.add_argument("--workers", default="1,2")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--exact", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -108,7 +114,7 @@ def main() -> None:
     for number, workers, n_series in sizes:
         key = f"{n_series} series, {workers} workers, round {number}"
         if key not in cells:
-            cells[key] = measure(n_series, workers, asked.work)
+            cells[key] = measure(n_series, workers, asked.exact, asked.work)
         if asked.out:
             write(asked.out, {"cells": cells, **ratios(cells)}, indent=1)
     print(json.dumps({"cells": cells, **ratios(cells)}, indent=1))
