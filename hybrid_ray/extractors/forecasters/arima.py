@@ -34,7 +34,7 @@ class ArimaParams(AdjustedParams):
     logs: bool = True
     """True: logarithms of positive histories are learned from."""
     exact: bool = False
-    """True: the chosen model is fitted again by maximum likelihood, which takes ten times as long."""
+    """True: the chosen model is fitted again by maximum likelihood, which takes some four times as long."""
 
 
 class Fitted(NamedTuple):
