@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from hybrid_ray.extractors.networks.redrawing_learner import Redrawer
 
@@ -30,9 +29,9 @@ class _Recurrent(nn.Module):
         self.step = nn.Linear(width, channels)
 
     def forward(self, steps: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Torch wants lengths on the CPU, but a spread training takes all that it is given to the GPU.
-        packed = pack_padded_sequence(steps, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        code = self.few(self.reader(packed)[1][0][-1])
+        read, _ = self.reader(steps)
+        last = lengths.to(steps.device)[:, None, None] - 1
+        code = self.few(read.gather(1, last.expand(-1, 1, read.shape[2]))[:, 0])
         states, _ = self.drawer(code[:, None].expand(-1, steps.shape[1], -1).contiguous())
         return code, self.step(states)
 

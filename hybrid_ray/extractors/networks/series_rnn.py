@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -38,7 +39,7 @@ class SeriesRnnExtractor(SeriesExtractor):
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = TAGS
+    tags: ClassVar[ExtractorTags] = replace(TAGS, version=2)
     Params: ClassVar[type[PluginParams]] = SeriesRnnParams
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -40,7 +41,7 @@ class TextRnnExtractor(TextExtractor):
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = TAGS
+    tags: ClassVar[ExtractorTags] = replace(TAGS, version=2)
     Params: ClassVar[type[PluginParams]] = TextRnnParams
 
     @classmethod
