@@ -2,13 +2,15 @@
 
     python benchmarks/systems.py run   [--systems a,b] [--seeds 0,1,2]
     python benchmarks/systems.py rows  [--systems a,b]
+    python benchmarks/systems.py merge FILE [FILE ...]
     python benchmarks/systems.py docs
 
 ``run`` runs each spec as it stands, and the rows beside it, with each seed: one `hybrid-ray run`, then one `hybrid-ray
 predict` of the test rows, whose answers are scored beside those of the spec as it stands (paired bootstrap). What
 benchmarks/systems.json has of the same spec is not run again; a run that was killed goes on where it was. ``rows``
-only makes the files that are made of the data sets, and prints where they lie. ``docs`` writes docs/systems.md from
-benchmarks/systems.json.
+only makes the files that are made of the data sets, and prints where they lie. ``merge`` takes in what runs elsewhere
+wrote into files of their own (``--results``), and tells how much there is of each system. ``docs`` writes
+docs/systems.md from benchmarks/systems.json.
 """
 
 from __future__ import annotations
@@ -75,6 +77,10 @@ class Bench:
         path, where = spec_of(system), self.place(system, name, row)
         changed = {**row.changed, "data.path": where, **self.made(system, name, row)}
         asked = [f"--set={path_}={json.dumps(value)}" for path_, value in changed.items()]
+        begun = self.work / "begun" / key
+        cut_off = begun.exists()
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.touch()
         run = hybrid_ray(self.store, LIMIT_S, "run", str(path), *asked, "--seed", str(seed), "--json")
         spec = load_spec(path, changed | {"seed": seed})
         y, outputs = self.answer(spec, run, key)
@@ -95,7 +101,7 @@ class Bench:
             "rows": run["rows"],
             "seconds": round(run["seconds"], 1),
         }
-        if not run["search"]["resumed"]:  # else some were taken before
+        if not cut_off:  # else some were taken before
             kept["cpu_seconds"] = round(run["cpu_seconds"], 1)
         if system.scores is not None:
             kept["test"] |= system.scores(y, outputs)
@@ -109,6 +115,7 @@ class Bench:
             kept["spec_gains"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p_value": gain.p_value}
         self.cells[key] = kept
         self.write()
+        begun.unlink()
         print(
             json.dumps({part: kept[part] for part in ("system", "row", "seed", "metric", "score", "seconds")}),
             flush=True,
@@ -169,6 +176,15 @@ class Bench:
         told = hybrid_ray(self.store, LIMIT_S, "explain", model, *options)
         asked.unlink()
         return {each["name"]: each["read"] for each in told["importance"]}
+
+    def take(self, path: Path) -> None:
+        """Record the cells of another file that are of the specs as they stand and not recorded yet."""
+        for cell in json.loads(path.read_text())["cells"]:
+            system = SYSTEMS.get(cell["system"])
+            row = system and system.rows.get(cell["row"])
+            if system and row and cell["spec"] == digest_of(system, row):
+                self.cells.setdefault(key_of(cell["system"], cell["row"], cell["seed"]), cell)
+        self.write()
 
     def write(self) -> None:
         """Write what is recorded, whole or not at all."""
@@ -320,7 +336,8 @@ def _line(cells: Iterable[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    run, rows, docs = (commands.add_parser(name) for name in ("run", "rows", "docs"))
+    run, rows, merge, docs = (commands.add_parser(name) for name in ("run", "rows", "merge", "docs"))
+    merge.add_argument("files", type=Path, nargs="+")
     run.add_argument("--seeds", default="0,1,2")
     for command in (run, rows):
         command.add_argument("--systems", default=",".join(SYSTEMS))
@@ -328,12 +345,21 @@ def main() -> None:
         command.add_argument(
             "--work", type=Path, default=Path("systems_work"), help="rows, store, answers to test rows"
         )
-    for command in (run, rows, docs):
+    for command in (run, rows, merge, docs):
         command.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     if asked.command == "docs":
         cells = json.loads(asked.results.read_text())["cells"]
         PAGE.write_text(page({key_of(c["system"], c["row"], c["seed"]): c for c in cells}))
+        return
+    if asked.command == "merge":
+        bench = Bench(Path(), Path(), asked.results)
+        for file in asked.files:
+            bench.take(file)
+        for name, system in SYSTEMS.items():
+            n_cells = sum(len(_cells(bench.cells, name, row)) for row in system.rows)
+            told = verdict(system, bench.cells)["holds"]
+            print(f"{name}: {n_cells} of {SEEDS * len(system.rows)} cells, holds: {told}")
         return
     os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(asked.data.resolve()))
     bench = Bench(asked.data, asked.work, asked.results)

@@ -54,6 +54,16 @@ def test_figures_are_of_the_specs_as_they_stand(systems, cells):
         assert cell["ci95"][0] <= cell["score"] <= cell["ci95"][1]
 
 
+def test_cells_of_other_files_are_taken_once_and_of_the_specs_as_they_stand(systems, cells, tmp_path):
+    known, other = [cell for cell in cells.values() if cell["system"] == "graph"][:2]
+    own, path = tmp_path / "own.json", tmp_path / "other.json"
+    own.write_text(json.dumps({"cells": [known]}))
+    stale = other | {"row": "gcn", "seed": 7, "spec": "another"}
+    path.write_text(json.dumps({"cells": [known | {"score": 0.0}, other, stale, other | {"system": "unknown"}]}))
+    systems.Bench(tmp_path, tmp_path, own).take(path)
+    assert json.loads(own.read_text())["cells"] == sorted([known, other], key=lambda c: (c["row"], c["seed"]))
+
+
 def test_verdicts_follow_from_the_figures(systems, cells):
     said = json.loads(systems.RESULTS.read_text())["systems"]
     assert said == {name: systems.verdict(system, cells) for name, system in systems.SYSTEMS.items()}
