@@ -50,6 +50,24 @@ def accuracy(extractor):
     return reader.score(scaler.transform(extractor.transform(other).values), y_other)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_states_of_both_directions_are_those_of_a_packed_network(cell):
+    ours = AttentiveRecurrent(3, 5, 2, cell)
+    packed = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](3, 5, 2, batch_first=True, bidirectional=True)
+    for layer, pair in enumerate(zip(ours.ahead, ours.behind, strict=True)):
+        for one, direction in zip(pair, ("", "_reverse"), strict=True):
+            for name, weights in one.named_parameters():
+                packed.get_parameter(f"{name.replace('l0', f'l{layer}')}{direction}").data.copy_(weights.data)
+    lengths = torch.from_numpy(np.random.default_rng(0).integers(1, 200, 30))
+    steps = torch.randn(30, int(lengths.max()), 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = ours(steps, lengths)
+        for one, row, n in zip(found, steps, lengths, strict=True):
+            states = packed(row[None, :n])[0][0]
+            weights = ours.weight(torch.tanh(ours.looked_for(states))).softmax(dim=0)
+            torch.testing.assert_close(one, (weights * states).sum(dim=0), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_shapes_are_learned(name):
     params = {**SMALL[name], "channels": 1, "epochs": 25, "patience": 25, "lr": 0.01}
