@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from hybrid_ray.store.root import StoreRoot
 
@@ -47,6 +49,12 @@ print(json.dumps(answer))
 """
 
 
+def trained(store):
+    """Features that each training gave, by its key."""
+    paths = sorted(store.glob("trained/*/*/block.safetensors"))
+    return {path.parts[-3]: load_file(path)["values"] for path in paths}
+
+
 def trials(answer, store):
     record = json.loads(StoreRoot(str(store)).read(f"runs/{answer['run_id']}/trials.json"))
     named = ("number", "state", "candidate", "keys")
@@ -71,6 +79,16 @@ def test_three_nodes_give_the_run_that_one_gives(run, tmp_path):
     three = json.loads(done.stdout.splitlines()[-1])
     one = run(SPEC, tmp_path / "one")
     assert three["run_id"] == one["run_id"]
-    assert trials(three, tmp_path / "three") == trials(one, tmp_path / "one")
+    # Kernels of a network's training may round otherwise in another process: features agree to 1e-5, and what was made
+    # of them to what a combiner's solver, which stops somewhere near its optimum, makes of such a difference.
+    blocks = [trained(tmp_path / "three"), trained(tmp_path / "one")]
+    assert blocks[0]
+    assert blocks[0].keys() == blocks[1].keys()
+    for key, values in blocks[0].items():
+        np.testing.assert_allclose(values, blocks[1][key], rtol=0, atol=1e-5)
+    (candidates, ensembles), (same, others) = trials(three, tmp_path / "three"), trials(one, tmp_path / "one")
+    assert candidates == same
+    assert [recipe for recipe, _ in ensembles] == [recipe for recipe, _ in others]
+    assert [score for _, score in ensembles] == pytest.approx([score for _, score in others], abs=2e-3)
     assert [member["name"] for member in three["members"]] == [member["name"] for member in one["members"]]
-    assert three["test"] == pytest.approx(one["test"], abs=1e-9)
+    assert three["test"] == pytest.approx(one["test"], abs=2e-3)
