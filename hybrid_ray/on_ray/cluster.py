@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 import tempfile
 import time
 import uuid
@@ -362,3 +363,13 @@ def _probe(root: StoreRoot, token: str, node_id: str) -> str:
 
 def _unseen(root: StoreRoot, token: str, node_id: str) -> str:
     return "" if root.exists(f"probe/{token}-{node_id}") else "what it writes is not seen here"
+
+
+def use_threads(threads: int) -> None:
+    """Give the arithmetic of this process so many threads, before and after torch is imported."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    for name, value in QUIET_THREADS.items():
+        os.environ.setdefault(name, value)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from hybrid_ray.data.source import Piece, Source
 from hybrid_ray.digests import KEY_BYTES
 from hybrid_ray.errors import HybridRayError, RunFailedError, SpecError
 from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.on_ray.cluster import QUIET_THREADS
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.dataset import Shard
 from hybrid_ray.on_ray.identities import Part, shard_digests
 from hybrid_ray.on_ray.train import Entry
@@ -311,16 +309,6 @@ class _Same:
 def _decoder(same: _Same) -> Extractor:
     """An extractor that only decodes, built once in this process: a tokenizer takes longer to load than to run."""
     return same.entry.build()
-
-
-def use_threads(threads: int) -> None:
-    """Give the arithmetic of this process so many threads, before and after torch is imported."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    for name, value in QUIET_THREADS.items():
-        os.environ.setdefault(name, value)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def usable_device(wanted: Literal["cpu", "cuda"]) -> Literal["cpu", "cuda"]:

@@ -16,6 +16,7 @@ from hybrid_ray.data.source import Piece, Source, read_piece
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.tune_extractor import Here, Known, Spread
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS
@@ -241,6 +242,7 @@ def _fit(
     if entry.spreads:
         here = Here(checkpoints, device, allowed_s)
         context = replace(context, conduct=here if learned is None else Known(learned))
+    use_threads(context.threads)  # what ran in this process before may have asked for more
     extractor = entry.build()
     extractor.setup(device)
     extractor.fit(prepared.take(rows), y[rows], context)
