@@ -333,6 +333,25 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 
+def _merge(results: Path, files: Iterable[Path]) -> None:
+    """Take in what was recorded elsewhere, and tell how much there is of each system."""
+    bench = Bench(Path(), Path(), results)
+    for file in files:
+        bench.take(file)
+    for name, system in SYSTEMS.items():
+        n_cells = sum(len(_cells(bench.cells, name, row)) for row in system.rows)
+        told = verdict(system, bench.cells)["holds"]
+        print(f"{name}: {n_cells} of {SEEDS * len(system.rows)} cells, holds: {told}")
+
+
+def _make_rows(bench: Bench, names: Iterable[str]) -> None:
+    """Make the files that rows of systems read, and tell what sets them in a spec."""
+    for name in names:
+        for key, row in SYSTEMS[name].rows.items():
+            made = {"data.path": bench.place(SYSTEMS[name], key, row), **bench.made(SYSTEMS[name], key, row)}
+            print(f"{name}.{key}: {' '.join(f'--set {path}={where}' for path, where in made.items())}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -353,21 +372,12 @@ def main() -> None:
         PAGE.write_text(page({key_of(c["system"], c["row"], c["seed"]): c for c in cells}))
         return
     if asked.command == "merge":
-        bench = Bench(Path(), Path(), asked.results)
-        for file in asked.files:
-            bench.take(file)
-        for name, system in SYSTEMS.items():
-            n_cells = sum(len(_cells(bench.cells, name, row)) for row in system.rows)
-            told = verdict(system, bench.cells)["holds"]
-            print(f"{name}: {n_cells} of {SEEDS * len(system.rows)} cells, holds: {told}")
+        _merge(asked.results, asked.files)
         return
     os.environ.setdefault("HYBRID_RAY_WEIGHTS", str(asked.data.resolve()))
     bench = Bench(asked.data, asked.work, asked.results)
     if asked.command == "rows":
-        for name in asked.systems.split(","):
-            for key, row in SYSTEMS[name].rows.items():
-                made = {"data.path": bench.place(SYSTEMS[name], key, row), **bench.made(SYSTEMS[name], key, row)}
-                print(f"{name}.{key}: {' '.join(f'--set {path}={where}' for path, where in made.items())}")
+        _make_rows(bench, asked.systems.split(","))
         return
     for seed in asked.seeds.split(","):  # each system once, before any again
         for name in asked.systems.split(","):
