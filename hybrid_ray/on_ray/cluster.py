@@ -366,7 +366,11 @@ def _unseen(root: StoreRoot, token: str, node_id: str) -> str:
 
 
 def use_threads(threads: int) -> None:
-    """Give the arithmetic of this process so many threads, before and after torch is imported."""
+    """Give the arithmetic of this process so many threads, before and after torch is imported.
+
+    To be called at the start of every task that runs an extractor: Ray uses a process for one task after the other, and
+    what ran there before may have asked for more. Sums of other threads round otherwise.
+    """
     os.environ["OMP_NUM_THREADS"] = str(threads)
     for name, value in QUIET_THREADS.items():
         os.environ.setdefault(name, value)

@@ -17,6 +17,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import read_piece
 from hybrid_ray.errors import RunFailedError
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.decide import SAMPLE_ROWS
 from hybrid_ray.on_ray.library import cross_fit, make_library
 from hybrid_ray.on_ray.matrices import Folded, FoldOrder
@@ -169,6 +170,7 @@ def _known(found: Found, trials: Sequence[TrialRecord], changed: Mapping[str, Ex
 
 @ray.remote
 def _compare(before: Entry, after: Entry, sample: pa.Table, base: str, least: float) -> Smaller:
+    use_threads(1)
     batch = coerce(sample, before.columns, base).batch
     try:
         own, other = before.build(), after.build()

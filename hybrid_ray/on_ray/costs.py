@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.search.costs import BATCH_ROWS, Cost, extractor_cost
 from hybrid_ray.types import State
@@ -42,6 +43,7 @@ def extractor_costs(
 
 @ray.remote
 def _cost(entry: Entry, state: State | None, sample: pa.Table, base: str, copies: int) -> Cost:
+    use_threads(1)
     extractor = entry.build() if state is None else entry.restore(state)
     extractor.setup("cpu")
     return extractor_cost(extractor, coerce(sample, entry.columns, base).batch, len(sample), copies)

@@ -11,6 +11,7 @@ from hybrid_ray.data.coerce import coerce
 from hybrid_ray.data.source import Piece, Source, read_piece
 from hybrid_ray.digests import digest_json
 from hybrid_ray.extractors.precision import hardware_key
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.resources import ExtractionPlan
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.params import PluginParams
@@ -29,17 +30,18 @@ def decide(entry: Entry, source: Source, root: StoreRoot, plan: ExtractionPlan) 
     that later runs neither load the network for it nor choose otherwise because other rows came first.
     """
     task = _decide.options(num_cpus=plan.cpus, num_gpus=plan.gpus)
-    decided: PluginParams = ray.get(task.remote(entry, source.bare(), source.pieces[0], root, plan.device))
+    decided: PluginParams = ray.get(task.remote(entry, source.bare(), source.pieces[0], root, plan))
     return decided
 
 
 @ray.remote
-def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device: str) -> PluginParams:
+def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, plan: ExtractionPlan) -> PluginParams:
+    use_threads(plan.threads)
     extractor = entry.build()
     if extractor.decided_by_rows:
-        return extractor.resolve(_sample(entry, source, piece), device)
+        return extractor.resolve(_sample(entry, source, piece), plan.device)
     memos = Memos(root, "decided")
-    key = digest_json([extractor.fingerprint(), hardware_key(device)])
+    key = digest_json([extractor.fingerprint(), hardware_key(plan.device)])
     known = memos.get(key)
     if known is not None:
         with suppress(ValidationError):  # Written by another version: choose again.
@@ -47,7 +49,7 @@ def _decide(entry: Entry, source: Source, piece: Piece, root: StoreRoot, device:
             # What the fingerprint leaves out (where the weights lie) is this run's own.
             left_out = set(extractor.Params.model_fields) - set(extractor.identity())
             return chosen.model_copy(update={name: getattr(extractor.params, name) for name in left_out})
-    decided = extractor.resolve(_sample(entry, source, piece), device)
+    decided = extractor.resolve(_sample(entry, source, piece), plan.device)
     memos.put(key, decided.model_dump_json().encode())
     return decided
 

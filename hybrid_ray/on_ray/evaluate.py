@@ -15,7 +15,7 @@ from hybrid_ray.errors import DataError
 from hybrid_ray.evaluation.intervals import bootstrap
 from hybrid_ray.evaluation.metrics import metrics_of, score_all
 from hybrid_ray.graph import Graph
-from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.cluster import Cluster, use_threads
 from hybrid_ray.on_ray.explain import sample_rows
 from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.on_ray.predict import predict_outputs
@@ -104,6 +104,7 @@ def _compared(graph: Graph, table: pa.Table) -> Target:
 
 @ray.remote
 def _evidence(stored: StoredModel, table: pa.Table, base: str, seed: int) -> AnyArray:
+    use_threads(1)
     graph = stored()
     graph.setup("cpu")
     (member,) = graph.members

@@ -21,7 +21,7 @@ from hybrid_ray.evaluation.metrics import METRICS, Metric, get_metric
 from hybrid_ray.explain.permutation import Importance, column_groups, permutation_importance, ranked
 from hybrid_ray.explain.plots import importance_chart
 from hybrid_ray.graph import Graph
-from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.cluster import Cluster, use_threads
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.types import CLUSTERING, AnyArray, Batch
@@ -131,6 +131,7 @@ def _importance(
     repeats: int,
     seed: int,
 ) -> list[Importance]:
+    use_threads(1)
     graph = stored()
     graph.setup("cpu")
     batch, y = shared

@@ -15,6 +15,7 @@ from hybrid_ray.data.coerce import coerce
 from hybrid_ray.extractors.base import Extractor
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member, Reserve
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.serve.placement import measure_nodes
 from hybrid_ray.on_ray.train import Entry
 from hybrid_ray.plugins import load_plugins
@@ -65,6 +66,7 @@ def save_graph(
 ) -> tuple[ModelVersion, int, float]:
     """Compose the graph, measure it, save it and register it: the version, its bytes, its latency in milliseconds."""
     load_plugins()
+    use_threads(1)
     graph = _graph(spec, classes, frozen, entries, states, members, decision, reserves, info)
     graph.setup("cpu")
     latency = _latency_ms(graph, sample, base)

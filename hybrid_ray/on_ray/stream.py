@@ -10,6 +10,7 @@ import numpy as np
 import ray
 
 from hybrid_ray.graph import Chain
+from hybrid_ray.on_ray.cluster import use_threads
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet, load_block
 from hybrid_ray.on_ray.train import Entry, FoldFit, Place, RawRows
 from hybrid_ray.search.refit import shard_batches
@@ -150,10 +151,11 @@ def _write_piece(
     digests: AnyArray,
     cache: FeatureCache,
     shard_rows: int,
-    device: str,
+    place: Place,
 ) -> tuple[list[tuple[str, int]], int]:
     """Features of one piece's rows, a shard at a time."""
-    extractor = entry.restore(state, device)
+    use_threads(place.threads)
+    extractor = entry.restore(state, place.device)
     known = cache.known_shards()
     shards: list[tuple[str, int]] = []
     for start in range(0, len(digests), shard_rows):
@@ -185,9 +187,7 @@ def write_features(raw: RawRows, fit: FoldFit, root: StoreRoot, shard_rows: int,
     bounds = np.cumsum([0, *raw.sizes])
     written = ray.get(
         [
-            task.remote(
-                raw.entry, fit.state, part, raw.digests[bounds[i] : bounds[i + 1]], cache, shard_rows, place.device
-            )
+            task.remote(raw.entry, fit.state, part, raw.digests[bounds[i] : bounds[i + 1]], cache, shard_rows, place)
             for i, part in enumerate(raw.parts)
         ]
     )

@@ -181,10 +181,11 @@ def _join(places: AnyArray, *parts: Prepared) -> Prepared:
 
 
 @ray.remote(num_returns=2)
-def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, device: str) -> tuple[Prepared, float]:
+def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, place: Place) -> tuple[Prepared, float]:
     """The rows with what all fits have in common done; also the seconds that it took."""
+    use_threads(place.threads)
     extractor = entry.build()
-    extractor.setup(device)
+    extractor.setup(place.device)
     began = time.monotonic()
     return extractor.before_fits(prepared, most_bytes), time.monotonic() - began
 
@@ -242,7 +243,7 @@ def _fit(
     if entry.spreads:
         here = Here(checkpoints, device, allowed_s)
         context = replace(context, conduct=here if learned is None else Known(learned))
-    use_threads(context.threads)  # what ran in this process before may have asked for more
+    use_threads(context.threads)
     extractor = entry.build()
     extractor.setup(device)
     extractor.fit(prepared.take(rows), y[rows], context)
@@ -288,8 +289,9 @@ def _learn(
 
 
 @ray.remote
-def _extract(entry: Entry, state: State, prepared: Prepared, device: str) -> Block:
-    return entry.restore(state, device).block(prepared)
+def _extract(entry: Entry, state: State, prepared: Prepared, place: Place) -> Block:
+    use_threads(place.threads)
+    return entry.restore(state, place.device).block(prepared)
 
 
 class _Learned(Exception):
@@ -297,12 +299,13 @@ class _Learned(Exception):
 
 
 class Place(NamedTuple):
-    """Where a fit runs: what one worker asks of Ray, the device that it trains on, and how many workers there are."""
+    """Where a fit runs: what one worker asks of Ray, its device and threads, and how many workers there are."""
 
     cpus: float
     gpus: float = 0.0
     device: str = "cpu"
     workers: int = 1
+    threads: int = 1
 
 
 class FoldTrainer:
@@ -401,7 +404,7 @@ class FoldTrainer:
         if self._shared is None:
             self._shared, self._shared_s = _before_fits.options(
                 num_cpus=self.place.cpus, num_gpus=self.place.gpus
-            ).remote(self.raw.entry, self._prepared, self._shared_bytes, self.place.device)
+            ).remote(self.raw.entry, self._prepared, self._shared_bytes, self.place)
             self._tasks.append(self._shared)
         return self._shared
 
@@ -411,10 +414,10 @@ class FoldTrainer:
         prepared = self.raw.take(rows)
         if entry.shares and len(fits) > 1:
             prepared, _ = _before_fits.options(num_cpus=place.cpus, num_gpus=place.gpus).remote(
-                entry, prepared, self._shared_bytes, place.device
+                entry, prepared, self._shared_bytes, place
             )
         extract = _extract.options(num_cpus=place.cpus, num_gpus=place.gpus)
-        return {key: extract.remote(entry, fit.state, prepared, place.device) for key, fit in fits.items()}
+        return {key: extract.remote(entry, fit.state, prepared, place) for key, fit in fits.items()}
 
     def _team(self, prepared: Any, rows: AnyArray, context: FitContext, key: str) -> Any:
         """What a team of workers learns, one team after the other."""

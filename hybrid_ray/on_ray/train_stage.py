@@ -141,8 +141,7 @@ def _trainer(
 ) -> FoldTrainer:
     raw = features.raw[name]
     root = job.root if EXTRACTORS.get(raw.entry.name).tags.costly else None
-    threads = max(int(features.decided[name].resources.num_cpus or 1), 1)
-    return FoldTrainer(raw, order.rows, y, _context(job, threads), root, place, shared)
+    return FoldTrainer(raw, order.rows, y, _context(job, place.threads), root, place, shared)
 
 
 def _slots(view: ClusterView, place: Place) -> int:
@@ -161,11 +160,13 @@ def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
     plan = extraction_plan(job, spec)
     asked = spec.resources
     cpus, device = (plan.cpus, plan.device) if plan.gpus else (asked.num_cpus, "cpu")
+    threads = max(int(asked.num_cpus or 1), 1)
     cpus = job.task_cpus if cpus is None else cpus
     if not EXTRACTORS.get(spec.name).tags.spreads:
-        return Place(cpus, plan.gpus, device)
+        return Place(cpus, plan.gpus, device, threads=threads)
     view, where = job.cluster.view(), f"extractors[{spec.id}]"
-    return Place(cpus, plan.gpus, device, plan_team(view, cpus, plan.gpus, asked=asked, where=where))
+    workers = plan_team(view, cpus, plan.gpus, asked=asked, where=where)
+    return Place(cpus, plan.gpus, device, workers, threads)
 
 
 def _context(job: Job, threads: int) -> FitContext:

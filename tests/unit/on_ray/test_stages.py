@@ -36,7 +36,7 @@ def cnn(**resources: float) -> ExtractorSpec:
     ("gpus", "resources", "place"),
     [
         (0, {}, Place(1.0)),
-        (0, {"num_cpus": 3}, Place(3.0)),
+        (0, {"num_cpus": 3}, Place(3.0, threads=3)),
         (1, {"num_gpus": 0.5}, Place(1.0, 0.5, "cuda")),
     ],
     ids=["a plain task", "the CPUs asked for", "the GPU asked for"],

@@ -1,9 +1,15 @@
 """A fit runs where it was placed."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
+import torch
 
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray import train
+from hybrid_ray.on_ray.cluster import QUIET_THREADS
+from hybrid_ray.on_ray.train import Place
 from hybrid_ray.on_ray.train_stage import fitted_on
 from hybrid_ray.types import Block, Prepared, State
 
@@ -29,12 +35,20 @@ class Recorder:
     def learned(self):
         return State(meta={"calls": self.calls})
 
+    def before_fits(self, prepared, most_bytes):
+        self.calls.append(("before", torch.get_num_threads()))
+        return prepared
+
+    def restore(self, state, device):
+        return self
+
     def cross_fitted(self, prepared, y, context):
         if self.own is None:
             return None
         return Block(np.full((len(prepared.present), 1), self.own, np.float32), prepared.present)
 
     def block(self, prepared):
+        self.calls.append(("block", torch.get_num_threads()))
         return Block(np.zeros((len(prepared.present), 1), np.float32), prepared.present)
 
 
@@ -43,7 +57,7 @@ def test_a_fit_trains_on_the_device_that_it_was_given():
     rows = np.array([0, 2, 3])
     fit = train._fit._function  # the task's own body, in this process: no machine here has a GPU
     state, block, done = fit(Recorder(), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cuda")
-    assert state.meta["calls"] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda")]
+    assert state.meta["calls"][:3] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda")]
     assert len(block.values) == 4
     assert not done.cached
 
@@ -54,6 +68,32 @@ def test_rows_of_the_fit_get_their_cross_fitted_features_and_held_out_rows_those
     fit = train._fit._function
     _, block, _ = fit(Recorder(7.0), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cpu")
     assert block.values[:, 0].tolist() == [7.0, 0.0, 7.0, 7.0]
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process in which a task with two threads ran before."""
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", *QUIET_THREADS):
+        monkeypatch.setenv(name, "2")
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_task_of_a_training_has_the_threads_of_its_place_whatever_ran_before_it(threads: int) -> None:
+    prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
+    place, context = Place(1.0, threads=threads), FitContext("binary", 2, threads=threads)
+    shared, fitted, extracted = Recorder(), Recorder(), Recorder()
+    train._before_fits._function(shared, prepared, 1, place)
+    torch.set_num_threads(2)
+    train._fit._function(fitted, prepared, np.arange(4), np.array([0, 2]), context, "key", None, "cpu")
+    torch.set_num_threads(2)
+    train._extract._function(extracted, State(), prepared, place)
+    assert shared.calls[-1] == ("before", threads)
+    assert fitted.calls[-1] == extracted.calls[-1] == ("block", threads)
 
 
 def test_to_find_anomalies_extractors_are_fitted_on_normal_rows():
