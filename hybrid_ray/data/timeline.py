@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from hybrid_ray.data.coerce import is_text, one_array, parse_numbers
 from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.resampling import DAY_MS, Resampling, Steps
 from hybrid_ray.data.split import ROLES
 from hybrid_ray.errors import DataError
 from hybrid_ray.types import AnyArray, BoolArray
 
-_DAY_MS = 86_400_000.0
-_MONTH_MS = 30.436875 * _DAY_MS
+_MONTH_MS = 30.436875 * DAY_MS
 _OFF_BEAT = 0.25
 """Share of a step that a point may be off its place before that is told."""
 _SAME = 0.005
@@ -67,6 +67,12 @@ class Irregular:
         Points of no series, where a column tells them apart.
     doubled : int
         Points at a step that had one already: the last in the table counts.
+    combined : int
+        Points that were put together to longer steps.
+    steps : int
+        What they were put together to.
+    partial : int
+        Series whose last step holds less than half as many points as their others do.
     gaps : int
         Steps without a number.
     off : int
@@ -78,6 +84,9 @@ class Irregular:
     timeless: int = 0
     nameless: int = 0
     doubled: int = 0
+    combined: int = 0
+    steps: int = 0
+    partial: int = 0
     gaps: int = 0
     off: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
@@ -88,6 +97,8 @@ class Irregular:
             (self.timeless, "points have no time: they are left out"),
             (self.nameless, "points do not say which series they are of: they are left out"),
             (self.doubled, "points share their series and step with another: the last of the table counts"),
+            (self.combined, f"points are put together to {self.steps} steps"),
+            (self.partial, "series end in a step of less than half as many points as usual: it may not be over"),
             (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
             (self.off, "points lie between steps: they count for the nearest"),
         )
@@ -107,6 +118,7 @@ def regular_series(
     value: str,
     split: str | None,
     by_points: bool = False,
+    resampling: Resampling | None = None,
     covariates: Mapping[str, str] = MappingProxyType({}),
     ahead: bool = False,
 ) -> tuple[list[Series], Irregular]:
@@ -123,6 +135,8 @@ def regular_series(
         Column of train and test: the last points of a series are for the final score.
     by_points : bool, default False
         True: each point is a step, whatever time lies between; False: steps are equal times.
+    resampling : Resampling or None, default None
+        Puts points together to longer steps.
     covariates : mapping of str to str, optional
         Other columns to read, by name: where the spec names each.
     ahead : bool, default False
@@ -132,12 +146,15 @@ def regular_series(
     Raises
     ------
     DataError
-        Times or values cannot be read, test points are not the last of their series, or steps differ without order.
+        Times or values cannot be read, test points are not the last of their series, steps differ without order, or
+        are shorter than what lies between most points.
     """
     values = _numbers(table[value], value)
     told = [covariate_numbers(table[column], column, where) for column, where in covariates.items()]
     beside = np.stack([*told, np.zeros(len(table))], axis=1)[:, : len(told)]
-    clock, calendar = _clock(table[time], time)
+    clock, calendar = _clock(table[time], time, resampling is not None and resampling.local)
+    if resampling is not None:
+        resampling.check(calendar)
     names = one_array(table[name]).cast(pa.string()).dictionary_encode() if name is not None else None
     codes = np.zeros(len(table), np.int64) if names is None else _codes(names)
     labels = [""] if names is None else [str(each) for each in names.dictionary.to_pylist()]
@@ -151,10 +168,26 @@ def regular_series(
         rows = order[bounds[code] : bounds[code + 1]]
         if len(rows):
             times = clock[rows]
-            places = _ranks(times) if by_points else _places(label, times, calendar, found)
-            series.append(_regular(label, rows, places, values, tested, found, beside, ahead))
+            if resampling is not None:
+                places = resampling.places(times)
+                places -= places[0]
+                _check_length(label, places)
+                steps = resampling.combine(rows, places, values[rows], beside[rows], tested[rows])
+                found.combined += len(rows)
+                found.steps += len(steps.rows)
+                found.partial += steps.partial
+            else:
+                places = _ranks(times) if by_points else _places(label, times, calendar, found)
+                steps = _last_of_each(rows, places, values, beside, tested, found)
+            series.append(_regular(label, steps, found, ahead))
     if not series:
         raise DataError(f"data.series.time: must hold numbers or dates; got none in column {time!r}")
+    if resampling is not None and found.gaps > found.steps / 2:
+        raise DataError(
+            "data.series.resample.every: must be no shorter than what lies between most points; got "
+            f"{resampling.asked.every!r}, and {found.gaps} of {found.steps} steps without a number. Take longer steps, "
+            "or `empty: zero` where no point means 0"
+        )
     for column, unknown in zip(covariates, _unknown(series, len(covariates)), strict=True):
         found.unknown[column] = int(unknown)
     return series, found
@@ -166,40 +199,44 @@ def _unknown(series: Sequence[Series], k: int) -> AnyArray:
     return np.sum([*counts, np.zeros(k)], axis=0)
 
 
-def _regular(
-    label: str,
-    rows: AnyArray,
-    places: AnyArray,
-    values: AnyArray,
-    tested: BoolArray,
-    found: Irregular,
-    beside: AnyArray,
-    ahead: bool,
-) -> Series:
-    """One series on its grid, by the step of each point; counts what was irregular."""
+def _last_of_each(
+    rows: AnyArray, places: AnyArray, values: AnyArray, beside: AnyArray, tested: BoolArray, found: Irregular
+) -> Steps:
+    """The last point of each step; counts those that share one."""
     last = np.append(np.diff(places) > 0, True)
     found.doubled += int((~last).sum())
-    rows, places = rows[last], places[last]
     grid = np.full(int(places[-1]) + 1, -1)
-    grid[places] = rows
-    steps = np.where(grid >= 0, values[grid], np.nan)
-    known = np.flatnonzero(np.isfinite(steps))
+    grid[places[last]] = rows[last]
+    there = grid >= 0
+    return Steps(
+        rows=grid,
+        values=np.where(there, values[grid], np.nan),
+        beside=np.where(there[:, None], beside[grid], np.nan),
+        tested=there & tested[grid],
+    )
+
+
+def _regular(
+    label: str,
+    steps: Steps,
+    found: Irregular,
+    ahead: bool,
+) -> Series:
+    """One series, from its first number on; counts what was irregular."""
+    known = np.flatnonzero(np.isfinite(steps.values))
     if not len(known):
         return Series(label, np.zeros(0), np.zeros(0, np.int64))
-    start = int(known[0])
-    grid, steps = grid[start:], steps[start:]
-    told = np.where((grid >= 0)[:, None], beside[grid], np.nan)
-    if ahead:
-        grid, steps = grid[: known[-1] + 1 - start], steps[: known[-1] + 1 - start]
-    found.gaps += int(np.isnan(steps).sum())
-    late = np.flatnonzero((grid >= 0) & tested[grid])
-    n_tested = len(grid) - int(late[0]) if len(late) else 0
-    if len(late) and (~tested[grid[late[0] :]] & (grid[late[0] :] >= 0)).any():
+    own = slice(int(known[0]), int(known[-1]) + 1 if ahead else None)
+    rows, values, tested = steps.rows[own], steps.values[own], steps.tested[own]
+    found.gaps += int(np.isnan(values).sum())
+    late = np.flatnonzero(tested)
+    n_tested = len(rows) - int(late[0]) if len(late) else 0
+    if len(late) and (~tested[late[0] :] & (rows[late[0] :] >= 0)).any():
         raise DataError(
             f"data.split.column: test points must be the last of their series; got training points after them in "
             f"{label!r}"
         )
-    return Series(label, steps, grid, n_tested, told)
+    return Series(label, values, rows, n_tested, steps.beside[own.start :])
 
 
 def _ranks(times: AnyArray) -> AnyArray:
@@ -217,18 +254,22 @@ def _places(label: str, times: AnyArray, calendar: bool, found: Irregular) -> An
         return np.zeros(len(times), np.int64)
     usual = float(np.quantile(distances, 0.5, method="lower"))
     multiples = distances / usual
-    if calendar and usual >= 27.5 * _DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
+    if calendar and usual >= 27.5 * DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
         months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
     exact = (times - times[0]) / usual
     places = np.rint(exact).astype(np.int64)
     found.off += int((np.abs(exact - places) > _OFF_BEAT).sum())
-    if places[-1] > _LONGEST_GAP * len(times) + 1000:
-        raise DataError(
-            f"data.series.time: steps must be about equal; got {len(times)} points over {places[-1]} usual steps in "
-            f"{label!r}. Bring the series to steps of one length first"
-        )
+    _check_length(label, places)
     return places
+
+
+def _check_length(label: str, places: AnyArray) -> None:
+    if places[-1] > _LONGEST_GAP * len(places) + 1000:
+        raise DataError(
+            f"data.series.time: steps must be about equal; got {len(places)} points over {places[-1]} steps in "
+            f"{label!r}. `resample: {{every: ...}}` takes longer steps"
+        )
 
 
 def _codes(names: pa.DictionaryArray) -> AnyArray:
@@ -279,9 +320,13 @@ def covariate_numbers(column: pa.ChunkedArray, name: str, where: str) -> AnyArra
     return values
 
 
-def _clock(column: pa.ChunkedArray, name: str) -> tuple[AnyArray, bool]:
-    """Times as float64 (n,), NaN where missing, and whether they are dates, in milliseconds."""
+def _clock(column: pa.ChunkedArray, name: str, local: bool) -> tuple[AnyArray, bool]:
+    """Times as float64 (n,), NaN where missing, and whether they are dates, in milliseconds: of universal time, or as a
+    clock shows it in the column's own zone where ``local`` is true and it has one.
+    """
     raw = one_array(column)
+    if local and pa.types.is_timestamp(raw.type) and raw.type.tz is not None:
+        raw = pc.local_timestamp(raw)
     if is_text(raw.type):
         numbers, bad = parse_numbers(raw)
         raw = raw if bad.any() else numbers

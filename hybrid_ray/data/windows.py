@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.pieces import Piece, Scan
+from hybrid_ray.data.resampling import Resampling
 from hybrid_ray.data.timeline import Series, regular_series
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
@@ -75,6 +76,7 @@ class Windows:
             value=data.label,
             split=split_column(data, table.schema.names) if training else None,
             by_points=data.series.steps == "points",
+            resampling=Resampling(data.series.resample) if data.series.resample is not None else None,
             covariates={name: covariates.places()[name] for name in covariates.names},
             ahead=bool(covariates.known),
         )

@@ -94,6 +94,8 @@ def _series_faults(data: Mapping[str, Any]) -> list[str]:
         for part in others
     ]
     found += _covariate_faults(covariates, data)
+    if _mapping(data, "series").get("resample") is not None and _mapping(data, "series").get("steps") == "points":
+        found.append("`series.resample` must be left out where `series.steps` is points: it makes steps of equal times")
     if split.get("kind") not in (None, "auto", "column"):
         found.append(
             f"`split.kind` must be auto or column beside `series`, as the last points are the test; got "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from hybrid_ray.documented import Documented
 
@@ -32,6 +34,28 @@ class CovariatesSpec(Documented):
         }
 
 
+def _length(every: str | float) -> str | float:
+    """A length of steps that can be read."""
+    if re.fullmatch(r"[1-9][0-9]{0,5}(s|min|h|d|w|mo|y)", every) if isinstance(every, str) else 0 < every < math.inf:
+        return every
+    raise ValueError(
+        "must be a number and one of s, min, h, d, w, mo and y, as 15min and 1d are, or a number above 0 where times "
+        "are numbers"
+    )
+
+
+class ResampleSpec(Documented):
+    """Longer steps than those that points come at: hours put together to days, sales to weeks."""
+
+    every: Annotated[str | float, AfterValidator(_length)]
+    """Length of a step. Of dates a number and a unit, s, min, h, d, w, mo or y: 15min, 1d, 3mo; days, months and years
+    are those of the calendar, weeks begin on Monday. Of times that are numbers, a number in their unit."""
+    by: Literal["mean", "sum", "median", "min", "max", "first", "last"] = "mean"
+    """What the values of a step become; those that are missing are left out. Covariates become their mean."""
+    empty: Literal["auto", "gap", "zero"] = "auto"
+    """What a step without a point is; auto: zero where values are summed, else a gap."""
+
+
 class SeriesSpec(Documented):
     """How a long table, a point a row, becomes rows to forecast: a history up to an origin, and what came after it."""
 
@@ -42,6 +66,8 @@ class SeriesSpec(Documented):
     steps: Literal["time", "points"] = "time"
     """What a step is. time: as much time as lies between most points; steps without a point are gaps. points: from each
     point to the next, whatever lies between, as trading days are."""
+    resample: ResampleSpec | None = None
+    """Puts points together to longer steps; left out, each point is a step."""
     horizon: int = Field(ge=1, le=4096)
     """Steps to forecast."""
     season: int = Field(1, ge=1, le=65536)
@@ -68,5 +94,6 @@ class SeriesSpec(Documented):
         return self.min_history or 2 * self.season + 4
 
     def identity(self) -> dict[str, Any]:
-        """The fields as a digest of the rows has them, JSON-able: without covariates where there are none."""
-        return self.model_dump(mode="json", exclude=set() if self.covariates.names else {"covariates"})
+        """The fields as a digest of the rows has them, JSON-able: without what is not asked for."""
+        unasked = {"covariates": not self.covariates.names, "resample": self.resample is None}
+        return self.model_dump(mode="json", exclude={name for name, left_out in unasked.items() if left_out})

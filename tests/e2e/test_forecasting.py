@@ -110,3 +110,42 @@ def test_covariates_of_points(run, cluster, tmp_path):
     np.testing.assert_allclose(np.median(ratio[last == 0][:, [0, 2, 3]]), 1, atol=0.02)
     scored = evaluate_file(cluster, "offers", store, str(tmp_path / "told.parquet"))
     assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
+
+
+def test_points_put_together_to_longer_steps(run, cluster, tmp_path):
+    hourly = "generated://points?series=20&steps=160&season=12&id=name&time=t"
+    spec = {
+        "name": "pairs",
+        "data": {
+            "path": hourly,
+            "label": "value",
+            "series": {
+                "id": "name",
+                "time": "t",
+                "horizon": 4,
+                "season": 6,
+                "resample": {"every": 2, "by": "sum"},
+            },
+        },
+        "extractors": ["seasonal_naive", "theta"],
+        "search": {"trials": 3, "folds": 2, "ensemble": {"trials": 2}},
+        "graph": {"members": "refit"},
+    }
+    store = str(tmp_path / "store")
+    answer = run(spec, store)
+    report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
+    assert "3200 points are put together to 1600 steps." in report["notes"]
+    assert answer["levels"]["ensemble"]["test"] < answer["levels"]["naive"]["test"]
+
+    # What is told of points is told of histories of the longer steps too.
+    points = generated(hourly, DataSpec(path=hourly, label="value"))
+    pairs = points["value"].to_numpy().reshape(20, 80, 2).sum(axis=2)
+    graph = ModelStore(StoreRoot(store)).load("pairs")
+    graph.setup("cpu")
+    told = pa.table({"history": pa.array(list(pairs), pa.list_(pa.float64()))})
+    expected = graph.answer(graph.outputs(coerce(told, graph.columns).batch))
+    asked, out = str(tmp_path / "points.parquet"), str(tmp_path / "answers.parquet")
+    pq.write_table(points, asked)
+    assert predict_file(cluster, "pairs", store, asked, out)["bad"] == 0
+    np.testing.assert_allclose(pq.read_table(out)["prediction"].to_pylist(), expected["prediction"], rtol=1e-5)
+    assert evaluate_file(cluster, "pairs", store, asked)["test"] == pytest.approx(answer["test"], rel=1e-5)
