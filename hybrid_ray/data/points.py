@@ -1,0 +1,275 @@
+"""Points of a long table: of which series each is, and at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hybrid_ray.data.coerce import is_text, one_array, parse_numbers
+from hybrid_ray.data.dates import parse_dates
+from hybrid_ray.data.resampling import DAY_MS, Resampling
+from hybrid_ray.data.split import ROLES
+from hybrid_ray.errors import DataError
+from hybrid_ray.types import AnyArray, BoolArray
+
+_MONTH_MS = 30.436875 * DAY_MS
+_OFF_BEAT = 0.25
+"""Share of a step that a point may be off its place before that is told."""
+_SAME = 0.005
+"""Share of a step that distances differ by at most where steps are days of a number: an hour in summer, not a day."""
+_LONGEST_GAP = 50
+"""Steps on the grid for each point above which the times are no regular series."""
+
+
+@dataclass
+class Irregular:
+    """What was irregular, counted over all series.
+
+    Attributes
+    ----------
+    timeless : int
+        Points without a time.
+    nameless : int
+        Points of no series, where a column tells them apart.
+    doubled : int
+        Points at a step that had one already: the last in the table counts.
+    combined : int
+        Points that were put together to longer steps.
+    steps : int
+        What they were put together to.
+    partial : int
+        Series whose last step holds less than half as many points as their others do.
+    gaps : int
+        Steps without a number.
+    off : int
+        Points that were moved to the nearest step.
+    unknown : dict of str to int
+        Steps of the series in which a covariate has no number, by its name.
+    """
+
+    timeless: int = 0
+    nameless: int = 0
+    doubled: int = 0
+    combined: int = 0
+    steps: int = 0
+    partial: int = 0
+    gaps: int = 0
+    off: int = 0
+    unknown: dict[str, int] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """A line for each kind that there was."""
+        told = (
+            (self.timeless, "points have no time: they are left out"),
+            (self.nameless, "points do not say which series they are of: they are left out"),
+            (self.doubled, "points share their series and step with another: the last of the table counts"),
+            (self.combined, f"points are put together to {self.steps} steps"),
+            (self.partial, "series end in a step of less than half as many points as usual: it may not be over"),
+            (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
+            (self.off, "points lie between steps: they count for the nearest"),
+        )
+        lines = [f"{count} {what}." for count, what in told if count]
+        return lines + [
+            f"{count} steps have no number of the covariate {name!r}: the one before stands in."
+            for name, count in self.unknown.items()
+            if count
+        ]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Points of one series, by time.
+
+    Attributes
+    ----------
+    label : str
+        What the series is called; empty where there is one.
+    rows : ndarray of int (n,)
+        Row of the table of each.
+    places : ndarray of int (n,)
+        Step of each, not falling, the first 0.
+    """
+
+    label: str
+    rows: AnyArray
+    places: AnyArray
+
+    def grid(self) -> tuple[AnyArray, int]:
+        """The table's row of the last point of each step (t,), -1 for a gap; and how many points are not the last."""
+        last = np.append(np.diff(self.places) > 0, True)
+        grid = np.full(int(self.places[-1]) + 1, -1)
+        grid[self.places[last]] = self.rows[last]
+        return grid, int((~last).sum())
+
+
+def placed_points(
+    table: pa.Table,
+    *,
+    name: str | None,
+    time: str,
+    by_points: bool = False,
+    resampling: Resampling | None = None,
+    where: str,
+) -> tuple[list[Placed], Irregular]:
+    """Points of a long table by series, in the order in which their names first come, and what was irregular.
+
+    Parameters
+    ----------
+    table, name, time, by_points, resampling
+        See :func:`regular_series`.
+    where : str
+        The part of the spec that asks, for errors.
+
+    Raises
+    ------
+    DataError
+        Times cannot be read, or are in no order of steps.
+    """
+    clock, calendar = _clock(table[time], time, resampling is not None and resampling.local, where)
+    if resampling is not None:
+        resampling.check(calendar)
+    names = one_array(table[name]).cast(pa.string()).dictionary_encode() if name is not None else None
+    codes = np.zeros(len(table), np.int64) if names is None else _codes(names)
+    labels = [""] if names is None else [str(each) for each in names.dictionary.to_pylist()]
+    found = Irregular(timeless=int(np.isnan(clock).sum()), nameless=int((codes < 0).sum()))
+    order = np.lexsort((np.arange(len(table)), clock, codes))
+    order = order[~np.isnan(clock[order]) & (codes[order] >= 0)]
+    bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
+    placed = []
+    for code, label in enumerate(labels):
+        rows = order[bounds[code] : bounds[code + 1]]
+        if not len(rows):
+            continue
+        if resampling is not None:
+            places = resampling.places(clock[rows])
+            places -= places[0]
+        else:
+            places = _ranks(clock[rows]) if by_points else _places(clock[rows], calendar, found)
+        if places[-1] > _LONGEST_GAP * len(places) + 1000:
+            raise DataError(
+                f"{where}.time: steps must be about equal; got {len(places)} points over {places[-1]} steps in "
+                f"{label!r}. Bring the series to longer steps"
+            )
+        placed.append(Placed(label, rows, places))
+    if not placed:
+        raise DataError(f"{where}.time: must hold numbers or dates; got none in column {time!r}")
+    return placed, found
+
+
+def side_by_side(table: pa.Table, columns: Mapping[str, str]) -> AnyArray:
+    """Columns of numbers (n, k), by name: where the spec names each."""
+    told = [covariate_numbers(table[column], column, where) for column, where in columns.items()]
+    return np.stack([*told, np.zeros(len(table))], axis=1)[:, : len(told)]
+
+
+def _ranks(times: AnyArray) -> AnyArray:
+    """Points one after another; those of one time are one step."""
+    return np.cumsum(np.diff(times, prepend=times[0]) > 0)
+
+
+def _places(times: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
+    """Step of each point, from 0, not falling. The step is the usual distance of neighbours; of dates a month or more
+    apart it is whole months, unless distances are the same to the day, as those of four weeks are.
+    """
+    distances = np.diff(times)
+    distances = distances[distances > 0]
+    if not len(distances):
+        return np.zeros(len(times), np.int64)
+    usual = float(np.quantile(distances, 0.5, method="lower"))
+    multiples = distances / usual
+    if calendar and usual >= 27.5 * DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
+        months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+        return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
+    exact = (times - times[0]) / usual
+    places = np.rint(exact).astype(np.int64)
+    found.off += int((np.abs(exact - places) > _OFF_BEAT).sum())
+    return places
+
+
+def _codes(names: pa.DictionaryArray) -> AnyArray:
+    codes: AnyArray = pc.fill_null(names.indices, -1).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return codes
+
+
+def read_numbers(column: pa.ChunkedArray, name: str) -> AnyArray:
+    """Values float64 (n,), NaN where none is there."""
+    raw = one_array(column)
+    if is_text(raw.type):
+        raw, bad = parse_numbers(raw)
+        if bad.any():
+            raise DataError(f"data.label: values of series must be numbers; got {int(bad.sum())} others in {name!r}")
+    kind = raw.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise DataError(f"data.label: values of series must be numbers; got a column of {kind} in {name!r}")
+    values = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def covariate_numbers(column: pa.ChunkedArray, name: str, where: str) -> AnyArray:
+    """A covariate float64 (n,): numbers, true and false as 1 and 0, NaN where none is there.
+
+    Raises
+    ------
+    DataError
+        It holds something else; ``where`` says where the spec names it.
+    """
+    raw = one_array(column)
+    what = f"{where}: must hold numbers, or true and false; got"
+    if is_text(raw.type):
+        raw, bad = parse_numbers(raw)
+        if bad.any():
+            first = one_array(column)[int(bad.argmax())].as_py()
+            raise DataError(
+                f"{what} {int(bad.sum())} others in {name!r}, {first!r} say. Give a category as a column of 0 and 1 "
+                "for each of its values"
+            )
+    kind, types = raw.type, pa.types
+    if types.is_boolean(kind) or types.is_null(kind):
+        raw, kind = raw.cast(pa.int8()), pa.int8()
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        raise DataError(f"{what} a column of {kind} in {name!r}")
+    values = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _clock(column: pa.ChunkedArray, name: str, local: bool, where: str) -> tuple[AnyArray, bool]:
+    """Times as float64 (n,), NaN where missing, and whether they are dates, in milliseconds: of universal time, or as a
+    clock shows it in the column's own zone where ``local`` is true and it has one.
+    """
+    raw = one_array(column)
+    if local and pa.types.is_timestamp(raw.type) and raw.type.tz is not None:
+        raw = pc.local_timestamp(raw)
+    if is_text(raw.type):
+        numbers, bad = parse_numbers(raw)
+        raw = raw if bad.any() else numbers
+    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
+        return np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64), False
+    dates, bad = parse_dates(raw)
+    if bad.sum() * 2 > len(bad):
+        raise DataError(
+            f"{where}.time: must be numbers or dates; got {int(bad.sum())} of {len(bad)} values in {name!r} that "
+            "are neither"
+        )
+    return np.array(dates.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)), True
+
+
+def tested_points(column: pa.ChunkedArray, name: str) -> BoolArray:
+    """Points that are for the final score (n,).
+
+    Raises
+    ------
+    DataError
+        The column holds something else than train, dev and test.
+    """
+    words = one_array(column).cast(pa.large_string()).to_pylist()
+    roles = [ROLES.get(str(word).strip().lower()) for word in words]
+    if None in roles:
+        odd = sorted({str(word) for word, role in zip(words, roles, strict=True) if role is None})[:5]
+        raise DataError(f"data.split.column: must hold train, dev or test in every row; got {odd} in {name!r}")
+    return np.array([role == "test" for role in roles], bool)
