@@ -33,7 +33,7 @@ from hybrid_ray.spec import (
     SplitSpec,
     load_spec,
 )
-from hybrid_ray.types import CLUSTERING, CODED, HISTORY, Kind, Modality, Task
+from hybrid_ray.types import CLUSTERING, CODED, HISTORY, WINDOW, Kind, Modality, Task
 
 BEFORE = ("time_limit_s", "search.folds", "search.tuned")
 """Values of a spec that choices depend on: those that are given with a table are known before it is looked at."""
@@ -199,6 +199,8 @@ class _Look:
     def _columns(self, data: DataSpec, reasons: dict[str, str]) -> dict[str, Kind]:
         if data.series is not None:
             return {HISTORY: "series", **dict.fromkeys(data.series.covariates.names, "series")}
+        if data.windows is not None:
+            return {WINDOW: "series"}
         if data.columns is not None:
             return dict(data.columns)
         used = {n: g for n, g in self.guesses.items() if not g.id_like and n not in data.drop}
@@ -216,7 +218,7 @@ class _Look:
     def _split(self, spec: Spec, task: Task, columns: Mapping[str, Kind], reasons: dict[str, str]) -> SplitSpec:
         split = spec.data.split
         changes: dict[str, Any] = {} if split.seed is not None else {"seed": spec.seed}
-        if spec.data.series is not None:
+        if spec.data.series is not None or spec.data.windows is not None:
             return split.model_copy(update=changes | {"kind": "column"})
         if split.kind == "auto":
             held = SPLIT in self.source.schema.names and spec.data.label != SPLIT

@@ -28,6 +28,8 @@ TASKS: tuple[Task, ...] = get_args(Task)
 """All of them."""
 HISTORY = "history"
 """The input column of rows to forecast: the series up to the row's origin."""
+WINDOW = "window"
+"""The input column of rows that are windows of series."""
 Direction = Literal["maximize", "minimize"]
 SamplerName = Literal["tpe", "cmaes", "gp", "random", "grid"]
 BeginWith = Literal["families", "subsets"]

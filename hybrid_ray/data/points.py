@@ -61,15 +61,15 @@ class Irregular:
     off: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
 
-    def notes(self) -> list[str]:
-        """A line for each kind that there was."""
+    def notes(self, gap: str = "have no number") -> list[str]:
+        """A line for each kind that there was; ``gap`` says what steps without a point are."""
         told = (
             (self.timeless, "points have no time: they are left out"),
             (self.nameless, "points do not say which series they are of: they are left out"),
             (self.doubled, "points share their series and step with another: the last of the table counts"),
             (self.combined, f"points are put together to {self.steps} steps"),
             (self.partial, "series end in a step of less than half as many points as usual: it may not be over"),
-            (self.gaps, "steps have no number: histories are filled on straight lines, no forecast is scored there"),
+            (self.gaps, f"steps {gap}"),
             (self.off, "points lie between steps: they count for the nearest"),
         )
         lines = [f"{count} {what}." for count, what in told if count]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from hybrid_ray.data.annotated import Annotated, agreed, end_to_end
 from hybrid_ray.data.coerce import one_array
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
+from hybrid_ray.data.sliding import row_split
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.split import Split, make_split
 from hybrid_ray.data.target import Target, encode_known, encode_target, encode_windows, no_target
@@ -97,7 +98,8 @@ def read_rows(
     if data.series is not None:
         return read_windows(data, source, folds, data.split.seed if data.split.seed is not None else seed)
     check_groups(data)
-    split_column, together = data.split.column, data.split.together
+    asked = data.split if data.windows is None else row_split(data.split, source.schema.names)
+    split_column, together = asked.column, asked.together
     named = [*label_columns(data), *(name for name in (split_column, together) if name is not None), *data.groups]
     table, n_rows = read_columns(source, list(dict.fromkeys(named))), source.n_rows
     labelled_by, annotated = label_columns(data), None
@@ -111,7 +113,7 @@ def read_rows(
             "Lower search.folds or give more rows"
         )
     inner = make_split(
-        data.split,
+        asked,
         task=encoded.task,
         y=encoded.y[labelled],
         folds=folds,

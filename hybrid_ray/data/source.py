@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.bundled import ABOUT, SCHEME, bundled
+from hybrid_ray.data.cuts import cut_points, points_of, scan_cut
 from hybrid_ray.data.delimited import read_csv, scan_csv
 from hybrid_ray.data.files import File, bare_name, kind_of, list_files, open_file, public_uri, read_head
 from hybrid_ray.data.folders import ends_like, read_folders, scan_folders
@@ -18,7 +19,6 @@ from hybrid_ray.data.generate import GENERATED, generated
 from hybrid_ray.data.json_lines import read_json_lines, scan_json_lines
 from hybrid_ray.data.parquet import read_parquet, scan_parquet
 from hybrid_ray.data.pieces import Piece, Scan, cut, first_rows
-from hybrid_ray.data.windows import points_of, scan_windows, windows_of
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.registry import nearest
@@ -144,8 +144,8 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
         There are no rows, the files are of another format, or columns that the spec names are not there.
     """
     limit = data.limit if limit is None else limit
-    if data.series is not None:
-        return _open_windows(data, limit, training)
+    if data.series is not None or data.windows is not None:
+        return _open_cut(data, limit, training)
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     if paths and all(path.startswith((SCHEME, GENERATED)) for path in paths):
         return _open_made(data, paths, limit, training)
@@ -221,24 +221,27 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
     if source.format in _FOLDERS:
         return read_folders(piece, schema)
     if source.format == "windows":
-        made = windows_of(source.data, source.options["training"])
+        made = cut_points(source.data, source.options["training"])
         return iter([made.table(piece.first, piece.n_rows).select(schema.names)])
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
 
 
-def _open_windows(data: DataSpec, limit: int | None, training: bool) -> Source:
-    """Rows cut from series; see :mod:`hybrid_ray.data.windows`."""
+def _open_cut(data: DataSpec, limit: int | None, training: bool) -> Source:
+    """Rows cut from points; see :mod:`hybrid_ray.data.cuts`."""
     points = open_source(points_of(data), training=False)
-    windows = windows_of(data, training)
-    assert data.series is not None
-    asked = data.series.identity()
+    made = cut_points(data, training)
+    if data.series is not None:
+        asked = data.series.identity()
+    else:
+        assert data.windows is not None
+        asked = {"windows": data.windows.model_dump(mode="json"), "test": data.split.test}
     identity = [points.digest, asked, data.label, data.split.column, training]
-    about = {**points.about, "notes": windows.notes, "points": points.n_rows, "series": len(windows.series)}
-    scan = replace(scan_windows(windows, data.shard_rows), malformed=points.malformed, options={"training": training})
+    about = {**points.about, "notes": made.notes, "points": points.n_rows, "series": made.n_series}
+    scan = replace(scan_cut(made, data.shard_rows), malformed=points.malformed, options={"training": training})
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     bare = data.model_copy(update={"columns": None, "split": data.split.model_copy(update={"column": None})})
-    made = _finish(bare, "windows", scan, identity, limit, points.base, about, training, paths[0])
-    return replace(made, data=data)
+    source = _finish(bare, "windows", scan, identity, limit, points.base, about, training, paths[0])
+    return replace(source, data=data)
 
 
 def _made(uri: str, data: DataSpec) -> pa.Table:

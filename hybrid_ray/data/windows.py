@@ -6,7 +6,6 @@ cut where they are read, by every process from its own copy of the series, and n
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +13,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hybrid_ray.data.pieces import Piece, Scan
 from hybrid_ray.data.resampling import Resampling
 from hybrid_ray.data.timeline import Series, regular_series
-from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec, SeriesSpec
 from hybrid_ray.types import HISTORY, AnyArray
 
 ORIGIN, SPLIT = "origin", "split"
 """Columns of the rows beside ``HISTORY`` and the label: how many origins lie after this one, and train or test."""
-WINDOWS = "windows://"
-_PIECE_ROWS = 512
-_KEPT: OrderedDict[str, Windows] = OrderedDict()
-"""The last tables that this process cut windows of, by digest of what was asked: pieces of one follow each other."""
-_MOST_KEPT = 2
+
+
+_GAPS = "have no number: histories are filled on straight lines, no forecast is scored there"
 
 
 @dataclass(frozen=True)
@@ -59,11 +54,9 @@ class Windows:
         With ``series``.
     training : bool
         False: one row a series, whose origin is its last point; nothing comes after.
-    unread : sequence of str, optional
-        Other columns of the points, which nothing is made of: they are told.
     """
 
-    def __init__(self, table: pa.Table, data: DataSpec, training: bool, unread: Sequence[str] = ()) -> None:
+    def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
         assert data.series is not None
         covariates = data.series.covariates
         self._asked, self._label, self._training = data.series, data.label, training
@@ -81,7 +74,22 @@ class Windows:
             ahead=bool(covariates.known),
         )
         self.rows: list[Window] = []
-        self.notes = irregular.notes() + (self._cut() if training else self._ends()) + _left_unread(unread)
+        self.notes = irregular.notes(_GAPS) + (self._cut() if training else self._ends())
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    @property
+    def n_series(self) -> int:
+        """Of how many series."""
+        return len(self.series)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the histories, about."""
+        return sum(4 * row.stop for row in self.rows)
 
     @property
     def schema(self) -> pa.Schema:
@@ -177,69 +185,16 @@ def _origins(series: Series, asked: SeriesSpec) -> list[tuple[int, int]]:
     return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
 
 
-def _left_unread(columns: Sequence[str]) -> list[str]:
-    """Which columns of the points nothing is made of."""
-    if not columns:
-        return []
-    shown = ", ".join(map(repr, columns[:10])) + (f" and {len(columns) - 10} more" if len(columns) > 10 else "")
-    return [f"Columns that are not read: {shown}; data.series.covariates names those that forecasts are made from."]
-
-
-def split_column(data: DataSpec, columns: list[str]) -> str | None:
+def split_column(data: DataSpec, columns: Sequence[str]) -> str | None:
     """The column of train and test of the points: what the spec names, else ``split`` where it is there."""
     return data.split.column or (SPLIT if SPLIT in columns else None)
 
 
-def wanted_columns(data: DataSpec, columns: list[str], training: bool) -> list[str]:
-    """Columns of the points that windows are made of.
-
-    Raises
-    ------
-    DataError
-        One is not there, or has the name of a column that windows add.
-    """
+def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
+    """Columns of the points that windows are made of, by where the spec names each."""
     assert data.series is not None
-    covariates = data.series.covariates.places()
     named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
+    named |= {where: name for name, where in data.series.covariates.places().items()}
     if training:
         named["data.split.column"] = split_column(data, columns)
-    for where, name in [*named.items(), *((where, name) for name, where in covariates.items())]:
-        if name is not None and name not in columns:
-            raise DataError(f"{where}: must be a column; got {name!r}. Columns of the points: {columns[:40]}")
-        if name in (HISTORY, ORIGIN) or (name == SPLIT and where != "data.split.column"):
-            raise DataError(
-                f"{where}: must not be named like a column that rows of series get; got {name!r}. Rename it"
-            )
-    return list(dict.fromkeys(name for name in (*named.values(), *covariates) if name is not None))
-
-
-def windows_of(data: DataSpec, training: bool) -> Windows:
-    """The rows of a spec's series; read once by a process that asks again."""
-    from hybrid_ray.data.source import open_source, read_piece
-
-    points = open_source(points_of(data), training=False)
-    key = digest_json([points.digest, data.model_dump(mode="json"), training])
-    if key not in _KEPT:
-        columns = wanted_columns(data, points.schema.names, training)
-        tables = [table for piece in points.pieces for table in read_piece(points, piece, columns, 65_536)]
-        read = {*columns, split_column(data, points.schema.names)}
-        unread = [name for name in points.schema.names if name not in read]
-        _KEPT[key] = Windows(pa.concat_tables(tables, promote_options="permissive"), data, training, unread)
-        while len(_KEPT) > _MOST_KEPT:
-            _KEPT.popitem(last=False)
-    _KEPT.move_to_end(key)
-    return _KEPT[key]
-
-
-def points_of(data: DataSpec) -> DataSpec:
-    """The same data as what it is before it is cut: a table of points."""
-    bare = {"series": None, "columns": None, "drop": (), "redact": (), "groups": (), "limit": None}
-    return data.model_copy(update=bare)
-
-
-def scan_windows(windows: Windows, shard_rows: int) -> Scan:
-    """Pieces of rows, one after another, of a shard each where shards are small: workers share pieces."""
-    size, n = min(shard_rows, _PIECE_ROWS), len(windows.rows)
-    pieces = [Piece(0, WINDOWS, 0, min(size, n - start), start, start + size) for start in range(0, n, size)]
-    n_bytes = sum(4 * row.stop for row in windows.rows)
-    return Scan(windows.schema, pieces, 0, {}, n_bytes)
+    return named

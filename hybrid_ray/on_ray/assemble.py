@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import read_piece
 from hybrid_ray.forecasts import OUTLOOK, SERIES
 from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
@@ -95,6 +96,8 @@ def _facts(job: Job, found: Found) -> dict[str, Any]:
         if series is None or outlook is None
         else {OUTLOOK: outlook.to_json(), SERIES: series.model_dump(mode="json")}
     )
+    windows = job.spec.data.windows
+    told |= {} if windows is None else {WINDOWS: windows.model_dump(mode="json")}
     return told | {
         "run_id": job.run_id,
         "metric": found.plan.metric,

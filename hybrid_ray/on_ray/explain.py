@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
-from hybrid_ray.data.source import Source, open_source, read_piece
+from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.target import encode_known, known_rows
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.clusters import assigned
@@ -22,8 +22,7 @@ from hybrid_ray.explain.permutation import Importance, column_groups, permutatio
 from hybrid_ray.explain.plots import importance_chart
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster, use_threads
-from hybrid_ray.on_ray.model import StoredModel
-from hybrid_ray.spec import DataSpec
+from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.types import CLUSTERING, AnyArray, Batch
 
 READ_ROWS = 1024
@@ -72,7 +71,7 @@ def explain_file(
     graph = stored.checked()
     if graph.outlook is not None:
         raise BadInputError("explain: a model must read several columns; got one that forecasts, which reads histories")
-    source = open_source(DataSpec(path=data, label=graph.label), training=graph.task not in CLUSTERING)
+    source = open_rows(graph, data, training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
     table = sample_rows(source, wanted, rows, seed)
     batch, y, metric = _measured(graph, table, source.base, data)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import Source, open_source
+from hybrid_ray.errors import DataError
 from hybrid_ray.forecasts import SERIES
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.serve.contract import Probe
@@ -15,7 +17,7 @@ from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.golden import to_batch
 from hybrid_ray.store.models import ModelStore, ModelVersion
 from hybrid_ray.store.root import StoreRoot
-from hybrid_ray.types import HISTORY
+from hybrid_ray.types import HISTORY, WINDOW
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,31 @@ class StoredModel:
 
 
 def open_rows(graph: Graph, data: str, *, training: bool) -> Source:
-    """Rows for a model: as they lie in a table or, for a model that forecasts points of series, cut from these.
+    """Rows for a model: as they lie in a table or, for a model that learned from points of series, cut from these.
 
     Parameters
     ----------
     graph : Graph
     data : str
-        File, folder, glob or URL. For a model that forecasts, a table that has a column ``history`` holds rows already.
+        File, folder, glob or URL. A table that has a column ``history``, or ``window``, holds rows already.
     training : bool
         False for rows to predict: they may lack the label; series are forecast from their last points.
+
+    Raises
+    ------
+    DataError
+        The rows cannot be read, or lack a label that they must have.
     """
     spec = DataSpec(path=data, label=graph.label)
-    series = graph.info.get(SERIES)
-    if series is not None and HISTORY not in open_source(spec, training=False).schema.names:
-        spec = DataSpec.model_validate({"path": data, "label": graph.label, "series": series})
+    for part, column in ((SERIES, HISTORY), (WINDOWS, WINDOW)):
+        asked = graph.info.get(part)
+        if asked is None or column in open_source(spec, training=False).schema.names:
+            continue
+        cut = DataSpec.model_validate({"path": data, "label": graph.label, part: asked})
+        if part == SERIES:
+            return open_source(cut, training=training)
+        source = open_source(cut, training=False)  # all windows: none is held out from a model that has learned
+        if training and graph.label not in source.schema.names:
+            raise DataError(f"data.label: must be a column of the points; got {graph.label!r}, which is not there")
+        return source
     return open_source(spec, training=training)

@@ -309,8 +309,9 @@ class PredictWorker:
 
 def _kept(source: Source, graph: Graph, keep: Sequence[str] | None) -> list[str]:
     names = source.schema.names
-    if keep is None and source.data.series is not None:
-        return [name for name in (source.data.series.id, source.data.series.time) if name is not None]
+    points = source.data.series or source.data.windows
+    if keep is None and points is not None:
+        return [name for name in (points.id, points.time) if name is not None]
     if keep is None:
         guesses = infer_kinds(source.sample(200), exclude=[*graph.columns, graph.label])
         return [name for name, guess in guesses.items() if guess.id_like and name not in _RESERVED]

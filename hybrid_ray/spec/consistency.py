@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.metric_names import metric_name
-from hybrid_ray.types import CLUSTERING, HISTORY, TASKS
+from hybrid_ray.types import CLUSTERING, HISTORY, TASKS, WINDOW
 
 
 class Contradiction(ValueError):
@@ -73,6 +73,7 @@ def data_faults(data: Mapping[str, Any]) -> list[str]:
     if column in drop:
         found.append(f"`drop` must not name the split's column; got {column!r}. Take it out of `drop`")
     found += _series_faults(data)
+    found += _windows_faults(data)
     twice = sorted(set(columns) & set(drop))
     if twice:
         found.append(f"a column must not be both in `columns` and in `drop`; got {twice}. Choose one")
@@ -104,12 +105,47 @@ def _series_faults(data: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _windows_faults(data: Mapping[str, Any]) -> list[str]:
+    """What points of windows cannot be beside windows."""
+    windows, split = data.get("windows"), _mapping(data, "split")
+    if windows is None:
+        return []
+    others = [part for part in ("series", "annotators", "drop", "groups", "redact") if data.get(part)]
+    others += ["columns"] if data.get("columns") not in (None, {WINDOW: "series"}) else []
+    others += ["split.together"] if split.get("together") is not None else []
+    found = [
+        f"`{part}` must be left out beside `windows`, whose rows hold a window and nothing else" for part in others
+    ]
+    if split.get("kind") not in (None, "auto", "column"):
+        found.append(
+            f"`split.kind` must be auto or column beside `windows`; got {split.get('kind')!r}. `windows.holdout` says "
+            "what is held out"
+        )
+    used = {name: f"`{part}`" for part, name in _named_beside(data, "windows").items() if isinstance(name, str)}
+    for i, name in enumerate(_texts(_mapping(data, "windows").get("channels"))):
+        if name in used:
+            found.append(
+                f"`windows.channels[{i}]` must name a column that is nothing else; got {name!r}, which is {used[name]} "
+                "too. Take it out"
+            )
+        used[name] = f"`windows.channels[{i}]`"
+    return found
+
+
+def _named_beside(data: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """Columns that points have beside what is learned from, by what names each."""
+    own, split = _mapping(data, part), _mapping(data, "split")
+    return {
+        "label": data.get("label") or None,
+        f"{part}.id": own.get("id"),
+        f"{part}.time": own.get("time"),
+        "split.column": split.get("column"),
+    }
+
+
 def _covariate_faults(covariates: Mapping[str, list[str]], data: Mapping[str, Any]) -> list[str]:
     """Covariates that are something else as well, or stand twice."""
-    series, split = _mapping(data, "series"), _mapping(data, "split")
-    others = {"label": data.get("label"), "series.id": series.get("id"), "series.time": series.get("time")}
-    others["split.column"] = split.get("column")
-    used = {name: f"`{part}` too" for part, name in others.items() if isinstance(name, str)}
+    used = {name: f"`{part}` too" for part, name in _named_beside(data, "series").items() if isinstance(name, str)}
     used |= dict.fromkeys((HISTORY, "origin", "split"), "the name of a column that rows of series get")
     found = []
     for part, names in covariates.items():

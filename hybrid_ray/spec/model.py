@@ -24,6 +24,7 @@ from hybrid_ray.spec.consistency import (
     split_faults,
 )
 from hybrid_ray.spec.series import SeriesSpec
+from hybrid_ray.spec.windows import WindowsSpec
 from hybrid_ray.types import CLUSTERING, BeginWith, Kind, Objective, Prefer, SamplerName, Task, Tuned
 
 SPEC_VERSION = 1
@@ -234,6 +235,9 @@ class DataSpec(Section):
     series: SeriesSpec | None = None
     """How points are cut into rows to forecast; ``label`` is the column of values, test points are the last of their
     series. Left out, rows are rows."""
+    windows: WindowsSpec | None = None
+    """How points are cut into rows that hold a window each, for any task but forecasting; ``label`` is a column of the
+    points, test points may be named by a column ``split``. Left out, rows are rows."""
     columns: dict[str, Kind] | None = None
     """Kind of each input column; left out, inferred."""
     drop: tuple[str, ...] = ()
@@ -260,7 +264,8 @@ class DataSpec(Section):
     @model_validator(mode="after")
     def _columns_are_one_thing(self) -> Self:
         series = self.series.model_dump() if self.series is not None else None
-        refuse(data_faults(dict(self) | {"split": dict(self.split), "series": series}))
+        windows = self.windows.model_dump() if self.windows is not None else None
+        refuse(data_faults(dict(self) | {"split": dict(self.split), "series": series, "windows": windows}))
         return self
 
 

@@ -32,6 +32,8 @@ def smoke_form(spec: Spec) -> Spec:
     document["data"]["limit"] = smoke.rows
     if smoke.generate and spec.data.series is not None:
         document["data"] |= {"path": _points_of(spec.data.series, smoke.rows, spec.seed), "format": "auto"}
+    elif smoke.generate and spec.data.windows is not None:
+        raise SpecError(["smoke.generate: must be left out beside `data.windows`: points for it are not generated"])
     elif smoke.generate:
         if spec.task == "auto" or not spec.data.columns:
             raise SpecError(

@@ -1,0 +1,312 @@
+"""Rows of any task but forecasting, made of series: windows of some steps, with the label of one of their points.
+
+Windows that overlap are never on both sides of a split: those that would be are not learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from hybrid_ray.data.coerce import one_array
+from hybrid_ray.data.points import placed_points, read_numbers, side_by_side, tested_points
+from hybrid_ray.data.window_split import MANY_SERIES
+from hybrid_ray.data.windows import SPLIT, split_column
+from hybrid_ray.errors import DataError
+from hybrid_ray.spec import DataSpec, SplitSpec
+from hybrid_ray.spec.windows import WindowsSpec
+from hybrid_ray.types import WINDOW, AnyArray, BoolArray
+
+BLOCK = "block"
+"""Column of the rows beside the window: what is held out together."""
+WINDOWS = "windows"
+"""Where a graph's facts hold how points become its rows."""
+_BLOCKS = 20
+"""Blocks of time, about, that training windows of few series are divided into: folds are made of them."""
+_FEW = 5
+"""Series below which each has two blocks at least, whatever is lost."""
+_MOST_LOST = 0.2
+"""Share of training windows that may be left out because they reach into the block before theirs."""
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One series.
+
+    Attributes
+    ----------
+    rows : ndarray of int (t,)
+        The table's row of each step; -1 for a gap.
+    latest : ndarray of int (t,)
+        The same of the last point up to each step.
+    values : ndarray float32 (t, c)
+        NaN where no number came.
+    """
+
+    rows: AnyArray
+    latest: AnyArray
+    values: AnyArray
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Windows of one series, by time.
+
+    Attributes
+    ----------
+    stops : ndarray of int (k,)
+        Step after the last of each.
+    test : ndarray of bool (k,)
+    blocks : ndarray of int (k,)
+        What each is held out with; numbers within the series.
+    """
+
+    stops: AnyArray
+    test: BoolArray
+    blocks: AnyArray
+
+    def take(self, kept: BoolArray) -> _Found:
+        """Some of them."""
+        return _Found(self.stops[kept], self.test[kept], self.blocks[kept])
+
+
+class SlidingWindows:
+    """The rows of a long table.
+
+    Parameters
+    ----------
+    table : pa.Table
+        Points.
+    data : DataSpec
+        With ``windows``.
+    training : bool
+        False: all windows, in no split; they need no label.
+
+    Raises
+    ------
+    DataError
+        Times, channels or labels cannot be read, or no series is as long as a window.
+    """
+
+    def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
+        assert data.windows is not None
+        self._asked, self._label, self._training = data.windows, data.label, training
+        self._points = table.select([name for name in (data.windows.id, data.windows.time) if name is not None])
+        known = data.label in table.column_names
+        self._labels = _Labels(one_array(table[data.label]), data.label, data.windows.label) if known else None
+        self._series, self.notes = _stretches(table, data.windows)
+        divider = _Divider(data, len(self._series), table if training else None)
+        found = [divider.divide(stretch) for stretch in self._series]
+        self._of = np.repeat(np.arange(len(found)), [len(each.stops) for each in found])
+        self._stops = np.concatenate([each.stops for each in found])
+        self._test = np.concatenate([each.test for each in found])
+        self._blocks = np.concatenate([each.blocks for each in found])
+        self._roles = divider.roles
+        self.notes += divider.notes()
+        if not len(self._stops):
+            raise DataError(
+                f"data.windows.length: some series must have as many steps; got {self._asked.length} for "
+                f"{len(self._series)} series of up to {max(len(each.rows) for each in self._series)} steps"
+            )
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._stops)
+
+    @property
+    def n_series(self) -> int:
+        """Of how many series."""
+        return len(self._series)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the windows."""
+        return 4 * self.n_rows * self._asked.length * len(self._asked.channels)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of every table of rows."""
+        fields = [self._points.schema.field(name) for name in self._points.column_names]
+        fields.append(pa.field(WINDOW, pa.list_(pa.list_(pa.float32()))))
+        if self._labels is not None:
+            fields.append(pa.field(self._label, self._labels.values.type))
+        if self._roles:
+            fields.append(pa.field(SPLIT, pa.string()))
+        if self._training:
+            fields.append(pa.field(BLOCK, pa.string()))
+        return pa.schema(fields)
+
+    def table(self, start: int, n: int) -> pa.Table:
+        """Rows ``start`` to ``start + n``."""
+        own = slice(start, start + n)
+        of, stops = self._of[own], self._stops[own]
+        cuts = [(self._series[i], slice(stop - self._asked.length, stop)) for i, stop in zip(of, stops, strict=True)]
+        last = pa.array([stretch.latest[cut.stop - 1] for stretch, cut in cuts], pa.int64())
+        columns: list[pa.Array | pa.ChunkedArray] = [self._points[c].take(last) for c in self._points.column_names]
+        columns.append(_cells(np.stack([stretch.values[cut] for stretch, cut in cuts])))
+        if self._labels is not None:
+            columns.append(self._labels.of_windows([stretch.rows[cut] for stretch, cut in cuts]))
+        if self._roles:
+            columns.append(pa.array(np.where(self._test[own], "test", "train"), pa.string()))
+        if self._training:
+            blocks = zip(of, self._blocks[own], strict=True)
+            columns.append(pa.array([f"{number}.{block}" for number, block in blocks], pa.string()))
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def row_split(split: SplitSpec, columns: Sequence[str]) -> SplitSpec:
+    """How rows with these columns are divided: as the points or the clock said, or else by whole series."""
+    if SPLIT in columns:
+        return split.model_copy(update={"kind": "column", "column": SPLIT, "together": BLOCK})
+    return split.model_copy(update={"kind": "grouped", "column": BLOCK})
+
+
+def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
+    """Columns of the points that windows are made of, by where the spec names each."""
+    assert data.windows is not None
+    named = {"data.windows.id": data.windows.id, "data.windows.time": data.windows.time}
+    named |= {where: name for name, where in data.windows.places().items()}
+    if training or data.label in columns:
+        named["data.label"] = data.label or None
+    if training:
+        named["data.split.column"] = split_column(data, columns)
+    return named
+
+
+def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], list[str]]:
+    """The series of a long table, and what a reader must know of them."""
+    channels = side_by_side(table, asked.places()).astype(np.float32)
+    placed, irregular = placed_points(
+        table, name=asked.id, time=asked.time, by_points=asked.steps == "points", where="data.windows"
+    )
+    found = []
+    for each in placed:
+        rows, doubled = each.grid()
+        there = rows >= 0
+        irregular.doubled += doubled
+        irregular.gaps += int((~there).sum())
+        latest = rows[np.maximum.accumulate(np.where(there, np.arange(len(rows)), 0))]
+        found.append(_Stretch(rows, latest, np.where(there[:, None], channels[rows], np.float32(np.nan))))
+    return found, irregular.notes("have no point: no channel has a number there")
+
+
+class _Divider:
+    """Finds the windows of each series, and which are for what; counts those that are left out.
+
+    Parameters
+    ----------
+    data : DataSpec
+    n_series : int
+    table : pa.Table or None
+        Points to learn from; None: nothing is divided.
+
+    Attributes
+    ----------
+    roles : bool
+        True where windows are known to be of the training or the test part; whole series are divided later.
+    """
+
+    def __init__(self, data: DataSpec, n_series: int, table: pa.Table | None) -> None:
+        assert data.windows is not None
+        self._asked, self._share, self._n_series = data.windows, data.split.test, n_series
+        column = None if table is None else split_column(data, table.column_names)
+        self._tested = None if table is None or column is None else tested_points(table[column], column)
+        by_series = n_series >= MANY_SERIES if data.windows.holdout == "auto" else data.windows.holdout == "series"
+        self._whole = table is None or by_series
+        self.roles = table is not None and (column is not None or not by_series)
+        self._short = self._mixed = self._across = 0
+
+    def divide(self, stretch: _Stretch) -> _Found:
+        """The windows of a series."""
+        n_steps, length = len(stretch.rows), self._asked.length
+        stops = np.arange(n_steps, length - 1, -self._asked.every)[::-1]
+        self._short += not len(stops)
+        test, clean = self._parts(stretch, stops)
+        self._mixed += int((~test & ~clean).sum())
+        found = _Found(stops, test, np.zeros(len(stops), np.int64)).take(test | clean)
+        if not self._whole and not found.test.all():
+            found.blocks[~found.test] = self._in_blocks(found.stops[~found.test])
+            self._across += int((found.blocks < 0).sum())
+        return found.take(found.blocks >= 0)
+
+    def notes(self) -> list[str]:
+        """What a reader must know of what was left out."""
+        told = (
+            (self._short, f"series have fewer than {self._asked.length} steps: they are left out"),
+            (self._mixed, "training windows overlap with the test part: they are left out"),
+            (self._across, "training windows overlap with others that folds hold out: they are left out"),
+        )
+        return [f"{count} {what}." for count, what in told if count]
+
+    def _parts(self, stretch: _Stretch, stops: AnyArray) -> tuple[BoolArray, BoolArray]:
+        """Which windows are for the final score, and which hold nothing that is."""
+        n, length = len(stops), self._asked.length
+        if self._tested is not None:
+            many = np.append(0, np.cumsum((stretch.rows >= 0) & self._tested[stretch.rows]))
+            return self._tested[stretch.latest[stops - 1]], many[stops] == many[stops - length]
+        if not self.roles or not n:
+            return np.zeros(n, bool), np.ones(n, bool)
+        first = n - max(round(self._share * n), 1)
+        return np.arange(n) >= first, stops <= stops[first] - length
+
+    def _in_blocks(self, stops: AnyArray) -> AnyArray:
+        """Block of each training window, one after another in time; -1 for one that reaches into the block before."""
+        n, asked = len(stops), self._asked
+        lost = -(-asked.length // asked.every) - 1  # windows at a border that reach across it
+        most = 1 + int(_MOST_LOST * n / lost) if lost else n
+        least = 2 if self._n_series < _FEW else 1
+        blocks = np.arange(n) * max(min(-(-_BLOCKS // self._n_series), most, n), least) // n
+        first = np.searchsorted(blocks, blocks)  # of its block
+        before = np.where(first > 0, stops[first - 1], -asked.length)
+        return np.where(stops - asked.length >= before, blocks, -1)
+
+
+class _Labels:
+    """Labels of the points, of which windows take theirs.
+
+    Parameters
+    ----------
+    values : pa.Array (n,)
+    name : str
+    rule : {"last", "most", "max"}
+    """
+
+    def __init__(self, values: pa.Array, name: str, rule: str) -> None:
+        self.values, self._rule = values, rule
+        if rule == "max":
+            logical = pa.types.is_boolean(values.type)
+            self._numbers = read_numbers(values.cast(pa.int8()) if logical else values, name)
+        elif rule == "most":
+            codes = values.dictionary_encode().indices.fill_null(-1)
+            self._numbers = codes.to_numpy(zero_copy_only=False)
+
+    def of_windows(self, windows: Sequence[AnyArray]) -> pa.Array:
+        """The label of each window, by the rows of its steps; null where none of its points has one."""
+        rows = [self._row(window) for window in windows]
+        return self.values.take(pa.array([None if row < 0 else row for row in rows], pa.int64()))
+
+    def _row(self, window: AnyArray) -> int:
+        """Row of the point whose label counts, the last of equals; -1: none does."""
+        if self._rule == "last":
+            return int(window[-1])
+        rows = window[window >= 0][::-1]
+        numbers = self._numbers[rows]
+        if self._rule == "max":
+            known = np.isfinite(numbers)
+            return int(rows[known][numbers[known].argmax()]) if known.any() else -1
+        known = numbers >= 0
+        if not known.any():
+            return -1
+        counts = np.bincount(numbers[known])
+        return int(rows[counts[np.maximum(numbers, 0)] * known == counts.max()][0])
+
+
+def _cells(values: AnyArray) -> pa.Array:
+    """Windows float32 (n, length, channels) as lists of lists."""
+    n, length, width = values.shape
+    steps = pa.ListArray.from_arrays(pa.array(np.arange(n * length + 1) * width, pa.int32()), values.reshape(-1))
+    return pa.ListArray.from_arrays(pa.array(np.arange(n + 1) * length, pa.int32()), steps)
