@@ -57,8 +57,8 @@ class Cut(Protocol):
         """Of every table of rows."""
         ...
 
-    def table(self, start: int, n: int) -> pa.Table:
-        """Rows ``start`` to ``start + n``."""
+    def table(self, start: int, n: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows ``start`` to ``start + n``; nothing is made of the others."""
         ...
 
 

@@ -140,22 +140,25 @@ class SlidingWindows:
             fields.append(pa.field(BLOCK, pa.string()))
         return pa.schema(fields)
 
-    def table(self, start: int, n: int) -> pa.Table:
-        """Rows ``start`` to ``start + n``."""
-        own = slice(start, start + n)
-        of, stops = self._of[own], self._stops[own]
-        cuts = [(self._series[i], slice(stop - self._asked.length, stop)) for i, stop in zip(of, stops, strict=True)]
-        last = pa.array([stretch.latest[cut.stop - 1] for stretch, cut in cuts], pa.int64())
-        columns: list[pa.Array | pa.ChunkedArray] = [self._points[c].take(last) for c in self._points.column_names]
-        columns.append(_cells(np.stack([stretch.values[cut] for stretch, cut in cuts])))
-        if self._labels is not None:
-            columns.append(self._labels.of_windows([stretch.rows[cut] for stretch, cut in cuts]))
-        if self._roles:
-            columns.append(pa.array(np.where(self._test[own], "test", "train"), pa.string()))
-        if self._training:
+    def table(self, start: int, n: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows ``start`` to ``start + n``; nothing is made of the others."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        return pa.Table.from_arrays([self._column(name, slice(start, start + n)) for name in columns], schema=schema)
+
+    def _column(self, name: str, own: slice) -> pa.Array | pa.ChunkedArray:
+        of, stops, length = self._of[own], self._stops[own], self._asked.length
+        cuts = [(self._series[i], slice(stop - length, stop)) for i, stop in zip(of, stops, strict=True)]
+        if name == WINDOW:
+            return _cells(np.stack([stretch.values[cut] for stretch, cut in cuts]))
+        if self._labels is not None and name == self._label:
+            return self._labels.of_windows(np.stack([stretch.rows[cut] for stretch, cut in cuts]))
+        if name == SPLIT and self._roles:
+            return pa.array(np.where(self._test[own], "test", "train"), pa.string())
+        if name == BLOCK and self._training:
             blocks = zip(of, self._blocks[own], strict=True)
-            columns.append(pa.array([f"{number}.{block}" for number, block in blocks], pa.string()))
-        return pa.Table.from_arrays(columns, schema=self.schema)
+            return pa.array([f"{number}.{block}" for number, block in blocks], pa.string())
+        last = [stretch.latest[cut.stop - 1] for stretch, cut in cuts]
+        return self._points[name].take(pa.array(last, pa.int64()))
 
 
 def row_split(split: SplitSpec, columns: Sequence[str]) -> SplitSpec:
@@ -279,30 +282,31 @@ class _Labels:
         self.values, self._rule = values, rule
         if rule == "max":
             logical = pa.types.is_boolean(values.type)
-            self._numbers = read_numbers(values.cast(pa.int8()) if logical else values, name)
+            numbers = read_numbers(values.cast(pa.int8()) if logical else values, name)
+            self._numbers = np.where(np.isfinite(numbers), numbers, -np.inf)
         elif rule == "most":
             codes = values.dictionary_encode().indices.fill_null(-1)
-            self._numbers = codes.to_numpy(zero_copy_only=False)
+            self._numbers = np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
-    def of_windows(self, windows: Sequence[AnyArray]) -> pa.Array:
-        """The label of each window, by the rows of its steps; null where none of its points has one."""
-        rows = [self._row(window) for window in windows]
-        return self.values.take(pa.array([None if row < 0 else row for row in rows], pa.int64()))
+    def of_windows(self, rows: AnyArray) -> pa.Array:
+        """The label of each window (n,), by the rows of its steps (n, length); null: none of its points tells."""
+        weights = self._weights(rows)
+        at = rows.shape[1] - 1 - weights[:, ::-1].argmax(axis=1)  # of equals the last
+        each = np.arange(len(rows))
+        chosen, counts = rows[each, at], np.isfinite(weights[each, at])
+        return self.values.take(pa.array(chosen, mask=~counts | (chosen < 0)))
 
-    def _row(self, window: AnyArray) -> int:
-        """Row of the point whose label counts, the last of equals; -1: none does."""
+    def _weights(self, rows: AnyArray) -> AnyArray:
+        """How much each point of each window counts (n, length); -inf: not at all."""
+        there = rows >= 0
         if self._rule == "last":
-            return int(window[-1])
-        rows = window[window >= 0][::-1]
-        numbers = self._numbers[rows]
+            return np.zeros(rows.shape)
         if self._rule == "max":
-            known = np.isfinite(numbers)
-            return int(rows[known][numbers[known].argmax()]) if known.any() else -1
-        known = numbers >= 0
-        if not known.any():
-            return -1
-        counts = np.bincount(numbers[known])
-        return int(rows[counts[np.maximum(numbers, 0)] * known == counts.max()][0])
+            return np.where(there, self._numbers[rows], -np.inf)
+        codes = np.where(there, self._numbers[rows], -1)
+        found, few = np.unique(codes, return_inverse=True)
+        of = np.arange(len(rows))[:, None] * len(found) + few.reshape(codes.shape)
+        return np.where(codes >= 0, np.bincount(of.ravel())[of], -np.inf)
 
 
 def _cells(values: AnyArray) -> pa.Array:

@@ -222,7 +222,7 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
         return read_folders(piece, schema)
     if source.format == "windows":
         made = cut_points(source.data, source.options["training"])
-        return iter([made.table(piece.first, piece.n_rows).select(schema.names)])
+        return iter([made.table(piece.first, piece.n_rows, schema.names)])
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
 
 

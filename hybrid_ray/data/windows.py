@@ -99,18 +99,28 @@ class Windows:
         told += [pa.field(name, pa.list_(pa.float64())) for name in self._asked.covariates.names]
         return pa.schema([*own, *told, pa.field(ORIGIN, pa.int64()), pa.field(SPLIT, pa.string())])
 
-    def table(self, start: int, n: int) -> pa.Table:
-        """Rows ``start`` to ``start + n``."""
+    def table(self, start: int, n: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows ``start`` to ``start + n``; nothing is made of the others."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
         rows = self.rows[start : start + n]
-        last = [self._last(row) for row in rows]
-        columns: list[Any] = [self._points[name].take(pa.array(last)) for name in self._points.column_names]
-        columns.append(pa.array([self._history(row) for row in rows], pa.list_(pa.float32())))
-        columns.append(pa.array([self._future(row) for row in rows], pa.list_(pa.float64())))
-        for place in range(len(self._asked.covariates.names)):
-            columns.append(pa.array([self._beside(row, place) for row in rows], pa.list_(pa.float64())))
-        columns.append(pa.array([row.back for row in rows], pa.int64()))
-        columns.append(pa.array(["test" if row.back < 0 else "train" for row in rows], pa.string()))
-        return pa.Table.from_arrays(columns, schema=self.schema)
+        return pa.Table.from_arrays([self._column(field, rows) for field in schema], schema=schema)
+
+    def _column(self, asked: pa.Field, rows: Sequence[Window]) -> pa.Array | pa.ChunkedArray:
+        if asked.name in self._points.column_names:
+            return self._points[asked.name].take(pa.array([self._last(row) for row in rows]))
+        covariates = self._asked.covariates.names
+        if asked.name == HISTORY:
+            cells: list[Any] = [self._history(row) for row in rows]
+        elif asked.name == self._label:
+            cells = [self._future(row) for row in rows]
+        elif asked.name in covariates:
+            place = covariates.index(asked.name)
+            cells = [self._beside(row, place) for row in rows]
+        elif asked.name == ORIGIN:
+            cells = [row.back for row in rows]
+        else:
+            cells = ["test" if row.back < 0 else "train" for row in rows]
+        return pa.array(cells, asked.type)
 
     def _cut(self) -> list[str]:
         """Find the rows to learn from and those of the final score; gives what a reader must know."""
