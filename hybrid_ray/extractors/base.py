@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -82,6 +82,8 @@ class FitContext:
         CPU threads it may use.
     conduct : Conductor or None
         Where a training that can be spread or resumed is carried out; None: here, from the start.
+    conductors : callable or None
+        The same of further trainings that one fit has, by a name for each: letters, digits and hyphens.
     """
 
     task: Task
@@ -89,6 +91,12 @@ class FitContext:
     seed: int = 0
     threads: int = 1
     conduct: Conductor | None = None
+    conductors: Callable[[str], Conductor] | None = None
+
+    def further(self, name: str, seed: int) -> FitContext:
+        """The context of a further training of the same fit, by another seed."""
+        conduct = None if self.conductors is None else self.conductors(name)
+        return replace(self, seed=seed, conduct=conduct, conductors=None)
 
 
 class Extractor(ABC):

@@ -17,7 +17,7 @@ from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
 from hybrid_ray.on_ray.cluster import use_threads
-from hybrid_ray.on_ray.tune_extractor import Here, Known, Spread
+from hybrid_ray.on_ray.tune_extractor import Further, Here, Known, Spread
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.spec import ExtractorSpec
@@ -242,7 +242,8 @@ def _fit(
     checkpoints = StoreCheckpoints(root, key) if root is not None and entry.spreads else None
     if entry.spreads:
         here = Here(checkpoints, device, allowed_s)
-        context = replace(context, conduct=here if learned is None else Known(learned))
+        conduct = here if learned is None else Known(learned)
+        context = replace(context, conduct=conduct, conductors=Further(checkpoints, device))
     use_threads(context.threads)
     extractor = entry.build()
     extractor.setup(device)

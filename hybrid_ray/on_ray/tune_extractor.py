@@ -55,6 +55,25 @@ class Here:
 
 
 @dataclass(frozen=True)
+class Further:
+    """Conducts further trainings of one fit in this process, each from its last checkpoint.
+
+    Attributes
+    ----------
+    checkpoints : StoreCheckpoints or None
+        Of the fit.
+    device : str
+    """
+
+    checkpoints: StoreCheckpoints | None
+    device: str
+
+    def __call__(self, name: str) -> Here:
+        """Who conducts the training of a name."""
+        return Here(None if self.checkpoints is None else self.checkpoints.of(name), self.device)
+
+
+@dataclass(frozen=True)
 class Known:
     """Conducts nothing: the training was carried out elsewhere.
 

@@ -12,6 +12,8 @@ from hybrid_ray.store.trained import AREA
 from hybrid_ray.store.verified import VerifiedFiles
 from hybrid_ray.types import State
 
+_FOLDER, _MAIN = "checkpoint", "main"
+
 
 class StoreCheckpoints:
     """Checkpoints of one training in a store, on any root. Picklable.
@@ -24,11 +26,18 @@ class StoreCheckpoints:
     root : StoreRoot
     key : str
         Key of the fit in the cache of trained extractors.
+    part : str, default ""
+        Which of the fit's trainings it is, where it has several.
     """
 
-    def __init__(self, root: StoreRoot, key: str) -> None:
+    def __init__(self, root: StoreRoot, key: str, part: str = "") -> None:
         self.root = root
-        self.prefix = f"{AREA}/{key}/checkpoint"
+        self.key = key
+        self.prefix = f"{AREA}/{key}/{_FOLDER}/{part or _MAIN}"
+
+    def of(self, part: str) -> StoreCheckpoints:
+        """Those of a further training of the same fit."""
+        return StoreCheckpoints(self.root, self.key, part)
 
     def load(self) -> State | None:
         """The state that was saved last; None when there is none, or it is damaged."""
@@ -47,9 +56,9 @@ class StoreCheckpoints:
         self._remove(keep=name)
 
     def clear(self) -> None:
-        """Remove them all: the training is done."""
-        self._remove(keep="")
+        """Remove them all, those of further trainings too: the fit is done."""
+        self.root.delete_many(self.root.list(f"{AREA}/{self.key}/{_FOLDER}"))
 
     def _remove(self, keep: str) -> None:
         kept = (f"{self.prefix}/{keep}/", f"{self.prefix}/latest.json")
-        self.root.delete_many(p for p in self.root.list(self.prefix) if not keep or not p.startswith(kept))
+        self.root.delete_many(path for path in self.root.list(self.prefix) if not path.startswith(kept))

@@ -224,8 +224,7 @@ class GraphNetworkExtractor(NodeExtractor, NetworkExtractor):
             inner = self.blank()
             inner.adopt(self)
             inner.setup(self._device)
-            seed = context.seed + 1 + number
-            inner.fit(prepared.take(others), y[others], replace(context, seed=seed, conduct=None))
+            inner.fit(prepared.take(others), y[others], context.further(f"part-{number}", context.seed + 1 + number))
             values[own] = inner.block(prepared.take(own)).values
         return Block(values, prepared.present)
 

@@ -56,10 +56,6 @@ class DbnExtractor(NetworkExtractor):
     )
     Params: ClassVar[type[PluginParams]] = DbnParams
 
-    def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
-        super().__init__(params, columns)
-        self._begun: list[tuple[AnyArray, AnyArray]] = []
-
     @classmethod
     def examples(cls) -> Iterator[tuple[PluginParams, dict[str, Kind]]]:
         """Two tiny layers on one column, one without a beginning on two."""
@@ -81,26 +77,22 @@ class DbnExtractor(NetworkExtractor):
         return read_images(cells, Stretch(self.params.size), "RGB" if self.params.mode == "rgb" else "L")
 
     def trunk(self) -> nn.Module:
-        """The layers, from what the machines have learned where they have."""
-        import torch
+        """The layers, from random weights."""
         from torch import nn
 
         sizes = [self._n_pixels, *self.params.layers]
         linear = [nn.Linear(inner, outer) for inner, outer in pairwise(sizes)]
-        with torch.no_grad():
-            for layer, (weight, bias) in zip(linear, self._begun, strict=False):
-                layer.weight.copy_(torch.from_numpy(weight))
-                layer.bias.copy_(torch.from_numpy(bias))
         return nn.Sequential(*(step for layer in linear for step in (layer, nn.Sigmoid())))
 
     def learner(self, training: Training) -> Learner:
-        """The layers as the machines leave them, and the rows of a training."""
-        arrays, filled = self.encoded_rows(training.arrays)
-        self._begun = self._machines(_scaled(arrays[PIXELS][filled]), training.seed)
-        return super().learner(training)
+        """The layers, which begin as the machines leave them, and the rows of a training."""
+        from hybrid_ray.extractors.networks.dbn_learner import DbnLearner
 
-    def _machines(self, inputs: AnyArray, seed: int) -> list[tuple[AnyArray, AnyArray]]:
-        """Weights and biases of each layer, from images (k, pixels) up; none where layers begin at random."""
+        arrays, filled = self.encoded_rows(training.arrays)
+        return DbnLearner(self, arrays, filled, training, self._device)
+
+    def machines(self, inputs: AnyArray, seed: int) -> list[tuple[AnyArray, AnyArray]]:
+        """Weights and biases of each layer, from images (k, pixels) in 0 to 1 up; none where layers begin at random."""
         from sklearn.neural_network import BernoulliRBM
 
         found: list[tuple[AnyArray, AnyArray]] = []
@@ -119,8 +111,9 @@ class DbnExtractor(NetworkExtractor):
         """Images float32 (k, pixels) from black, 0, to white, 1."""
         import torch
 
-        return (torch.from_numpy(_scaled(items[PIXELS])).to(device),)
+        return (torch.from_numpy(scaled(items[PIXELS])).to(device),)
 
 
-def _scaled(pixels: AnyArray) -> AnyArray:
+def scaled(pixels: AnyArray) -> AnyArray:
+    """Images (k, ...) of bytes as vectors float32 (k, pixels), from black, 0, to white, 1."""
     return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255)

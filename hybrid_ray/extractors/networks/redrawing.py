@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class RedrawingExtractor(TrainedNetwork):
             twin = type(self)(self.params, self.columns)
             twin.setup(self._device)
             others = np.setdiff1d(rows, own)
-            twin.fit(prepared.take(others), None, replace(context, seed=context.seed + 1 + part, conduct=None))
+            twin.fit(prepared.take(others), None, context.further(f"twin-{part}", context.seed + 1 + part))
             errors = twin.block(prepared.take(own)).values.reshape(len(own), *told.shape[1:])
             told[own, :, -self.n_errors :] = errors[:, :, -self.n_errors :]
         return block

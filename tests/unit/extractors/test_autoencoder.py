@@ -94,6 +94,29 @@ def test_it_goes_on_elsewhere_from_where_it_was_cut_off():
         np.testing.assert_array_equal(again[name], values)
 
 
+def test_each_of_its_twins_goes_on_from_where_it_was_cut_off():
+    """Errors of training rows are those of networks that were trained on the others: trainings of their own."""
+    params = {"size": 8, "width": 2, "features": 3, "epochs": 3, "patience": 3, "errors": True}
+    kept = {"": MemoryCheckpoints(), "twin-0": MemoryCheckpoints(), "twin-1": MemoryCheckpoints(dies_at=2)}
+
+    def conductor(name):
+        return lambda training: training.blank().run("cpu", checkpoints=kept[name])
+
+    def rows_of(context):
+        extractor = build_extractor("autoencoder", params, IMAGE)
+        prepared = extractor.prepare(images(60)[0])
+        extractor.fit(prepared, None, context)
+        return extractor.cross_fitted(prepared, None, context).values
+
+    context = FitContext("binary", 2, 0, conduct=conductor(""), conductors=conductor)
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(context)
+    kept["twin-1"].dies_at = None
+    again = rows_of(context)
+    assert {name: len(each.states) for name, each in kept.items()} == {"": 3, "twin-0": 3, "twin-1": 3}
+    np.testing.assert_array_equal(again, rows_of(FitContext("binary", 2, 0)))
+
+
 def test_changed_images_are_to_be_drawn_as_they_were_changed():
     rows, _ = images(4)
     extractor = build_extractor("autoencoder", {"size": 16, "noise": 0.0, "flip": True, "rotate": 30}, IMAGE)

@@ -11,6 +11,8 @@ from hybrid_ray.on_ray import train
 from hybrid_ray.on_ray.cluster import QUIET_THREADS
 from hybrid_ray.on_ray.train import Place
 from hybrid_ray.on_ray.train_stage import fitted_on
+from hybrid_ray.store.checkpoints import StoreCheckpoints
+from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.types import Block, Prepared, State
 
 
@@ -68,6 +70,32 @@ def test_rows_of_the_fit_get_their_cross_fitted_features_and_held_out_rows_those
     fit = train._fit._function
     _, block, _ = fit(Recorder(7.0), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cpu")
     assert block.values[:, 0].tolist() == [7.0, 0.0, 7.0, 7.0]
+
+
+class Twice(Recorder):
+    """Has a further training beside that of the fit."""
+
+    spreads = True
+
+    def cross_fitted(self, prepared, y, context):
+        further = context.further("twin", 9)
+        further.conduct.checkpoints.save(State(meta={"done": 1}))
+        self.calls.append((further.seed, further.conduct.device, further.conductors))
+        return super().cross_fitted(prepared, y, context)
+
+
+def test_further_trainings_of_a_fit_have_checkpoints_of_their_own_until_it_is_done(tmp_path):
+    prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
+    root, context, kept = StoreRoot(str(tmp_path)), FitContext("binary", 2), []
+    fit, found = train._fit._function, Twice()
+    found.own = 1.0
+    clear = StoreCheckpoints.clear
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StoreCheckpoints, "clear", lambda own: kept.extend(own.root.list("trained")) or clear(own))
+        fit(found, prepared, np.arange(4), np.array([0, 2]), context, "key", root, "cpu")
+    assert found.calls[-1] == (9, "cpu", None)
+    assert any(path.startswith("trained/key/checkpoint/twin/") for path in kept)
+    assert not [path for path in root.list("trained") if "checkpoint" in path]
 
 
 @pytest.fixture

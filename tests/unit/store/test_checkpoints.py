@@ -33,6 +33,21 @@ def test_the_last_one_is_read_and_the_others_are_gone(root):
     assert not root.list(checkpoints.prefix)
 
 
+def test_further_trainings_of_a_fit_have_their_own_and_all_go_with_the_fit(root):
+    checkpoints = StoreCheckpoints(root, "key")
+    checkpoints.of("twin-0").save(state(7))
+    checkpoints.save(state(1))
+    checkpoints.save(state(2))
+    assert StoreCheckpoints(root, "key").of("twin-0").load().meta == {"done": 7}
+    assert checkpoints.of("twin-1").load() is None
+    root.write("trained/key/state.json", b"{}")
+    StoreCheckpoints(root, "other").save(state(5))
+    checkpoints.clear()
+    assert checkpoints.of("twin-0").load() is None
+    assert list(root.list("trained/key")) == ["trained/key/state.json"]
+    assert StoreCheckpoints(root, "other").load().meta == {"done": 5}
+
+
 def test_what_a_killed_writer_left_is_not_read(root):
     checkpoints = StoreCheckpoints(root, "key")
     checkpoints.save(state(1))
