@@ -166,7 +166,7 @@ def test_other_rows_are_extracted_where_the_copies_were_trained(
     trainer, _ = fold("placed", plugin="tuned_transformers")
     fits = {f"text@{k}": trainer.fit(k, TRAINING) for k in (0, 1)}
     trainer.place = Place(0.5, 0.25, "cuda")
-    asked: list[tuple[str, dict[str, float], str]] = []
+    asked: list[tuple[str, dict[str, float], Place]] = []
 
     class Asked:
         def __init__(self, name: str) -> None:
@@ -184,5 +184,5 @@ def test_other_rows_are_extracted_where_the_copies_were_trained(
         monkeypatch.setattr(f"hybrid_ray.on_ray.train.{name}", Asked(name))
     trainer.extract(fits, np.arange(4))
     gpu = {"num_cpus": 0.5, "num_gpus": 0.25}
-    assert asked == [("_before_fits", gpu, "cuda"), ("_extract", gpu, "cuda"), ("_extract", gpu, "cuda")]
+    assert asked == [(name, gpu, trainer.place) for name in ("_before_fits", "_extract", "_extract")]
     settle(dict(enumerate(fits.values())))
