@@ -107,6 +107,7 @@ def fit_chain(
     threads: int = 1,
     transform: TargetTransform = "none",
     keys: Mapping[str, str] | None = None,
+    groups: AnyArray | None = None,
 ) -> Chain:
     """Fit a candidate on training rows: its steps first, each on what those before it made of the rows.
 
@@ -131,6 +132,8 @@ def fit_chain(
     transform : {"none", "log"}, default "none"
     keys : mapping of str to str, optional
         Extractor id to extractor key of the chain; default: the id itself.
+    groups : ndarray of int (n,), optional
+        Rows of one number go together wherever rows are held out of these; default: every row is its own.
 
     Returns
     -------
@@ -140,8 +143,9 @@ def fit_chain(
     if task == "anomaly":
         normal = np.flatnonzero(y == 0)
         chosen, y = {name: block.take(normal) for name, block in chosen.items()}, y[normal]
+        groups = None if groups is None else groups[normal]
     learned = learned_as(task)
-    rows = prepare_training(candidate.steps, chosen, y, learned, seed)
+    rows = prepare_training(candidate.steps, chosen, y, learned, seed, groups)
     inputs, y, groups = rows.blocks, rows.y, rows.groups
     fusion_class = FUSIONS.get(candidate.fusion)
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))

@@ -126,7 +126,11 @@ def read_rows(
     test = np.zeros(n_rows, bool)
     test[labelled] = inner.test
     fold, *others = (_spread(each, labelled, n_rows) for each in (inner.fold, *inner.others))
-    split = replace(inner, test=test, fold=fold, others=tuple(others))
+    groups = None
+    if inner.groups is not None:
+        groups = np.full(n_rows, -1, np.int64)
+        groups[labelled] = inner.groups
+    split = replace(inner, test=test, fold=fold, others=tuple(others), groups=groups)
     return Rows(
         n_rows=n_rows,
         target=encoded,

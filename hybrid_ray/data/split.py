@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from hybrid_ray.data.coerce import canonical_category, clean_text, is_text, one_array
 from hybrid_ray.data.pieces import plain_type
 from hybrid_ray.data.temporal import temporal_split, times_of
+from hybrid_ray.dealing import deal_groups
 from hybrid_ray.digests import digest_arrays
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import SplitSpec
@@ -48,6 +49,8 @@ class Split:
         What a reader of the report must know; may be empty.
     others : tuple of ndarray of int16 (n,)
         Other divisions of the same training rows into as many folds, each like ``fold``; no two are alike.
+    groups : ndarray of int (n,) or None
+        Rows of one number are never on two sides; None: every row is its own.
     """
 
     kind: str
@@ -56,6 +59,7 @@ class Split:
     forward: bool
     note: str
     others: tuple[AnyArray, ...] = ()
+    groups: AnyArray | None = None
 
     def record(self) -> dict[str, Any]:
         """What a run keeps: kind, sizes, and a digest that tells two splits apart. JSON-able."""
@@ -137,7 +141,7 @@ def make_split(
         others = _redrawn(fold, alike, groups, codes, [seed + r for r in range(1, repeats)])
         if len(others) < repeats - 1:
             notes.append(f"The training rows allow {1 + len(others)} cuts into folds instead of {repeats}.")
-    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n), others)
+    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n), others, groups)
 
 
 def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
@@ -213,7 +217,7 @@ def _grouped(
         part_of = _groups_by_size(groups, order, shares)
     else:
         order = order[np.argsort(-np.bincount(groups)[order], kind="stable")]
-        part_of = _groups_by_class(groups, strata, order, shares)
+        part_of = deal_groups(groups, strata, order, shares)
     held = part_of[groups] - 1
     note = f"{n_groups} groups allow {parts} folds instead of {folds}." if parts < folds else ""
     return held < 0, held, note
@@ -225,28 +229,6 @@ def _groups_by_size(groups: AnyArray, order: AnyArray, shares: AnyArray) -> AnyA
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()
     part_of = np.empty(len(order), np.int64)
     part_of[order] = np.searchsorted(np.cumsum(shares)[:-1], middle)
-    return part_of
-
-
-def _groups_by_class(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:
-    """Part of each group: in this order, each to the part that misses its classes most."""
-    n_groups, n_parts = len(order), len(shares)
-    counts = np.zeros((n_groups, int(strata.max()) + 1))
-    np.add.at(counts, (groups, strata), 1)
-    missing = shares[:, None] * counts.sum(axis=0)
-    scale = 1 / np.maximum(missing, 1)
-    part_of = np.empty(n_groups, np.int64)
-    held = np.zeros(n_parts, np.int64)
-    for left, group in zip(range(n_groups, 0, -1), order, strict=True):
-        size = counts[group]
-        gain = ((2 * missing * size - size**2) * scale).sum(axis=1)
-        # The last groups go where there is none yet: no part may be empty.
-        if left <= (held == 0).sum():
-            gain[held > 0] = -np.inf
-        part = int(gain.argmax())
-        part_of[group] = part
-        held[part] += 1
-        missing[part] -= size
     return part_of
 
 
@@ -283,7 +265,7 @@ def _regrouped(groups: AnyArray, strata: AnyArray, folds: int, rng: np.random.Ge
         return _groups_by_size(codes, rng.permutation(len(sizes)), shares)[codes]
     # Strictly by size, groups of different sizes would always be dealt alike.
     order = np.argsort(-sizes * rng.uniform(0.5, 1.5, len(sizes)), kind="stable")
-    return _groups_by_class(codes, strata, order, shares)[codes]
+    return deal_groups(codes, strata, order, shares)[codes]
 
 
 def _partition(fold: AnyArray) -> str:

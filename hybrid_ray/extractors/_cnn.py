@@ -144,7 +144,8 @@ class CnnExtractor(ItemExtractor):
             settings = {name: getattr(self.params, name) for name in _TRAINING}
             pixels, filled = prepared.arrays[PIXELS], prepared.arrays[FILLED]
             augment = ImageAugmentation(colour=self.params.colour, erase=self.params.erase)
-            train(net, pixels, filled, target, settings, self._device, context.seed, augment)
+            groups = None if context.groups is None else context.groups[prepared.present]
+            train(net, pixels, filled, target, settings, self._device, context.seed, augment, groups)
         self._net = net
         return self
 

@@ -145,6 +145,7 @@ def train(
     device: str,
     seed: int,
     augment: ImageAugmentation,
+    groups: AnyArray | None = None,
 ) -> None:
     """Fit a network in place on all rows but a hold-out of them, which says which epoch was best.
 
@@ -162,6 +163,8 @@ def train(
         Of the hold-out and of ``augment``; torch's generator must be seeded by the caller.
     augment : ImageAugmentation
         What is done to the training images of each step beside what the network itself does.
+    groups : ndarray of int (m,) or None
+        Rows of one number are held out together.
     """
     from skorch import NeuralNet
     from skorch.callbacks import EarlyStopping, LRScheduler
@@ -169,7 +172,7 @@ def train(
     from skorch.helper import predefined_split
 
     classes = y.dtype == np.int64
-    kept, held = hold_out(y if classes else None, len(y), seed)
+    kept, held = hold_out(y if classes else None, len(y), seed, groups)
     _standardise(net, pixels[kept][filled[kept]])
     batch = int(np.clip(len(kept) // _MIN_STEPS, 8, settings["batch_size"]))
     steps = max(len(kept) // batch, 1)

@@ -82,6 +82,8 @@ class FitContext:
         CPU threads it may use.
     conduct : Conductor or None
         Where a training that can be spread or resumed is carried out; None: here, from the start.
+    groups : ndarray of int (n,) or None
+        Rows of one number go together wherever rows of the fit are held out; None: every row is its own.
     conductors : callable or None
         The same of further trainings that one fit has, by a name for each: letters, digits and hyphens.
     """
@@ -91,12 +93,17 @@ class FitContext:
     seed: int = 0
     threads: int = 1
     conduct: Conductor | None = None
+    groups: AnyArray | None = None
     conductors: Callable[[str], Conductor] | None = None
 
-    def further(self, name: str, seed: int) -> FitContext:
-        """The context of a further training of the same fit, by another seed."""
+    def on(self, rows: AnyArray, seed: int) -> FitContext:
+        """The context of a fit on some of the rows (their numbers), by another seed."""
+        return replace(self, seed=seed, groups=None if self.groups is None else self.groups[rows])
+
+    def further(self, name: str, rows: AnyArray, seed: int) -> FitContext:
+        """The context of a further training of the same fit, on some of its rows and by another seed."""
         conduct = None if self.conductors is None else self.conductors(name)
-        return replace(self, seed=seed, conduct=conduct, conductors=None)
+        return replace(self.on(rows, seed), conduct=conduct, conductors=None)
 
 
 class Extractor(ABC):

@@ -53,6 +53,8 @@ class Training:
     n_outputs : int
     seed : int
     threads : int
+    groups : ndarray of int (m,) or None
+        Rows of one number are held out together.
     """
 
     extractor: Trainable
@@ -61,6 +63,7 @@ class Training:
     n_outputs: int
     seed: int
     threads: int
+    groups: AnyArray | None = None
 
     def run(
         self,
@@ -89,7 +92,7 @@ class Training:
         with reproducible(self.seed, self.threads):
             learner = self.extractor.learner(self)
             try:
-                return train(learner, settings, self.seed, team or Team(), checkpoints)
+                return train(learner, settings, self.seed, team or Team(), checkpoints, self.groups)
             except BadInputError as error:
                 raise BadInputError(f"{self.extractor.name}.{error}") from error
 
@@ -116,7 +119,10 @@ def teach(
             f"{rows} rows. Leave it out"
         )
     target = _target(y[prepared.present], context) if supervised and y is not None else None
-    training = Training(extractor, dict(prepared.arrays), target, context.n_outputs, context.seed, context.threads)
+    groups = None if context.groups is None else context.groups[prepared.present]
+    training = Training(
+        extractor, dict(prepared.arrays), target, context.n_outputs, context.seed, context.threads, groups
+    )
     return training.run(device) if context.conduct is None else context.conduct(training)
 
 

@@ -73,7 +73,8 @@ def _refit(
     given = folded.given
     blocks: dict[str, Block] = {b: folded.frozen[b].take(given) for b in candidate.blocks if b in folded.frozen}
     blocks |= {b: ray.get(final[b]) for b in candidate.blocks if b in final}
-    member = Member(name, candidate, [_fit(candidate, blocks, folded.y[given], folded, fitting)])
+    groups = None if folded.groups is None else folded.groups[given]
+    member = Member(name, candidate, [_fit(candidate, blocks, folded.y[given], groups, folded, fitting)])
     return member, predict_parts(member, test, folded.task, fitting)
 
 
@@ -96,7 +97,7 @@ def _bag(
                 continue
         blocks, y, _, _ = folded.fold(candidate.blocks, fold)
         keys = {b: b if b in folded.frozen else f"{b}@{fold}" for b in candidate.blocks}
-        chains.append(_fit(candidate, blocks, y, folded, fitting, keys))
+        chains.append(_fit(candidate, blocks, y, folded.groups_of(fold), folded, fitting, keys))
     member = Member(name, candidate, chains)
     return member, predict_parts(member, test, folded.task, fitting)
 
@@ -125,6 +126,7 @@ def _fit(
     candidate: Candidate,
     blocks: Mapping[str, Block],
     y: AnyArray,
+    groups: AnyArray | None,
     folded: FoldedData,
     fitting: Fitting,
     keys: Mapping[str, str] | None = None,
@@ -140,6 +142,7 @@ def _fit(
         threads=fitting.threads,
         transform=fitting.transform,
         keys=keys,
+        groups=groups,
     )
 
 

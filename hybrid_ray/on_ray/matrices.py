@@ -30,11 +30,14 @@ class FoldOrder:
         Row numbers; within a fold in row order.
     bounds : ndarray of int64 (k + 1,)
     forward : bool
+    groups : ndarray of int64 (n,) or None
+        Rows of one number go together; None: every row is its own.
     """
 
     rows: AnyArray
     bounds: AnyArray
     forward: bool
+    groups: AnyArray | None = None
 
     @classmethod
     def of(cls, split: Split) -> FoldOrder:
@@ -42,7 +45,8 @@ class FoldOrder:
         training = np.flatnonzero(split.fold >= 0)
         rows = training[np.argsort(split.fold[training], kind="stable")]
         counts = np.bincount(split.fold[training])
-        return cls(rows, np.concatenate([[0], np.cumsum(counts)]), split.forward)
+        groups = None if split.groups is None else split.groups[rows]
+        return cls(rows, np.concatenate([[0], np.cumsum(counts)]), split.forward, groups)
 
     def sample(self, strata: AnyArray, share: float, seed: int) -> FoldOrder:
         """A share of every fold, strata in proportion, drawn from a seed; at least two rows a fold.
@@ -66,7 +70,9 @@ class FoldOrder:
             kept.append(start + np.sort(drawn[(np.arange(count) * size) // count]))
         counts = [len(rows) for rows in kept]
         bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return FoldOrder(self.rows[np.concatenate(kept)], bounds, self.forward)
+        chosen = np.concatenate(kept)
+        groups = None if self.groups is None else self.groups[chosen]
+        return FoldOrder(self.rows[chosen], bounds, self.forward, groups)
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ def _fold(
         frozen=dict(zip(frozen, blocks, strict=False)),
         trained={n: tuple(c.get(f, next(iter(c.values()))) for f in range(n_folds)) for n, c in copies.items()},
         digests=digests,
+        groups=order.groups,
     )
     grown = 1.0
     if task == "anomaly":

@@ -145,6 +145,7 @@ def _from_sample(
             ray.put(job.rows.split.fold >= 0),
             job.rows.target.task,
             job.n_outputs,
+            None if job.rows.split.groups is None else ray.put(job.rows.split.groups),
         )
         refits = plan_refits(candidates, rows, n_rows, resources.memory)
         prefix = prefix_of(run_prefix(job.run_id), folded.digest, n_rows)

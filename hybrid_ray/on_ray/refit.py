@@ -155,6 +155,7 @@ def _fit_whole(
         seed=fitting.seed,
         threads=fitting.threads,
         transform=fitting.transform,
+        groups=None if rows.groups is None else ray.get(rows.groups)[numbers],
     )
     member = Member(name, candidate, [chain])
     return member, predict_parts(member, test, rows.task, fitting)

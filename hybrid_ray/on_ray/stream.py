@@ -37,6 +37,8 @@ class TrainingRows:
         Which rows train.
     task : Task
     n_outputs : int
+    groups : ObjectRef of ndarray of int (n,) or of None
+        Which rows of the source go together; None: every row is its own.
     """
 
     root: StoreRoot
@@ -45,14 +47,22 @@ class TrainingRows:
     training: Any
     task: Task
     n_outputs: int
+    groups: Any = None
 
     @classmethod
     def of(
-        cls, root: StoreRoot, sets: Mapping[str, FeatureSet], y: Any, training: Any, task: Task, n_outputs: int
+        cls,
+        root: StoreRoot,
+        sets: Mapping[str, FeatureSet],
+        y: Any,
+        training: Any,
+        task: Task,
+        n_outputs: int,
+        groups: Any = None,
     ) -> TrainingRows:
         """The rows of feature sets, without what of these no reader needs."""
         bare = {name: replace(feature_set, rejects=()) for name, feature_set in sets.items()}
-        return cls(root, bare, y, training, task, n_outputs)
+        return cls(root, bare, y, training, task, n_outputs, groups)
 
     def width(self, names: Sequence[str]) -> int:
         """Features of some blocks together."""

@@ -356,6 +356,8 @@ class FoldTrainer:
             "labels": digest_arrays([y]),
             "context": [context.task, context.n_outputs, context.seed],
         }
+        if context.groups is not None:
+            self._base["groups"] = digest_arrays([context.groups])
 
     def fit(self, fold: int, training: Sequence[slice | AnyArray], allowed_s: float | None = None) -> FoldFit:
         """Fit the copy of a fold on its training rows (positions in ``order``, or slices of them); returns at once.
@@ -364,7 +366,7 @@ class FoldTrainer:
         ``TooSlowError``.
         """
         rows, key = self._rows_and_key(fold, training)
-        context = replace(self.context, seed=self.context.seed + fold + 1)
+        context = self.context.on(rows, self.context.seed + fold + 1)
         there = self._has(key)
         prepared = self._prepared if there else self.rows()
         learned = None if there or self.place.workers == 1 else self._team(prepared, rows, context, key)

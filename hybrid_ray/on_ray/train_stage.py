@@ -141,7 +141,7 @@ def _trainer(
 ) -> FoldTrainer:
     raw = features.raw[name]
     root = job.root if EXTRACTORS.get(raw.entry.name).tags.costly else None
-    return FoldTrainer(raw, order.rows, y, _context(job, place.threads), root, place, shared)
+    return FoldTrainer(raw, order.rows, y, _context(job, place.threads, order.groups), root, place, shared)
 
 
 def _slots(view: ClusterView, place: Place) -> int:
@@ -169,8 +169,8 @@ def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
     return Place(cpus, plan.gpus, device, workers, threads)
 
 
-def _context(job: Job, threads: int) -> FitContext:
-    return FitContext(task=job.rows.target.task, n_outputs=job.n_outputs, seed=job.spec.seed, threads=threads)
+def _context(job: Job, threads: int, groups: AnyArray | None) -> FitContext:
+    return FitContext(job.rows.target.task, job.n_outputs, job.spec.seed, threads, groups=groups)
 
 
 def fitted_on(task: Task, y: AnyArray, rows: list[slice]) -> list[slice | AnyArray]:

@@ -32,7 +32,7 @@ class TrainingRows:
     prior : tuple of float
         By class code that ``y`` holds, sorted: what its predicted probability is multiplied with; empty: nothing is.
     groups : ndarray of int (m,) or None
-        Rows of one group are copies of one row; None: there are no copies.
+        Rows of one group go together, or are copies of one row; None: every row is its own.
     """
 
     steps: tuple[Preparation, ...]
@@ -55,7 +55,9 @@ def build_step(step: Step) -> Preparation:
     return plugin(plugin.Params.model_validate(dict(step["params"])))
 
 
-def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: Task, seed: int) -> TrainingRows:
+def prepare_training(
+    steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: Task, seed: int, together: AnyArray | None = None
+) -> TrainingRows:
     """Fit each step on what the steps before it made of the training rows, and apply it to them.
 
     Parameters
@@ -68,6 +70,8 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
         Class codes, or floats.
     task : Task
     seed : int
+    together : ndarray of int (n,), optional
+        Rows of one number go together, and so do their copies; default: every row is its own.
 
     Raises
     ------
@@ -91,7 +95,8 @@ def prepare_training(steps: Sequence[Step], blocks: Blocks, y: AnyArray, task: T
     codes = np.unique(y) if task in CLASSIFICATION else np.zeros(0, np.int64)
     factors = np.ones(len(codes))
     corrected = False
-    groups, n_groups = np.arange(len(y)), len(y)
+    groups = np.arange(len(y)) if together is None else np.unique(together, return_inverse=True)[1]
+    n_groups = len(y)
     for position, step in enumerate(steps):
         built = build_step(step)
         own = seed + position

@@ -59,4 +59,5 @@ def with_counterexamples(data: FoldedData, seed: int) -> FoldedData:
         frozen={name: mixed(numbers[name], block) for name, block in data.frozen.items()},
         trained={name: tuple(mixed(numbers[name], b) for b in own) for name, own in data.trained.items()},
         made=made,
+        groups=None if data.groups is None else data.groups[rows],
     )

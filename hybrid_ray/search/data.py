@@ -36,6 +36,9 @@ class FoldedData:
         ``order[bounds[i]:bounds[i + 1]]``. See ``recut``.
     made : ndarray of bool (n,) or None
         Which rows are counterexamples, see ``with_counterexamples``; None: there are none.
+    groups : ndarray of int (n,) or None
+        Rows of one number, of one machine, say, go together, in folds and in what a fit holds out of its own rows;
+        None: every row is its own.
     """
 
     task: Task
@@ -48,6 +51,7 @@ class FoldedData:
     digests: Mapping[str, str]
     order: AnyArray | None = None
     made: BoolArray | None = None
+    groups: AnyArray | None = None
 
     def recut(self, fold: AnyArray, trained: Mapping[str, tuple[Block, ...]], digests: Mapping[str, str]) -> FoldedData:
         """The same rows in other folds, with the same arrays: a fit copies what it trains on, as it always does.
@@ -109,6 +113,10 @@ class FoldedData:
         if self.order is not None:
             return [np.sort(np.concatenate([self.order[before], self.order[after]]))]
         return [s for s in ([before] if self.forward else [before, after]) if s.stop > s.start]
+
+    def groups_of(self, fold: int) -> AnyArray | None:
+        """Which of a fold's training rows go together (m,), in the order of ``fold``."""
+        return None if self.groups is None else np.concatenate([self.groups[part] for part in self.training(fold)])
 
     @property
     def given(self) -> slice | AnyArray:

@@ -75,7 +75,7 @@ class Setting:
     @classmethod
     def of(cls, plan: SearchPlan, folded: FoldedData) -> Self:
         """The setting of a search over some rows."""
-        cut = [] if folded.order is None else [folded.order]
+        cut = [each for each in (folded.order, folded.groups) if each is not None]
         return cls(
             task=folded.task,
             n_outputs=folded.n_outputs,
@@ -228,6 +228,7 @@ def fit_fold(candidate: Candidate, folded: FoldedData, fold: int, setting: Setti
                 threads=threads,
                 transform=setting.transform,
                 keys=keys,
+                groups=folded.groups_of(fold),
             )
             blocks = {keys[name]: block for name, block in held.items()}
             outputs = judged(Member("", candidate, [chain]), [blocks], setting.task, setting.seed, threads)

@@ -62,7 +62,7 @@ def _losses(training: Training, own: slice) -> AnyArray:
     blank.extractor.setup("cpu")
     with reproducible(blank.seed, blank.threads):
         learner = blank.extractor.learner(blank)
-        kept, _ = hold_out(learner.codes, learner.rows, blank.seed)
+        kept, _ = hold_out(learner.codes, learner.rows, blank.seed, blank.groups)
         learner.begin(kept)
         step = Step(kept[:_STEP_ROWS], own, (blank.seed, 0, 0))
         with drawing(learner.net, step):

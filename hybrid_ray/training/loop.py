@@ -201,7 +201,12 @@ class _Progress:
 
 
 def train(
-    learner: Learner, settings: Settings, seed: int, team: Team, checkpoints: Checkpoints | None = None
+    learner: Learner,
+    settings: Settings,
+    seed: int,
+    team: Team,
+    checkpoints: Checkpoints | None = None,
+    groups: AnyArray | None = None,
 ) -> dict[str, AnyArray]:
     """Train in place of one worker of a team; torch's generator must be seeded alike on all of them.
 
@@ -214,6 +219,8 @@ def train(
     team : Team
     checkpoints : Checkpoints, optional
         Written after each pass by the first worker, read by all at the start.
+    groups : ndarray of int (rows,), optional
+        Rows of one number are held out together.
 
     Returns
     -------
@@ -225,7 +232,7 @@ def train(
     BadInputError
         No pass ended in finite weights and a finite loss.
     """
-    kept, held = hold_out(learner.codes, learner.rows, seed)
+    kept, held = hold_out(learner.codes, learner.rows, seed, groups)
     learning = list(learner.learning.values())
     kind, options = OPTIMIZERS[settings.optimizer]
     optimizer = kind(learning, lr=settings.lr, weight_decay=settings.weight_decay, **options)

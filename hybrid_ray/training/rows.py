@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybrid_ray.dealing import hold_groups
 from hybrid_ray.types import AnyArray, FloatArray
 
 _HELD_OUT = 0.1
@@ -12,10 +13,17 @@ _MIN_HELD_OUT = 5
 """Rows below which nothing is held out."""
 
 
-def hold_out(codes: AnyArray | None, n: int, seed: int) -> tuple[AnyArray, AnyArray]:
-    """Rows to learn from and rows that say when to stop, both sorted; classes keep their shares where they can."""
+def hold_out(codes: AnyArray | None, n: int, seed: int, groups: AnyArray | None = None) -> tuple[AnyArray, AnyArray]:
+    """Rows to learn from and rows that say when to stop, both sorted; classes keep their shares where they can.
+
+    Rows of one group (n,), where groups are given, stay together.
+    """
     generator = np.random.default_rng(seed)
-    if codes is None:
+    if groups is not None:
+        _, own = np.unique(groups, return_inverse=True)
+        strata = np.zeros(n, np.int64) if codes is None else np.unique(codes, return_inverse=True)[1]
+        held = np.flatnonzero(hold_groups(own, strata, _HELD_OUT, seed))
+    elif codes is None:
         held = generator.permutation(n)[: int(n * _HELD_OUT)]
     else:
         of_class = [generator.permutation(np.flatnonzero(codes == code)) for code in np.unique(codes)]

@@ -12,6 +12,7 @@ import hybrid_ray
 PACKAGE = Path(hybrid_ray.__file__).parent
 RANKS = {
     "errors": 0, "types": 0, "digests": 0, "documented": 0, "params": 0, "registry": 0, "metric_names": 0, "plugins": 0,
+    "dealing": 0,
     "forecasts": 0, "progress": 0, "quiet": 0, "seeding": 0, "versions": 0,
     "console": 1, "spec": 1,
     "data": 2, "training": 2,

@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from hybrid_ray.dealing import parts_of_groups
 from hybrid_ray.estimators.models.base import OwnEstimator
 from hybrid_ray.types import AnyArray, FloatArray
 
@@ -63,8 +64,10 @@ class OwnDetector(OwnEstimator):
         """Normal, anomalous."""
         return np.array([0, 1])
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: AnyArray | None = None) -> Self:
         """Learn from normal rows (n, d); ``y``, where it is given, must say 0 of all of them.
+
+        Rows of one group (n,) are scored by fits that saw none of them.
 
         Raises
         ------
@@ -74,14 +77,16 @@ class OwnDetector(OwnEstimator):
         rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         if y is not None and np.any(np.asarray(y) != 0):
             raise ValueError(f"{type(self).__name__}: y must be 0, normal, for every row; got {np.unique(y).tolist()}")
-        self._calibrate(self._held_out(rows))
+        self._calibrate(self._held_out(rows, groups))
         self._learn(rows)
         return self
 
-    def _held_out(self, rows: FloatArray) -> AnyArray:
+    def _held_out(self, rows: FloatArray, groups: AnyArray | None) -> AnyArray:
         """Scores of rows by fits that did not see them; of very few rows by a fit on all."""
         n = len(rows)
-        fold = np.random.default_rng(self.random_state).permutation(n) % FOLDS
+        fold = parts_of_groups(groups, FOLDS, self.random_state)
+        if fold is None:
+            fold = np.random.default_rng(self.random_state).permutation(n) % FOLDS
         scores = np.empty(n)
         for held in [fold == each for each in range(FOLDS)] if n >= 2 * FOLDS else [np.ones(n, bool)]:
             twin = clone(self)

@@ -1,7 +1,8 @@
 """Inner folds and hold-outs of training rows, seeded, for calibration and early stopping.
 
-Rows of one group are copies of one row, which steps that repeat rows make: a copy of a held-out row among the rows that
-are trained on would make a learner that knows it by heart look good, so a group is held out as a whole.
+Rows of one group are copies of one row, which steps that repeat rows make, or rows that the split keeps together, of
+one machine, say: a learner that knows by heart what is like a held-out row would look good, so a group is held out as a
+whole.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_ray.dealing import folds_of_groups, hold_groups
 from hybrid_ray.types import AnyArray
 
 MIN_HELD = 16
@@ -17,7 +19,7 @@ MIN_HELD = 16
 
 
 def fit_grouped(model: Any, X: AnyArray, y: AnyArray, groups: AnyArray | None) -> None:
-    """Fit a model on rows (n, d) and y (n,), and tell it which are copies of one row, where its ``fit`` asks for it."""
+    """Fit a model on rows (n, d) and y (n,), and tell it which go together, where its ``fit`` asks for it."""
     from sklearn.utils.validation import has_fit_parameter
 
     if groups is not None and has_fit_parameter(model, "groups"):
@@ -38,12 +40,19 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | Non
     n_folds : int
     seed : int
     groups : ndarray of int (n,), optional
-        Rows of one group, all of one class, are in one fold and count as one row; None: every row is its own.
+        Rows of one group are in one fold; where each group is of one class it counts as one row. Groups of several
+        classes that are too few for the folds are not kept together. None: every row is its own.
     """
     if groups is not None:
         first, own = _first_of(groups)
-        folds: AnyArray = inner_folds(codes[first], n_folds, seed)[own]
-        return folds
+        found: AnyArray | None = None
+        if (codes == codes[first][own]).all():
+            found = inner_folds(codes[first], n_folds, seed)[own]
+        if found is None or len(np.unique(found[found >= 0])) < n_folds:
+            dealt = folds_of_groups(own, codes, n_folds, seed)
+            found = found if dealt is None else dealt
+        if found is not None:
+            return found
     rng = np.random.default_rng(seed)
     folds = np.full(len(codes), -1, np.int64)
     for code in range(int(codes.max()) + 1):
@@ -67,7 +76,7 @@ def hold_out(
         Share of rows, of each class, to hold out.
     seed : int
     groups : ndarray of int (n_rows,), optional
-        Rows of one group, all of one class, stay together and count as one row; None: every row is its own.
+        Rows of one group stay together and count as one row; None: every row is its own.
 
     Returns
     -------
@@ -76,8 +85,12 @@ def hold_out(
     """
     if groups is not None:
         first, own = _first_of(groups)
-        chosen = hold_out(len(first), None if codes is None else codes[first], share, seed)[1]
-        inside = np.isin(own, chosen)
+        strata = np.zeros(n_rows, np.int64) if codes is None else codes
+        if (strata == strata[first][own]).all():
+            inside = np.isin(own, hold_out(len(first), None if codes is None else codes[first], share, seed)[1])
+        else:
+            inside = hold_groups(own, strata, share, seed)
+            inside &= len(np.unique(own[inside])) >= MIN_HELD
         return np.flatnonzero(~inside), np.flatnonzero(inside)
     rng = np.random.default_rng(seed)
     classes = [np.arange(n_rows)] if codes is None else [np.flatnonzero(codes == c) for c in np.unique(codes)]

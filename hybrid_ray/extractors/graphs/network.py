@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from hybrid_ray.dealing import parts_of_groups
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors.base import Extractor, ExtractorTags, FitContext
 from hybrid_ray.extractors.graphs.nodes import NODE, Attached, NodeExtractor, NodeParams
@@ -217,14 +218,17 @@ class GraphNetworkExtractor(NodeExtractor, NetworkExtractor):
         n, parts = len(prepared.present), self.params.parts
         if self.params.features == "hidden" or y is None or prepared.present.sum() < 2 * parts:
             return None
-        part = np.random.default_rng(context.seed).permutation(n) % parts
+        part = parts_of_groups(context.groups, parts, context.seed)
+        if part is None:
+            part = np.random.default_rng(context.seed).permutation(n) % parts
         values = np.zeros((n, self.n_features), np.float32)
         for number in range(parts):
             own, others = np.flatnonzero(part == number), np.flatnonzero(part != number)
             inner = self.blank()
             inner.adopt(self)
             inner.setup(self._device)
-            inner.fit(prepared.take(others), y[others], context.further(f"part-{number}", context.seed + 1 + number))
+            further = context.further(f"part-{number}", others, context.seed + 1 + number)
+            inner.fit(prepared.take(others), y[others], further)
             values[own] = inner.block(prepared.take(own)).values
         return Block(values, prepared.present)
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from hybrid_ray.dealing import parts_of_groups
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.extractors.networks.base import TrainedNetwork
 from hybrid_ray.types import AnyArray, Block, Prepared
@@ -33,12 +34,20 @@ class RedrawingExtractor(TrainedNetwork):
             return None
         block = self.block(prepared)
         told = block.values.reshape(len(block.values), self.n_items, self.item_features)
-        # Whole stretches: rows that follow each other, such as windows of one series, may hardly differ.
-        for part, own in enumerate(np.array_split(rows, PARTS)):
+        for part, own in enumerate(_parts(rows, context)):
             twin = type(self)(self.params, self.columns)
             twin.setup(self._device)
             others = np.setdiff1d(rows, own)
-            twin.fit(prepared.take(others), None, context.further(f"twin-{part}", context.seed + 1 + part))
+            twin.fit(prepared.take(others), None, context.further(f"twin-{part}", others, context.seed + 1 + part))
             errors = twin.block(prepared.take(own)).values.reshape(len(own), *told.shape[1:])
             told[own, :, -self.n_errors :] = errors[:, :, -self.n_errors :]
         return block
+
+
+def _parts(rows: AnyArray, context: FitContext) -> list[AnyArray]:
+    """Rows of the fit in parts: those that go together in one, or else whole stretches of rows.
+
+    Rows that follow each other, such as windows of one series, may hardly differ.
+    """
+    found = parts_of_groups(context.on(rows, 0).groups, PARTS, context.seed)
+    return np.array_split(rows, PARTS) if found is None else [rows[found == part] for part in range(PARTS)]

@@ -36,6 +36,15 @@ def test_the_split_column_is_read_with_the_label(tmp_path):
         assert len(set(rows.split.fold[5 * group : 5 * group + 5].tolist())) == 1
 
 
+def test_rows_that_the_split_keeps_together_are_known(tmp_path):
+    label = [None if i < 2 else i % 2 for i in range(N)]
+    rows = read(tmp_path, label, split={"kind": "grouped", "column": "g"})
+    assert rows.split.groups[:2].tolist() == [-1, -1]
+    assert len(set(rows.split.groups[2:5])) == 1
+    assert len(set(rows.split.groups.tolist())) == 21
+    assert read(tmp_path, label).split.groups is None
+
+
 def test_the_split_has_its_own_seed(tmp_path):
     one, two = (read(tmp_path, np.arange(N) % 2, split={"seed": seed}).split.fold for seed in (None, 3))
     assert (one != two).any()

@@ -80,6 +80,19 @@ def test_as_many_normal_rows_lie_above_a_half_as_false_alarms_are_borne(detector
         assert (detector.predict(fresh) == 1).mean() == pytest.approx(borne, rel=0.4)
 
 
+@pytest.mark.parametrize("detector", [NeighbourDistanceDetector(n_neighbors=5), LocalOutlierDetector(n_neighbors=5)])
+def test_rows_that_go_together_do_not_make_each_other_look_normal(detector):
+    """Twenty rows of a machine hardly differ: each is near to others that were fitted on, unless these are left out."""
+    rng = np.random.default_rng(0)
+    machines, fresh = np.repeat(rows(60), 20, axis=0), np.repeat(rows(200, 1), 20, axis=0)
+    machines, fresh = (each + rng.normal(0, 1e-3, each.shape).astype(np.float32) for each in (machines, fresh))
+    detector.set_params(false_alarms=0.1)
+    alone = (detector.fit(machines).predict(fresh) == 1).mean()
+    together = (detector.fit(machines, groups=np.repeat(np.arange(60), 20)).predict(fresh) == 1).mean()
+    assert alone > 0.8
+    assert together < 0.3
+
+
 def test_scores_beyond_all_that_was_seen_still_differ():
     X = rows(300)
     away = np.float32(50) * np.arange(1, 6, dtype=np.float32)[:, None] * np.array([1, -1, 1, -1, 1], np.float32)

@@ -55,6 +55,21 @@ def test_copies_of_a_row_are_held_out_together_and_count_as_one(sizes, times, se
     np.testing.assert_array_equal(np.sort(np.concatenate([train, held])), np.arange(len(groups)))
 
 
+@given(st.integers(3, 40), st.integers(2, 12), st.integers(2, 3), st.integers(0, 9))
+def test_groups_of_several_classes_are_held_out_together(n_groups, size, n_folds, seed):
+    rng = np.random.default_rng(seed)
+    groups, codes = np.repeat(np.arange(n_groups) * 7, size), rng.integers(2, size=n_groups * size)
+    folds = inner_folds(codes, n_folds, seed, groups)
+    assert set(folds) >= set(range(n_folds))
+    if set(codes) == {0, 1} and n_groups > 2 * n_folds:
+        assert all(len(set(folds[groups == group])) == 1 for group in groups)
+        assert all(set(codes[folds != fold]) == {0, 1} for fold in range(n_folds))
+    train, held = hold_out(len(codes), codes, 0.3, seed, groups)
+    assert not set(groups[train]) & set(groups[held])
+    assert set(codes[train]) == set(codes)
+    assert len(set(groups[held])) == 0 or len(set(groups[held])) >= MIN_HELD
+
+
 def test_copies_do_not_make_enough_rows_to_hold_out():
     groups = np.repeat(np.arange(50), 20)
     assert len(hold_out(1000, None, 0.15, 0, groups)[1]) == 0

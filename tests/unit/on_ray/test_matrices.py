@@ -33,3 +33,13 @@ def test_a_sample_keeps_folds_and_strata_in_proportion(
             assert abs(sum(stratum_of[row] == stratum for row in some.tolist()) - part) <= 1
     again = order.sample(strata, share, seed)
     np.testing.assert_array_equal(again.rows, sample.rows)
+
+
+def test_what_goes_together_is_known_of_the_rows_of_the_search() -> None:
+    fold, groups = np.array([-1, 1, 0, 1, 0, 1], np.int16), np.array([9, 5, 7, 5, 8, 6])
+    order = FoldOrder.of(Split("grouped", fold < 0, fold, False, "", groups=groups))
+    assert order.groups is not None
+    np.testing.assert_array_equal(order.groups, groups[order.rows])
+    sample = order.sample(np.zeros(5, np.int64), 0.7, 0)
+    assert sample.groups is not None
+    np.testing.assert_array_equal(sample.groups, groups[sample.rows])

@@ -120,7 +120,7 @@ def test_a_run_that_goes_on_sees_the_rows_that_it_began_with(tmp_path: Path) -> 
             run_id=run_id,
             cluster=SimpleNamespace(view=lambda: ClusterView.single(2, object_store=store)),
             rows=SimpleNamespace(
-                split=SimpleNamespace(fold=np.arange(400) // 100, forward=False),
+                split=SimpleNamespace(fold=np.arange(400) // 100, forward=False, groups=None),
                 target=SimpleNamespace(y=y, task="binary"),
                 learned=y,
             ),

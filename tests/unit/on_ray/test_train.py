@@ -78,7 +78,7 @@ class Twice(Recorder):
     spreads = True
 
     def cross_fitted(self, prepared, y, context):
-        further = context.further("twin", 9)
+        further = context.further("twin", np.arange(1), 9)
         further.conduct.checkpoints.save(State(meta={"done": 1}))
         self.calls.append((further.seed, further.conduct.device, further.conductors))
         return super().cross_fitted(prepared, y, context)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.estimators.models.resample import fit_grouped
 from hybrid_ray.registry import PREPARATIONS
 from hybrid_ray.search import clock, fits
 from hybrid_ray.search.fits import Evaluator, FitFailedError, Setting, clear_chains, fit_fold, recall
@@ -257,3 +258,22 @@ def test_where_costs_count_the_last_fold_of_a_whole_candidate_is_measured(folded
     assert recalled.cost == whole.cost
     stopped = Evaluator(plan, folded, ledger)(Candidate(("image",), "concat", "logistic"), (0.0, None, None))
     assert (stopped.pruned, stopped.cost) == (True, {})
+
+
+@pytest.mark.parametrize("steps", [(), ({"name": "oversample", "params": {}},)])
+def test_a_fit_knows_which_of_its_rows_go_together(make_folded, make_plan, monkeypatch, steps):
+    told = []
+    monkeypatch.setattr("hybrid_ray.graph.fit_grouped", lambda *given: told.append(given) or fit_grouped(*given))
+    groups = np.arange(180) // 4 * 10
+    folded = replace(make_folded(), groups=groups)
+    fit_fold(replace(GOOD, steps=steps), folded, 1, Setting.of(make_plan(), folded))
+    _, X, codes, found = told[0]
+    expected = folded.groups_of(1)
+    np.testing.assert_array_equal(expected, np.r_[groups[:60], groups[120:]])
+    own = np.unique(expected, return_inverse=True)[1]
+    if steps:
+        assert len(X) == len(codes) == len(found) > len(expected)
+        assert set(found) == set(own), "a copy goes with the row that it is of"
+    else:
+        np.testing.assert_array_equal(found, own)
+    assert Setting.of(make_plan(), folded).rows != Setting.of(make_plan(), make_folded()).rows

@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from hybrid_ray.errors import BadInputError
+from hybrid_ray.extractors.base import FitContext, build_extractor
+from hybrid_ray.plugins import load_plugins
 from hybrid_ray.seeding import reproducible
 from hybrid_ray.testing.checkpoints import MemoryCheckpoints
+from hybrid_ray.training import loop
 from hybrid_ray.training.items import ItemFeed, ItemLearner, ItemNet
 from hybrid_ray.training.loop import OPTIMIZERS, Step, Team, train
 from hybrid_ray.training.rows import hold_out
@@ -197,3 +200,25 @@ def test_hold_outs_are_a_tenth(codes):
     kept, held = hold_out(codes, 200, 0)
     assert len(held) == 20
     assert set(kept) | set(held) == set(range(200))
+
+
+@pytest.mark.parametrize("codes", [None, np.arange(200) % 2])
+def test_rows_that_go_together_are_held_out_together(codes):
+    groups = np.random.default_rng(0).permutation(200) % 40 * 3
+    kept, held = hold_out(codes, 200, 0, groups)
+    assert len(held) == 20
+    assert not set(groups[kept]) & set(groups[held])
+
+
+def test_a_training_holds_out_what_goes_together(monkeypatch):
+    told = []
+    monkeypatch.setattr(loop, "hold_out", lambda *given: told.append(given[-1]) or hold_out(*given))
+    load_plugins()
+    groups = np.arange(60) // 6
+    extractor = build_extractor("tabular_network", {"epochs": 1}, {"x": "numeric"})
+    prepared = extractor.prepare({"x": np.r_[np.full(5, np.nan), np.arange(55.0)]})
+    y = np.arange(60) % 2
+    extractor.fit(prepared, y, FitContext("binary", 2, groups=groups))
+    np.testing.assert_array_equal(told[0], groups[prepared.present])
+    extractor.fit(prepared, y, FitContext("binary", 2))
+    assert told[1] is None

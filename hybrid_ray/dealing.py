@@ -1,0 +1,115 @@
+"""Whole groups of rows dealt to parts: what goes together is never on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybrid_ray.types import AnyArray, BoolArray
+
+_LARGEST = 1 / 3
+"""Share of the rows above which a single group is not held out."""
+
+
+def deal_groups(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:
+    """Part of each group, int64 (g,): in this order, each to the part that misses its classes most.
+
+    O(groups x parts x strata). No part is empty where there are as many groups as parts.
+
+    Parameters
+    ----------
+    groups : ndarray of int (n,)
+        Group of each row, from 0.
+    strata : ndarray of int (n,)
+        Class of each row, from 0.
+    order : ndarray of int (g,)
+        Groups as they are dealt.
+    shares : ndarray (p,)
+        Of the rows, for each part.
+    """
+    n_groups, n_parts = len(order), len(shares)
+    counts = np.zeros((n_groups, int(strata.max()) + 1))
+    np.add.at(counts, (groups, strata), 1)
+    missing = shares[:, None] * counts.sum(axis=0)
+    scale = 1 / np.maximum(missing, 1)
+    part_of = np.empty(n_groups, np.int64)
+    held = np.zeros(n_parts, np.int64)
+    for left, group in zip(range(n_groups, 0, -1), order, strict=True):
+        size = counts[group]
+        gain = ((2 * missing * size - size**2) * scale).sum(axis=1)
+        # The last groups go where there is none yet: no part may be empty.
+        if left <= (held == 0).sum():
+            gain[held > 0] = -np.inf
+        part = int(gain.argmax())
+        part_of[group] = part
+        held[part] += 1
+        missing[part] -= size
+    return part_of
+
+
+def parts_of_groups(groups: AnyArray | None, n_parts: int, seed: int) -> AnyArray | None:
+    """Part of each row, int64 (n,), of whole groups of any numbers; None where there are no groups, or too few."""
+    if groups is None:
+        return None
+    _, own = np.unique(groups, return_inverse=True)
+    found = folds_of_groups(own, np.zeros(len(own), np.int64), n_parts, seed)
+    return None if found is None or found.min() < 0 else found
+
+
+def folds_of_groups(groups: AnyArray, strata: AnyArray, n_folds: int, seed: int) -> AnyArray | None:
+    """Fold of each row, int64 (n,), of whole groups; None where that leaves a fold without a row.
+
+    Where all rows of a class are in one fold, a group of them is in none (-1): every training part holds every class.
+
+    Parameters
+    ----------
+    groups : ndarray of int (n,)
+        Group of each row, from 0.
+    strata : ndarray of int (n,)
+        Class of each row, from 0.
+    n_folds : int
+    seed : int
+    """
+    sizes = np.bincount(groups)
+    if len(sizes) < n_folds:
+        return None
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    part_of = deal_groups(groups, strata, order, np.full(n_folds, 1 / n_folds))
+    for stratum in np.unique(strata):
+        own = np.unique(groups[strata == stratum])
+        if len(np.unique(part_of[own])) == 1:
+            part_of[own[sizes[own].argmin()]] = -1
+    found: AnyArray = part_of[groups]
+    return found if len(np.unique(found[found >= 0])) == n_folds else None
+
+
+def hold_groups(groups: AnyArray, strata: AnyArray, share: float, seed: int) -> BoolArray:
+    """Which rows (n,) are held out: whole groups of about a share of the rows; every class keeps rows to train on.
+
+    Of few large groups the smallest is held out, if a third of the rows holds it; else none is.
+
+    Parameters
+    ----------
+    groups : ndarray of int (n,)
+        Group of each row, from 0.
+    strata : ndarray of int (n,)
+        Class of each row, from 0.
+    share : float
+    seed : int
+    """
+    counts = np.zeros((int(groups.max()) + 1, int(strata.max()) + 1), np.int64)
+    np.add.at(counts, (groups, strata), 1)
+    sizes, left = counts.sum(axis=1), counts.sum(axis=0)
+    chosen = np.zeros(len(sizes), bool)
+
+    def spared(group: int) -> bool:
+        return bool((left > counts[group])[counts[group] > 0].all())
+
+    for group in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if sizes[chosen].sum() + sizes[group] / 2 <= share * len(groups) and spared(group):
+            chosen[group] = True
+            left = left - counts[group]
+    smallest = int(sizes.argmin())
+    if not chosen.any() and sizes[smallest] <= _LARGEST * len(groups) and spared(smallest):
+        chosen[smallest] = True
+    return chosen[groups]
