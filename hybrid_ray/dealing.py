@@ -48,14 +48,11 @@ def deal_groups(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: Any
 
 def parts_of_groups(groups: AnyArray | None, n_parts: int, seed: int) -> AnyArray | None:
     """Part of each row, int64 (n,), of whole groups of any numbers; None where there are no groups, or too few."""
-    if groups is None:
-        return None
-    _, own = np.unique(groups, return_inverse=True)
-    found = folds_of_groups(own, np.zeros(len(own), np.int64), n_parts, seed)
+    found = None if groups is None else folds_of_groups(groups, None, n_parts, seed)
     return None if found is None or found.min() < 0 else found
 
 
-def folds_of_groups(groups: AnyArray, strata: AnyArray, n_folds: int, seed: int) -> AnyArray | None:
+def folds_of_groups(groups: AnyArray, strata: AnyArray | None, n_folds: int, seed: int) -> AnyArray | None:
     """Fold of each row, int64 (n,), of whole groups; None where that leaves a fold without a row.
 
     Where all rows of a class are in one fold, a group of them is in none (-1): every training part holds every class.
@@ -63,12 +60,12 @@ def folds_of_groups(groups: AnyArray, strata: AnyArray, n_folds: int, seed: int)
     Parameters
     ----------
     groups : ndarray of int (n,)
-        Group of each row, from 0.
-    strata : ndarray of int (n,)
-        Class of each row, from 0.
+    strata : ndarray of int (n,) or None
+        Class of each row; None: there is one.
     n_folds : int
     seed : int
     """
+    groups, strata = _from_0(groups, strata)
     sizes = np.bincount(groups)
     if len(sizes) < n_folds:
         return None
@@ -83,20 +80,19 @@ def folds_of_groups(groups: AnyArray, strata: AnyArray, n_folds: int, seed: int)
     return found if len(np.unique(found[found >= 0])) == n_folds else None
 
 
-def hold_groups(groups: AnyArray, strata: AnyArray, share: float, seed: int) -> BoolArray:
+def hold_groups(groups: AnyArray, strata: AnyArray | None, share: float, seed: int) -> BoolArray:
     """Which rows (n,) are held out: whole groups of about a share of the rows; every class keeps rows to train on.
 
     Of few large groups the smallest is held out, if a third of the rows holds it; else none is.
 
     Parameters
     ----------
-    groups : ndarray of int (n,)
-        Group of each row, from 0.
-    strata : ndarray of int (n,)
-        Class of each row, from 0.
+    groups, strata
+        As in :func:`folds_of_groups`.
     share : float
     seed : int
     """
+    groups, strata = _from_0(groups, strata)
     counts = np.zeros((int(groups.max()) + 1, int(strata.max()) + 1), np.int64)
     np.add.at(counts, (groups, strata), 1)
     sizes, left = counts.sum(axis=1), counts.sum(axis=0)
@@ -113,3 +109,9 @@ def hold_groups(groups: AnyArray, strata: AnyArray, share: float, seed: int) -> 
     if not chosen.any() and sizes[smallest] <= _LARGEST * len(groups) and spared(smallest):
         chosen[smallest] = True
     return chosen[groups]
+
+
+def _from_0(groups: AnyArray, strata: AnyArray | None) -> tuple[AnyArray, AnyArray]:
+    """The same groups and classes (n,), numbered from 0."""
+    own = np.unique(groups, return_inverse=True)[1]
+    return own, np.zeros_like(own) if strata is None else np.unique(strata, return_inverse=True)[1]

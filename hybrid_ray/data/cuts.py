@@ -7,17 +7,17 @@ stored.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
-from hybrid_ray.data import sliding, windows
 from hybrid_ray.data.pieces import Piece, Scan
+from hybrid_ray.data.sliding import SlidingWindows
+from hybrid_ray.data.windows import SPLIT, Windows, split_column
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
-from hybrid_ray.types import HISTORY, WINDOW
 
 CUT = "windows://"
 _PIECE_ROWS = 512
@@ -31,10 +31,16 @@ class Cut(Protocol):
 
     Attributes
     ----------
+    added : tuple of str
+        Columns that rows have and points must not, beside the split's.
+    names_more : str
+        What in the spec names further columns of the points.
     notes : list of str
         What a reader must know of how points became rows.
     """
 
+    added: ClassVar[tuple[str, ...]]
+    names_more: ClassVar[str]
     notes: list[str]
 
     @property
@@ -69,14 +75,13 @@ def cut_points(data: DataSpec, training: bool) -> Cut:
     points = open_source(points_of(data), training=False)
     key = digest_json([points.digest, data.model_dump(mode="json"), training])
     if key not in _KEPT:
-        how = _HOW[data.series is not None]
+        kind: type[Windows | SlidingWindows] = Windows if data.series is not None else SlidingWindows
         known = points.schema.names
-        named = how.named(data, known, training)
-        columns = _checked(named, known, how.taken)
+        columns = _checked(kind.named_columns(data, known, training), known, kind.added)
         tables = [table for piece in points.pieces for table in read_piece(points, piece, columns, 65_536)]
-        made = how.cut(pa.concat_tables(tables, promote_options="permissive"), data, training)
-        read = {*columns, windows.split_column(data, known), data.label}
-        made.notes += _left_unread([name for name in known if name not in read], how.names_more)
+        made = kind(pa.concat_tables(tables, promote_options="permissive"), data, training)
+        read = {*columns, split_column(data, known), data.label}
+        made.notes += _left_unread([name for name in known if name not in read], kind.names_more)
         _KEPT[key] = made
         while len(_KEPT) > _MOST_KEPT:
             _KEPT.popitem(last=False)
@@ -84,38 +89,12 @@ def cut_points(data: DataSpec, training: bool) -> Cut:
     return _KEPT[key]
 
 
-class _How(NamedTuple):
-    """How points become rows of one kind."""
-
-    cut: Callable[[pa.Table, DataSpec, bool], Cut]
-    named: Callable[[DataSpec, Sequence[str], bool], Mapping[str, str | None]]
-    taken: Collection[str]
-    names_more: str
-
-
-_HOW = {
-    True: _How(
-        windows.Windows,
-        windows.named_columns,
-        (HISTORY, windows.ORIGIN),
-        "data.series.covariates names those that forecasts are made from",
-    ),
-    False: _How(
-        sliding.SlidingWindows,
-        sliding.named_columns,
-        (WINDOW, sliding.BLOCK),
-        "data.windows.channels names those that windows hold",
-    ),
-}
-"""By whether rows are forecast."""
-
-
 def _checked(named: Mapping[str, str | None], known: Sequence[str], taken: Collection[str]) -> list[str]:
     """The columns that are read, after refusing one that is not there or is named like one that rows get."""
     for where, name in named.items():
         if name is not None and name not in known:
             raise DataError(f"{where}: must be a column; got {name!r}. Columns of the points: {list(known[:40])}")
-        if name in taken or (name == windows.SPLIT and where != "data.split.column"):
+        if name in taken or (name == SPLIT and where != "data.split.column"):
             raise DataError(
                 f"{where}: must not be named like a column that rows of series get; got {name!r}. Rename it"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +92,9 @@ class SlidingWindows:
         Times, channels or labels cannot be read, or no series is as long as a window.
     """
 
+    added: ClassVar[tuple[str, ...]] = (WINDOW, BLOCK)
+    names_more: ClassVar[str] = "data.windows.channels names those that windows hold"
+
     def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
         assert data.windows is not None
         self._asked, self._label, self._training = data.windows, data.label, training
@@ -111,6 +115,18 @@ class SlidingWindows:
                 f"data.windows.length: some series must have as many steps; got {self._asked.length} for "
                 f"{len(self._series)} series of up to {max(len(each.rows) for each in self._series)} steps"
             )
+
+    @staticmethod
+    def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
+        """Columns of the points that windows are made of, by where the spec names each."""
+        assert data.windows is not None
+        named = {"data.windows.id": data.windows.id, "data.windows.time": data.windows.time}
+        named |= {where: name for name, where in data.windows.places().items()}
+        if training or data.label in columns:
+            named["data.label"] = data.label or None
+        if training:
+            named["data.split.column"] = split_column(data, columns)
+        return named
 
     @property
     def n_rows(self) -> int:
@@ -166,18 +182,6 @@ def row_split(split: SplitSpec, columns: Sequence[str]) -> SplitSpec:
     if SPLIT in columns:
         return split.model_copy(update={"kind": "column", "column": SPLIT, "together": BLOCK})
     return split.model_copy(update={"kind": "grouped", "column": BLOCK})
-
-
-def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
-    """Columns of the points that windows are made of, by where the spec names each."""
-    assert data.windows is not None
-    named = {"data.windows.id": data.windows.id, "data.windows.time": data.windows.time}
-    named |= {where: name for name, where in data.windows.places().items()}
-    if training or data.label in columns:
-        named["data.label"] = data.label or None
-    if training:
-        named["data.split.column"] = split_column(data, columns)
-    return named
 
 
 def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], list[str]]:

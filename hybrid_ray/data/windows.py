@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,9 @@ class Windows:
         False: one row a series, whose origin is its last point; nothing comes after.
     """
 
+    added: ClassVar[tuple[str, ...]] = (HISTORY, ORIGIN)
+    names_more: ClassVar[str] = "data.series.covariates names those that forecasts are made from"
+
     def __init__(self, table: pa.Table, data: DataSpec, training: bool) -> None:
         assert data.series is not None
         covariates = data.series.covariates
@@ -75,6 +78,16 @@ class Windows:
         )
         self.rows: list[Window] = []
         self.notes = irregular.notes(_GAPS) + (self._cut() if training else self._ends())
+
+    @staticmethod
+    def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
+        """Columns of the points that windows are made of, by where the spec names each."""
+        assert data.series is not None
+        named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
+        named |= {where: name for name, where in data.series.covariates.places().items()}
+        if training:
+            named["data.split.column"] = split_column(data, columns)
+        return named
 
     @property
     def n_rows(self) -> int:
@@ -198,13 +211,3 @@ def _origins(series: Series, asked: SeriesSpec) -> list[tuple[int, int]]:
 def split_column(data: DataSpec, columns: Sequence[str]) -> str | None:
     """The column of train and test of the points: what the spec names, else ``split`` where it is there."""
     return data.split.column or (SPLIT if SPLIT in columns else None)
-
-
-def named_columns(data: DataSpec, columns: Sequence[str], training: bool) -> dict[str, str | None]:
-    """Columns of the points that windows are made of, by where the spec names each."""
-    assert data.series is not None
-    named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
-    named |= {where: name for name, where in data.series.covariates.places().items()}
-    if training:
-        named["data.split.column"] = split_column(data, columns)
-    return named

@@ -20,9 +20,7 @@ def hold_out(codes: AnyArray | None, n: int, seed: int, groups: AnyArray | None 
     """
     generator = np.random.default_rng(seed)
     if groups is not None:
-        _, own = np.unique(groups, return_inverse=True)
-        strata = np.zeros(n, np.int64) if codes is None else np.unique(codes, return_inverse=True)[1]
-        held = np.flatnonzero(hold_groups(own, strata, _HELD_OUT, seed))
+        held = np.flatnonzero(hold_groups(groups, codes, _HELD_OUT, seed))
     elif codes is None:
         held = generator.permutation(n)[: int(n * _HELD_OUT)]
     else:

@@ -54,12 +54,23 @@ class Recorder:
         return Block(np.zeros((len(prepared.present), 1), np.float32), prepared.present)
 
 
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process in which a task with two threads ran before; it is left as it was."""
+    before = torch.get_num_threads()
+    for name in ("OMP_NUM_THREADS", *QUIET_THREADS):
+        monkeypatch.setenv(name, "2")
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_a_fit_trains_on_the_device_that_it_was_given():
     prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
     rows = np.array([0, 2, 3])
     fit = train._fit._function  # the task's own body, in this process: no machine here has a GPU
     state, block, done = fit(Recorder(), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cuda")
-    assert state.meta["calls"][:3] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda")]
+    assert state.meta["calls"] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda"), ("block", 1)]
     assert len(block.values) == 4
     assert not done.cached
 
@@ -98,18 +109,6 @@ def test_further_trainings_of_a_fit_have_checkpoints_of_their_own_until_it_is_do
     assert not [path for path in root.list("trained") if "checkpoint" in path]
 
 
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process in which a task with two threads ran before."""
-    before = torch.get_num_threads()
-    for name in ("OMP_NUM_THREADS", *QUIET_THREADS):
-        monkeypatch.setenv(name, "2")
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_task_of_a_training_has_the_threads_of_its_place_whatever_ran_before_it(threads: int) -> None:
     prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))

@@ -57,3 +57,10 @@ def test_rows_are_generated_with_what_is_dropped_and_redacted():
 def test_generated_rows_need_columns_and_task():
     with pytest.raises(SpecError, match=r"smoke.generate: the spec must say `task` and `data.columns`"):
         smoke_form(load_spec({**BASE, "smoke": {"generate": True}}))
+
+
+def test_points_for_windows_are_not_generated():
+    windows = {"time": "t", "channels": ["a"], "length": 4}
+    document = {"name": "w", "task": "binary", "data": {"path": "p.parquet", "label": "y", "windows": windows}}
+    with pytest.raises(SpecError, match=r"smoke.generate: must be left out beside `data.windows`"):
+        smoke_form(load_spec(document | {"smoke": {"generate": True}}))
