@@ -83,7 +83,7 @@ def folds_of_groups(groups: AnyArray, strata: AnyArray | None, n_folds: int, see
 def hold_groups(groups: AnyArray, strata: AnyArray | None, share: float, seed: int) -> BoolArray:
     """Which rows (n,) are held out: whole groups of about a share of the rows; every class keeps rows to train on.
 
-    Of few large groups the smallest is held out, if a third of the rows holds it; else none is.
+    O(n log n). Of few large groups the smallest is held out, if a third of the rows holds it; else none is.
 
     Parameters
     ----------
@@ -93,21 +93,26 @@ def hold_groups(groups: AnyArray, strata: AnyArray | None, share: float, seed: i
     seed : int
     """
     groups, strata = _from_0(groups, strata)
-    counts = np.zeros((int(groups.max()) + 1, int(strata.max()) + 1), np.int64)
-    np.add.at(counts, (groups, strata), 1)
-    sizes, left = counts.sum(axis=1), counts.sum(axis=0)
+    sizes, left = np.bincount(groups), np.bincount(strata)
+    order, stops = np.argsort(groups, kind="stable"), np.cumsum(sizes)
     chosen = np.zeros(len(sizes), bool)
+    room = share * len(groups)
 
-    def spared(group: int) -> bool:
-        return bool((left > counts[group])[counts[group] > 0].all())
+    def take(group: int) -> bool:
+        """Hold a group out, unless that leaves no row of a class."""
+        classes, counts = np.unique(strata[order[stops[group] - sizes[group] : stops[group]]], return_counts=True)
+        chosen[group] = (left[classes] > counts).all()
+        left[classes] -= counts * chosen[group]
+        return bool(chosen[group])
 
     for group in np.random.default_rng(seed).permutation(len(sizes)).tolist():
-        if sizes[chosen].sum() + sizes[group] / 2 <= share * len(groups) and spared(group):
-            chosen[group] = True
-            left = left - counts[group]
+        if sizes[group] / 2 <= room and take(group):
+            room -= sizes[group]
+        if room <= 0:
+            break
     smallest = int(sizes.argmin())
-    if not chosen.any() and sizes[smallest] <= _LARGEST * len(groups) and spared(smallest):
-        chosen[smallest] = True
+    if not chosen.any() and sizes[smallest] <= _LARGEST * len(groups):
+        take(smallest)
     return chosen[groups]
 
 

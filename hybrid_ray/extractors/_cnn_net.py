@@ -24,6 +24,8 @@ _STRIDED_FROM = 24
 """Side of an image from which the first convolution halves it: a quarter of the work, and no less accurate."""
 _MIN_STEPS = 16
 """Steps an epoch that few rows are divided into, at least."""
+_SUMMED = 256
+"""Images that are summed at once: as wide numbers all of them would be many times as large as they are."""
 
 
 class _Residual(nn.Module):
@@ -230,8 +232,12 @@ def _inputs(pixels: AnyArray, filled: AnyArray) -> dict[str, torch.Tensor]:
 
 
 def _standardise(net: ResidualNet, images: AnyArray) -> None:
-    """Give the network the mean and deviation of each channel of images (k, side, side, channels)."""
-    flat = images.reshape(-1, images.shape[-1])
-    mean, std = flat.mean(axis=0, dtype=np.float64), flat.std(axis=0, dtype=np.float64)
+    """Give the network the mean and deviation of each channel of images (k, side, side, channels), of bytes."""
+    sums = np.zeros((2, images.shape[-1]), np.int64)
+    for start in range(0, len(images), _SUMMED):
+        some = images[start : start + _SUMMED].astype(np.int32)
+        sums += some.sum(axis=(0, 1, 2)), np.square(some).sum(axis=(0, 1, 2))
+    mean, square = sums / max(images[..., 0].size, 1)
+    std = np.sqrt(np.maximum(square - mean**2, 0.0))
     net.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
     net.std.copy_(torch.from_numpy(std).clamp(min=1.0).view(1, -1, 1, 1))

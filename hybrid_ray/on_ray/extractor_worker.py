@@ -19,7 +19,7 @@ from hybrid_ray.data.source import Piece, Source
 from hybrid_ray.digests import KEY_BYTES
 from hybrid_ray.errors import HybridRayError, RunFailedError, SpecError
 from hybrid_ray.extractors.base import Extractor
-from hybrid_ray.on_ray.cluster import use_threads
+from hybrid_ray.on_ray.cluster import usable_device, use_threads
 from hybrid_ray.on_ray.dataset import Shard
 from hybrid_ray.on_ray.identities import Part, shard_digests
 from hybrid_ray.on_ray.train import Entry
@@ -309,12 +309,3 @@ class _Same:
 def _decoder(same: _Same) -> Extractor:
     """An extractor that only decodes, built once in this process: a tokenizer takes longer to load than to run."""
     return same.entry.build()
-
-
-def usable_device(wanted: Literal["cpu", "cuda"]) -> Literal["cpu", "cuda"]:
-    """The device, or the CPU where Ray gives a GPU that torch cannot use."""
-    if wanted == "cpu":
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,7 +21,7 @@ from hybrid_ray.data.sink import check_sink, open_sink
 from hybrid_ray.data.source import Source
 from hybrid_ray.errors import BadInputError, DataError, RunFailedError
 from hybrid_ray.graph import Graph
-from hybrid_ray.on_ray.cluster import Cluster, use_threads
+from hybrid_ray.on_ray.cluster import Cluster, usable_device, use_threads
 from hybrid_ray.on_ray.dataset import (
     ROW,
     PieceRead,
@@ -31,7 +31,6 @@ from hybrid_ray.on_ray.dataset import (
     number_rows,
     read_dataset,
 )
-from hybrid_ray.on_ray.extractor_worker import usable_device
 from hybrid_ray.on_ray.failures import letting_go, worker_error
 from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.on_ray.resources import ExtractionPlan, plan_extraction

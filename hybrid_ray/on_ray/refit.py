@@ -6,11 +6,7 @@ the fitted chain, so that a run that is stopped goes on with the chains that are
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,13 +17,13 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.digests import digest_json
-from hybrid_ray.errors import HybridRayError, RunFailedError
 from hybrid_ray.estimators.streaming import Library, Team
 from hybrid_ray.graph import Member, fit_chain
 from hybrid_ray.on_ray.compose import Fitting, Material, kept_members, predict_parts, refit_members
 from hybrid_ray.on_ray.resources import RefitResources
 from hybrid_ray.on_ray.scratch import scratch
 from hybrid_ray.on_ray.stream import Course, ShardStream, TrainingRows, plan_course
+from hybrid_ray.on_ray.teams import STARTS, LostWorkersError, quietly, worker_fault
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.progress import Stage
 from hybrid_ray.registry import ESTIMATORS
@@ -38,12 +34,6 @@ from hybrid_ray.types import AnyArray
 
 ATTEMPTS = 3
 """Times that a fit is tried whose workers are lost, or do not reach each other, before the run is given up."""
-STARTS = 4
-"""Times that Ray Train waits again for workers that do not start, a minute each; as it comes, it waits for ever."""
-
-
-class LostWorkersError(RunFailedError):
-    """Workers ended, or could not reach each other: the next attempt may do better."""
 
 
 def plan_refits(candidates: Mapping[str, Candidate], rows: TrainingRows, n_rows: int, memory: int) -> dict[str, Refit]:
@@ -207,7 +197,7 @@ def fit_on_stream(rows: TrainingRows, candidate: Candidate, sample: str, end: st
             _fit_together(library, order, workers, resources.cpus)
             break
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-            fault = worker_fault(error, candidate.label)
+            fault = worker_fault(error, f"refit of {candidate.label}")
             # What we raised on purpose would be raised again.
             if attempt == ATTEMPTS - 1 or not isinstance(fault, LostWorkersError):
                 raise fault from error
@@ -216,7 +206,7 @@ def fit_on_stream(rows: TrainingRows, candidate: Candidate, sample: str, end: st
 
 def _fit_together(library: Library, order: _Order, workers: int, cpus: float) -> None:
     """One run of Ray Train; what its workers make goes into our own store, and they report nothing."""
-    with _quietly(), scratch("hybrid_ray_train") as folder:
+    with quietly(), scratch("hybrid_ray_train") as folder:
         trainer = _trainer_of(library)(
             _work,
             train_loop_config={"order": order},
@@ -274,43 +264,6 @@ def _network(library: Library | None, size: int) -> Mapping[str, Any]:
     from ray.train.lightgbm import get_network_params
 
     return dict(get_network_params())
-
-
-def worker_fault(error: BaseException, label: str) -> HybridRayError:
-    """What a worker raised on purpose, else which candidate's fit failed and how.
-
-    Parameters
-    ----------
-    error : BaseException
-        What came out of the trainer: ``worker_failures`` has the workers' own errors, each around the original.
-    label : str
-        Of the candidate.
-    """
-    failures = [*getattr(error, "worker_failures", {}).values()]
-    causes = [getattr(failure, "_base_exc", failure) for failure in failures] or [error]
-    ours = next((cause for cause in causes if isinstance(cause, HybridRayError)), None)
-    if ours is not None:
-        return ours
-    line = (str(causes[0]).strip().splitlines() or [""])[-1]
-    return LostWorkersError(
-        f"refit of {label}: its workers must not fail; got {type(causes[0]).__name__}: {line[:500]}"
-    )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep Ray Train's log off the terminal, and leave Ctrl-C to whoever had it: its trainer takes it for good."""
-    logger = logging.getLogger("ray.train")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    ours = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if ours else None
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if ours:
-            signal.signal(signal.SIGINT, handler)
 
 
 def prefix_of(run: str, digest: str, n_rows: int) -> str:

@@ -182,7 +182,6 @@ def _carry_out(job: Job, runs: RunStore, resolved: Resolved, stop_after: StopAft
         job = replace(job, given_up=job.given_up | set(trained.given_up))
         features = features.without(trained.given_up)
         resolved = _warned(resolved, *trained.given_up.values())
-    runs.use(job.run_id, trained=trained.keys())
     folded = fold_stage(job, features, trained, order)
     found = search_stage(job, features, trained, order, folded, aftermath=stop_after == "report")
     write_trials(job.root, job.run_id, found.plan.metric, found.candidates, found.ensemble)

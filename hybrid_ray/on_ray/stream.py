@@ -10,7 +10,7 @@ import numpy as np
 import ray
 
 from hybrid_ray.graph import Chain
-from hybrid_ray.on_ray.cluster import use_threads
+from hybrid_ray.on_ray.cluster import usable_device, use_threads
 from hybrid_ray.on_ray.feature_set import ExtractionStats, FeatureSet, load_block
 from hybrid_ray.on_ray.train import Entry, FoldFit, Place, RawRows
 from hybrid_ray.search.refit import shard_batches
@@ -165,7 +165,7 @@ def _write_piece(
 ) -> tuple[list[tuple[str, int]], int]:
     """Features of one piece's rows, a shard at a time."""
     use_threads(place.threads)
-    extractor = entry.restore(state, place.device)
+    extractor = entry.restore(state, usable_device(place.device))
     known = cache.known_shards()
     shards: list[tuple[str, int]] = []
     for start in range(0, len(digests), shard_rows):

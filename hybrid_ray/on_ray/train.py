@@ -16,7 +16,7 @@ from hybrid_ray.data.source import Piece, Source, read_piece
 from hybrid_ray.digests import digest_arrays, digest_json
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
-from hybrid_ray.on_ray.cluster import use_threads
+from hybrid_ray.on_ray.cluster import usable_device, use_threads
 from hybrid_ray.on_ray.tune_extractor import Further, Here, Known, Spread
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import EXTRACTORS
@@ -27,6 +27,7 @@ from hybrid_ray.store.trained import TrainedCache
 from hybrid_ray.types import AnyArray, Block, Kind, Prepared, State
 
 Verify = Literal["stat", "content"]
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _before_fits(entry: Entry, prepared: Prepared, most_bytes: int, place: Place
     """The rows with what all fits have in common done; also the seconds that it took."""
     use_threads(place.threads)
     extractor = entry.build()
-    extractor.setup(place.device)
+    extractor.setup(usable_device(place.device))
     began = time.monotonic()
     return extractor.before_fits(prepared, most_bytes), time.monotonic() - began
 
@@ -230,7 +231,7 @@ def _fit(
     context: FitContext,
     key: str,
     root: StoreRoot | None,
-    device: str,
+    wanted: Device,
     learned: dict[str, AnyArray] | None = None,
     allowed_s: float | None = None,
 ) -> tuple[State, Block, _Done]:
@@ -240,6 +241,7 @@ def _fit(
     if found is not None:
         return found[0], found[1], _Done(cached=True)
     checkpoints = StoreCheckpoints(root, key) if root is not None and entry.spreads else None
+    device = usable_device(wanted)
     if entry.spreads:
         here = Here(checkpoints, device, allowed_s)
         conduct = here if learned is None else Known(learned)
@@ -292,7 +294,7 @@ def _learn(
 @ray.remote
 def _extract(entry: Entry, state: State, prepared: Prepared, place: Place) -> Block:
     use_threads(place.threads)
-    return entry.restore(state, place.device).block(prepared)
+    return entry.restore(state, usable_device(place.device)).block(prepared)
 
 
 class _Learned(Exception):
@@ -304,7 +306,7 @@ class Place(NamedTuple):
 
     cpus: float
     gpus: float = 0.0
-    device: str = "cpu"
+    device: Device = "cpu"
     workers: int = 1
     threads: int = 1
 
@@ -326,6 +328,8 @@ class FoldTrainer:
         What one fit asks for.
     shared_bytes : int, default 0
         Bytes of the object store that what all fits have in common may take.
+    note : callable, optional
+        Told the key of each fit that the store keeps, before the fit begins: its checkpoints are in use from then on.
     """
 
     def __init__(
@@ -337,13 +341,14 @@ class FoldTrainer:
         root: StoreRoot | None,
         place: Place,
         shared_bytes: int = 0,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.raw = raw
         self.order = order
         self.context = context
         self.root = root
         self.place = place
-        self._shared_bytes = shared_bytes
+        self._shared_bytes, self.note = shared_bytes, note
         self._y = ray.put(y)
         self._prepared = raw.take(order)
         self._shared: Any = None
@@ -367,6 +372,8 @@ class FoldTrainer:
         """
         rows, key = self._rows_and_key(fold, training)
         context = self.context.on(rows, self.context.seed + fold + 1)
+        if self.root is not None:
+            self.note(key)
         there = self._has(key)
         prepared = self._prepared if there else self.rows()
         learned = None if there or self.place.workers == 1 else self._team(prepared, rows, context, key)

@@ -19,6 +19,7 @@ from hybrid_ray.on_ray.train import FoldFit, FoldTrainer, Place, settle
 from hybrid_ray.progress import Stage
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.spec import ExtractorSpec
+from hybrid_ray.store.runs import RunStore
 from hybrid_ray.types import AnyArray, Task
 
 _Training = Mapping[int, list[slice | AnyArray]]
@@ -47,15 +48,6 @@ class Trained:
     def cached(self, name: str) -> int:
         """How many of an extractor's fold fits came from the store."""
         return sum(fit.cached for fit in self.folds[name].values())
-
-    def keys(self) -> list[str]:
-        """Keys of the fits that the store keeps."""
-        return [
-            fit.digest
-            for name, fits in self.folds.items()
-            if self.trainers[name].root is not None
-            for fit in fits.values()
-        ]
 
     def extract_s(self, n_rows: int, slots: int, every_copy: bool) -> float:
         """Seconds that the features of other rows will take, about, by what those of the training rows took.
@@ -141,7 +133,12 @@ def _trainer(
 ) -> FoldTrainer:
     raw = features.raw[name]
     root = job.root if EXTRACTORS.get(raw.entry.name).tags.costly else None
-    return FoldTrainer(raw, order.rows, y, _context(job, place.threads, order.groups), root, place, shared)
+    context = _context(job, place.threads, order.groups)
+
+    def note(key: str) -> None:
+        RunStore(job.root).use(job.run_id, trained=[key])
+
+    return FoldTrainer(raw, order.rows, y, context, root, place, shared, note)
 
 
 def _slots(view: ClusterView, place: Place) -> int:
@@ -159,7 +156,8 @@ def _fit_place(job: Job, spec: ExtractorSpec) -> Place:
     """
     plan = extraction_plan(job, spec)
     asked = spec.resources
-    cpus, device = (plan.cpus, plan.device) if plan.gpus else (asked.num_cpus, "cpu")
+    cpus = plan.cpus if plan.gpus else asked.num_cpus
+    device = plan.device if plan.gpus else "cpu"
     threads = max(int(asked.num_cpus or 1), 1)
     cpus = job.task_cpus if cpus is None else cpus
     if not EXTRACTORS.get(spec.name).tags.spreads:

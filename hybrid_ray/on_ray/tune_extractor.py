@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from hybrid_ray.errors import RunFailedError
+from hybrid_ray.errors import BadInputError, RunFailedError
 from hybrid_ray.extractors.pace import Sparing
 from hybrid_ray.on_ray.scratch import scratch
+from hybrid_ray.on_ray.teams import STARTS, LostWorkersError, quietly, worker_fault
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.store.checkpoints import StoreCheckpoints
 from hybrid_ray.types import AnyArray
@@ -113,18 +113,19 @@ class Spread:
 
         Raises
         ------
+        BadInputError
+            The training cannot end well with these parameters or rows.
         RunFailedError
-            Workers died too often, or the training itself failed; what was done is kept in the checkpoint.
+            Workers died too often or did not start; what was done is kept in the checkpoint.
         """
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
         from ray.train.v2.api.exceptions import TrainingFailedError
 
-        logging.getLogger("ray.train").setLevel(logging.ERROR)
         resources = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
         # Rows lie in the object store once; all else of Ray Train's own is disposable, and goes with this folder.
         rows = ray.put(training.blank())
-        with scratch("hybrid_ray_train") as folder:
+        with quietly(), scratch("hybrid_ray_train") as folder:
             trainer = TorchTrainer(
                 _work,
                 train_loop_config={"training": [rows], "checkpoints": self.checkpoints, "folder": os.getcwd()},
@@ -132,24 +133,29 @@ class Spread:
                     num_workers=self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources
                 ),
                 run_config=RunConfig(
-                    storage_path=str(folder), failure_config=FailureConfig(max_failures=_MOST_FAILURES)
+                    storage_path=str(folder),
+                    failure_config=FailureConfig(max_failures=_MOST_FAILURES, controller_failure_limit=STARTS),
                 ),
                 torch_config=TorchConfig(backend="nccl" if self.gpus else "gloo"),
             )
             try:
                 result = trainer.fit()
             except TrainingFailedError as error:
-                said = " ".join(str(error).split())[:300]
-                raise RunFailedError(
-                    f"{training.extractor.name}: every worker must come to its end; got {said}. What was done is kept: "
-                    "run again to go on"
-                ) from error
-        learned: dict[str, AnyArray] = result.return_value
+                fault = worker_fault(error, f"training of {training.extractor.name}")
+                if isinstance(fault, LostWorkersError):
+                    fault = RunFailedError(f"{fault}. What was done is kept: run again to go on")
+                raise fault from error
+        learned: dict[str, AnyArray] | BadInputError = result.return_value
+        if isinstance(learned, BadInputError):
+            raise learned
         return learned
 
 
-def _work(config: dict[str, Any]) -> dict[str, AnyArray]:
-    """What each worker does; the first one's answer is the training's."""
+def _work(config: dict[str, Any]) -> dict[str, AnyArray] | BadInputError:
+    """What each worker does; the first one's answer is the training's.
+
+    What is wrong with parameters or rows is an answer as well: Ray Train would take it for a death, and begin anew.
+    """
     import ray.train.torch
 
     if os.path.isdir(config["folder"]):
@@ -157,7 +163,10 @@ def _work(config: dict[str, Any]) -> dict[str, AnyArray]:
     load_plugins()
     training = ray.get(config["training"][0])
     device = ray.train.torch.get_device().type
-    learned: dict[str, AnyArray] = training.run(device, _team(), _sparing(config["checkpoints"]))
+    try:
+        learned: dict[str, AnyArray] = training.run(device, _team(), _sparing(config["checkpoints"]))
+    except BadInputError as error:
+        return error
     return learned
 
 

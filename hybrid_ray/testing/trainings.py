@@ -56,13 +56,12 @@ def _losses(training: Training, own: slice) -> AnyArray:
     """Losses of a worker's rows in the first step."""
     from hybrid_ray.seeding import reproducible
     from hybrid_ray.training.loop import Step, drawing
-    from hybrid_ray.training.rows import hold_out
 
     blank = training.blank()
     blank.extractor.setup("cpu")
     with reproducible(blank.seed, blank.threads):
         learner = blank.extractor.learner(blank)
-        kept, _ = hold_out(learner.codes, learner.rows, blank.seed, blank.groups)
+        kept, _ = learner.hold_out(blank.seed, blank.groups)
         learner.begin(kept)
         step = Step(kept[:_STEP_ROWS], own, (blank.seed, 0, 0))
         with drawing(learner.net, step):

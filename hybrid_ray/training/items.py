@@ -78,9 +78,10 @@ class ItemFeed:
         assert self._augment is not None
         cells, places = _filled_cells(arrays, filled)
         for name, values in self._augment(cells, rng).items():
-            placed = arrays[name].reshape(filled.size, *arrays[name].shape[2:]).copy()
+            # Of the type of what is new: pixels that noise was added to are no bytes.
+            placed = np.zeros((filled.size, *values.shape[1:]), values.dtype)
             placed[places] = values
-            arrays[name] = placed.reshape(arrays[name].shape)
+            arrays[name] = placed.reshape(*filled.shape, *values.shape[1:])
         return arrays
 
 

@@ -122,6 +122,17 @@ class Learner(ABC):
         """What the training gives, of its best pass; default: all that is trained, and the constants."""
         return {**self.learning, **self.constants}
 
+    def hold_out(self, seed: int, groups: AnyArray | None) -> tuple[AnyArray, AnyArray]:
+        """Rows to learn from and rows that say when to stop, both sorted.
+
+        Parameters
+        ----------
+        seed : int
+        groups : ndarray of int or None
+            Of the rows of the training: those of one number stay together. Default: they are the learner's own rows.
+        """
+        return hold_out(self.codes, self.rows, seed, groups)
+
     def begin(self, rows: AnyArray) -> None:  # noqa: B027 - an optional hook
         """Before the first pass, with the rows that are learned from: the same on every worker."""
 
@@ -219,8 +230,8 @@ def train(
     team : Team
     checkpoints : Checkpoints, optional
         Written after each pass by the first worker, read by all at the start.
-    groups : ndarray of int (rows,), optional
-        Rows of one number are held out together.
+    groups : ndarray of int (m,), optional
+        Of the training's rows: those of one number are held out together.
 
     Returns
     -------
@@ -232,7 +243,7 @@ def train(
     BadInputError
         No pass ended in finite weights and a finite loss.
     """
-    kept, held = hold_out(learner.codes, learner.rows, seed, groups)
+    kept, held = learner.hold_out(seed, groups)
     learning = list(learner.learning.values())
     kind, options = OPTIMIZERS[settings.optimizer]
     optimizer = kind(learning, lr=settings.lr, weight_decay=settings.weight_decay, **options)

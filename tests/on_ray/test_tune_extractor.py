@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from hybrid_ray.data.source import open_source
-from hybrid_ray.errors import TooSlowError
+from hybrid_ray.errors import BadInputError, TooSlowError
 from hybrid_ray.extractors.base import FitContext
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.optional import fit_in_time
@@ -47,13 +47,15 @@ def fold(
     pq.write_table(pa.table(table | {"label": toy_labels(ROWS)}), folder / "rows.parquet")
     source = open_source(DataSpec(path=str(folder / "rows.parquet"), label="label"), training=True)
 
-    def trainer(name: str, workers: int = 1, dies_after: int = 0, plugin: str = "mortal") -> tuple[FoldTrainer, Path]:
+    def trainer(
+        name: str, workers: int = 1, dies_after: int = 0, plugin: str = "mortal", refuses: bool = False
+    ) -> tuple[FoldTrainer, Path]:
         log = folder / name / "log"
         log.mkdir(parents=True)
         params: dict[str, Any] = {"model": str(encoder), "max_length": 16, "blocks": 1, "rank": 2, "epochs": EPOCHS}
         params |= {"patience": EPOCHS, "batch_size": 8, "lr": 3e-4}
         if plugin == "mortal":
-            params |= {"log": str(log), "dies_after": dies_after}
+            params |= {"log": str(log), "dies_after": dies_after, "refuses": refuses}
         raw = prepare_rows(source, Entry("text", plugin, params, {"text": "text"}), ROWS, "stat")
         root = StoreRoot(str(folder / name / "store"))
         order = np.arange(ROWS)
@@ -125,6 +127,23 @@ def test_two_workers_learn_what_one_learns_and_outlive_a_kill(
         distance = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
         assert distance < 1e-3, (name, distance)
     assert_no_checkpoint(team)
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_training_ends_its_team_at_once(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
+    team, log = fold("refused", workers=2, refuses=True)
+    with pytest.raises(BadInputError, match=r"mortal\.lr: must be smaller"):
+        settle({0: team.fit(0, TRAINING)})
+    assert len(list(log.iterdir())) == 2, "each worker began once"
+
+
+def test_a_fit_is_in_use_before_it_begins(fold: Callable[..., tuple[FoldTrainer, Path]]) -> None:
+    trainer, log = fold("noted")
+    noted: list[tuple[str, int]] = []
+    trainer.note = lambda key: noted.append((key, len(list(log.iterdir()))))
+    fit = trainer.fit(0, TRAINING)
+    assert noted == [(fit.digest, 0)]
+    settle({0: fit})
 
 
 def test_a_training_that_is_too_slow_is_given_up_and_goes_on_where_there_is_time(

@@ -92,7 +92,7 @@ class ForecastRnn(Forecaster):
 
     It learns from windows of the training rows' histories, each in its own units, under the absolute error in units of
     MASE; beside the recurrent network stands a linear one that begins as the seasonal naive forecast. Nothing after a
-    row's origin is looked at: labels are not needed. A tenth of the windows says when to stop.
+    row's origin is looked at: labels are not needed. The windows of a tenth of the rows say when to stop.
 
     Covariates are read season by season beside the history, in units of their own; of those that are known ahead each
     step forecast is told its own, and what that differs by from the last season's.
@@ -114,6 +114,7 @@ class ForecastRnn(Forecaster):
         spreads=True,
         forecasts=True,
         covariates=True,
+        version=2,
     )
     Params: ClassVar[type[PluginParams]] = ForecastRnnParams
 
@@ -181,17 +182,19 @@ class ForecastRnn(Forecaster):
 
         return WindowLearner(self.net().to(self._device), *self.lessons(training.arrays))
 
-    def lessons(self, arrays: Mapping[str, AnyArray]) -> tuple[FloatArray, ...]:
-        """Windows (n, window), what followed them (n, h), and weights (n,), float32; one at least of any history.
+    def lessons(self, arrays: Mapping[str, AnyArray]) -> tuple[AnyArray, ...]:
+        """Histories (n,) by their numbers, windows (n, window) of them, what followed (n, h), and weights (n,).
 
-        With covariates these of each window and what followed, (n, window + h, k), as the network reads them.
+        All but the numbers are float32; there is one at least of any history. With covariates these of each window and
+        what followed, (n, window + h, k), as the network reads them.
         """
-        values, followed, scales, told = [], [], [], []
+        values, followed, scales, told, of = [], [], [], [], []
         for at, history in enumerate(arrays[HISTORY]):
             whole = _padded(self.parts(np.asarray(history, np.float64))[0], self.window + self.horizon)
             beside = self._told(arrays, at, len(history), len(whole))
             stops = np.unique(np.linspace(self.window, len(whole) - self.horizon, self.params.windows).astype(np.int64))
             scale = scale_of(whole, self.season)
+            of += [at] * len(stops)
             for stop in stops:
                 values.append(whole[stop - self.window : stop])
                 followed.append(whole[stop : stop + self.horizon])
@@ -202,7 +205,8 @@ class ForecastRnn(Forecaster):
         after = windows.within(np.array(followed))
         unit = windows.spread * np.where(windows.logs, np.exp(np.where(windows.logs, windows.level, 0.0)), 1.0)
         weights = np.minimum(unit[:, 0] / np.array(scales), _MOST_WEIGHT)
-        lessons = (windows.inputs, np.clip(after, -_FURTHEST, _FURTHEST).astype(np.float32), weights.astype(np.float32))
+        after = np.clip(after, -_FURTHEST, _FURTHEST)
+        lessons = (np.array(of), windows.inputs, after.astype(np.float32), weights.astype(np.float32))
         return (*lessons, np.array(told, np.float32)) if told else lessons
 
     def _told(self, arrays: Mapping[str, AnyArray], row: int, n: int, steps: int) -> AnyArray | None:

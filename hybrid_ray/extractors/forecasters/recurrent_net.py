@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hybrid_ray.training.loop import Learner, Step
+from hybrid_ray.training.rows import hold_out
 from hybrid_ray.types import AnyArray, FloatArray
 
 
@@ -83,6 +84,8 @@ class WindowLearner(Learner):
     ----------
     net : Module
         On its device.
+    of : ndarray of int (n,)
+        Row of the training whose history each window is of.
     windows : ndarray float32 (n, window)
     after : ndarray float32 (n, horizon)
     weights : ndarray float32 (n,)
@@ -92,11 +95,24 @@ class WindowLearner(Learner):
     """
 
     def __init__(
-        self, net: nn.Module, windows: FloatArray, after: FloatArray, weights: FloatArray, *beside: FloatArray
+        self,
+        net: nn.Module,
+        of: AnyArray,
+        windows: FloatArray,
+        after: FloatArray,
+        weights: FloatArray,
+        *beside: FloatArray,
     ) -> None:
-        self.net, self.rows = net, len(windows)
+        self.net, self.rows, self._of = net, len(windows), of
         self._device = next(iter(net.parameters())).device
         self._parts = tuple(torch.from_numpy(part) for part in (windows, after, weights, *beside))
+
+    def hold_out(self, seed: int, groups: AnyArray | None) -> tuple[AnyArray, AnyArray]:
+        """Windows of whole histories, as most of one overlap, or of whole groups; of one or two histories any."""
+        if groups is not None:
+            return hold_out(None, self.rows, seed, groups[self._of])
+        kept, held = hold_out(None, self.rows, seed, self._of)
+        return (kept, held) if len(held) else hold_out(None, self.rows, seed)
 
     def losses(self, whole: nn.Module, step: Step) -> torch.Tensor:
         """Of a worker's rows."""

@@ -77,7 +77,7 @@ class AutoencoderExtractor(RedrawingExtractor, NetworkExtractor):
 
     name: ClassVar[str]
     tags: ClassVar[ExtractorTags] = ExtractorTags(
-        modality="image", kinds=frozenset({"image"}), trained=True, gpu=True, spreads=True
+        modality="image", kinds=frozenset({"image"}), trained=True, gpu=True, spreads=True, version=2
     )
     Params: ClassVar[type[PluginParams]] = AutoencoderParams
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,8 @@ TAGS = ExtractorTags(
 SERIES, STEPS, LENGTHS = "series", "steps", "lengths"
 PASS = 50_000
 """Steps, about, of one pass: few long series or many short ones."""
+_SUMMED = 256
+"""Series that are summed at once: as wide numbers all of them would take several times their memory."""
 
 
 class SeriesReading(StepParams, UnsupervisedParams):
@@ -59,11 +61,16 @@ class SeriesExtractor(OfChannels, NetworkExtractor):
 
     def look(self, items: Mapping[str, AnyArray]) -> None:
         """Learn each channel's mean and deviation."""
-        steps = np.concatenate([*items[SERIES], np.zeros((0, self.n_read))]).astype(np.float64)
-        there = np.isfinite(steps)
-        counts = np.maximum(there.sum(axis=0), 1)
-        mean = np.where(there, steps, 0).sum(axis=0) / counts
-        std = np.sqrt(np.where(there, (steps - mean) ** 2, 0).sum(axis=0) / counts)
+        sums = np.zeros((2, self.n_read))
+        for steps in _pieces(items[SERIES]):
+            there = np.isfinite(steps)
+            sums += np.where(there, steps, 0).sum(axis=0), there.sum(axis=0)
+        counts = np.maximum(sums[1], 1)
+        mean = sums[0] / counts
+        squares = np.zeros(self.n_read)
+        for steps in _pieces(items[SERIES]):
+            squares += np.where(np.isfinite(steps), (steps - mean) ** 2, 0).sum(axis=0)
+        std = np.sqrt(squares / counts)
         self._mean, self._std = mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
     def seen(self) -> dict[str, Any]:
@@ -107,3 +114,9 @@ class SeriesExtractor(OfChannels, NetworkExtractor):
         """Series with noise."""
         steps = items[STEPS]
         return {STEPS: steps + np.float32(self.params.jitter) * rng.standard_normal(steps.shape, np.float32)}
+
+
+def _pieces(series: AnyArray) -> Iterator[AnyArray]:
+    """Steps float64 (steps of some series, channels), some series after the others."""
+    for start in range(0, len(series), _SUMMED):
+        yield np.concatenate(series[start : start + _SUMMED]).astype(np.float64)

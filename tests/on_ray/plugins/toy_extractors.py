@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from hybrid_ray.digests import digest_bytes
-from hybrid_ray.errors import ArtifactError
+from hybrid_ray.errors import ArtifactError, BadInputError
 from hybrid_ray.extractors._tuned_transformers import TunedTransformersExtractor, TunedTransformersParams
 from hybrid_ray.extractors.base import Extractor, ExtractorTags
 from hybrid_ray.params import PluginParams
@@ -87,6 +87,10 @@ class Toy(Extractor):
         return cls(params, columns)
 
 
+_BESIDE = ("log", "dies_after", "refuses")
+"""Parameters of ``mortal`` that change nothing of what is learned."""
+
+
 class MortalParams(TunedTransformersParams):
     """Parameters of ``mortal``."""
 
@@ -94,6 +98,8 @@ class MortalParams(TunedTransformersParams):
     """Folder where every step of a training leaves a file."""
     dies_after: int = Field(0, ge=0)
     """Steps after which one process, once, is killed; 0: none is."""
+    refuses: bool = False
+    """True: the first step of every worker says that the parameters will not do."""
 
 
 @EXTRACTORS.register("mortal")
@@ -103,7 +109,7 @@ class Mortal(TunedTransformersExtractor):
     Params = MortalParams
 
     def identity(self):
-        return {name: value for name, value in super().identity().items() if name not in ("log", "dies_after")}
+        return {name: value for name, value in super().identity().items() if name not in _BESIDE}
 
     @property
     def augmented(self):
@@ -112,6 +118,8 @@ class Mortal(TunedTransformersExtractor):
     def augment(self, items, rng):
         folder = Path(self.params.log)
         (folder / uuid.uuid4().hex).touch()
+        if self.params.refuses:
+            raise BadInputError("lr: must be smaller")
         if 0 < self.params.dies_after <= len(list(folder.iterdir())):
             try:
                 (folder.parent / "killed").touch(exist_ok=False)

@@ -69,6 +69,21 @@ def test_images_in_another_pose_are_drawn_as_they_were():
     assert (np.abs(found["changed"] - pixels / 255).max(axis=(1, 2, 3)) > 0.1).all()
 
 
+@pytest.mark.parametrize(
+    "params", [{}, {"noise": 0.0, "pose": 0.1}, {"noise": 0.0, "mask": 0.1}, {"noise": 0.0, "shift": 0.2}]
+)
+def test_it_learns_from_images_and_not_from_black(params):
+    """Unseen images come back better than from their mean, by far; the network has seen changed ones only."""
+    network = {"layers": "dense", "size": 16, "width": 8, "features": 16, "epochs": 40, "patience": 40, "lr": 0.005}
+    extractor = build_extractor("autoencoder", {**network, **params, "errors": True}, IMAGE)
+    rows, (others, _) = extractor.prepare(images(300)[0]), images(100, seed=1)
+    extractor.fit(rows, None, CONTEXT)
+    drawn = extractor.transform(others).values[:, -2]
+    pixels = rows.arrays[PIXELS][:, 0] / 255
+    plain = np.sqrt(np.square(pixels - pixels.mean(axis=0)).mean(axis=(1, 2, 3)))
+    assert drawn.mean() < 0.5 * plain.mean()
+
+
 def test_rows_are_needed_and_labels_are_not():
     extractor = build_extractor("autoencoder", {}, IMAGE)
     with pytest.raises(BadInputError, match=r"^autoencoder: needs at least two rows"):

@@ -4,6 +4,7 @@ import pytest
 from hybrid_ray.errors import SpecError
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.forecasters import arima
+from hybrid_ray.extractors.trained import Training
 from hybrid_ray.forecasts import HEAD, UNTESTED, seasonal_naive
 
 AT = np.arange(120)
@@ -135,3 +136,28 @@ def test_the_network_begins_with_the_seasonal_naive_and_learns():
     at_once, learned = _trained(known, epochs=1, lr=1e-9), _trained(known, epochs=8, lr=5e-3)
     np.testing.assert_allclose(steps_of(at_once, *known)[0], naive, rtol=1e-3)
     assert missed(learned) < 0.7 * missed(at_once)
+
+
+@pytest.mark.parametrize("name", ["forecast_rnn", "arima_rnn"])
+@pytest.mark.parametrize(
+    ("n", "groups", "whole"), [(40, None, True), (40, np.arange(40) % 13, True), (2, None, False), (2, [0, 1], None)]
+)
+def test_windows_of_whole_histories_say_when_to_stop(name, n, groups, whole):
+    """Windows of one history overlap; of two histories only some windows can be held out, of two groups none."""
+    extractor = forecaster(name, window=24, hidden=4, windows=40)
+    cells = np.empty(n, object)
+    cells[:] = [SEASONAL[at:, None].astype(np.float32) for at in range(n)]
+    extractor.setup("cpu")
+    groups = None if groups is None else np.array(groups)
+    training = Training(extractor, extractor.prepare({"history": cells}).arrays, None, 12, 0, 1, groups)
+    learner = extractor.learner(training)
+    kept, held = learner.hold_out(0, groups)
+    owner = np.arange(n) if groups is None else groups
+    of = owner[np.arange(40 * n) // 40]
+    assert learner.rows == len(kept) + len(held) == 40 * n
+    assert not set(kept) & set(held)
+    if whole is None:
+        assert len(held) == 0
+        return
+    assert 0.05 < len(held) / learner.rows < 0.2
+    assert (not set(of[kept]) & set(of[held])) == whole

@@ -5,8 +5,8 @@ from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 from ray.train.v2.api.exceptions import WorkerGroupError
 
 from hybrid_ray.errors import ResourceError, RunFailedError
-from hybrid_ray.on_ray.refit import LostWorkersError, worker_fault
 from hybrid_ray.on_ray.resources import ClusterView, Node, plan_refit
+from hybrid_ray.on_ray.teams import LostWorkersError, worker_fault
 
 
 def failed(cause: BaseException) -> WorkerGroupError:
@@ -15,11 +15,11 @@ def failed(cause: BaseException) -> WorkerGroupError:
 
 def test_what_a_worker_raised_on_purpose_is_raised():
     ours = RunFailedError("features of a: every shard must be as it was written")
-    assert worker_fault(failed(ours), "xgboost(a)#1") is ours
+    assert worker_fault(failed(ours), "refit of xgboost(a)#1") is ours
 
 
 def test_another_fault_names_the_fit():
-    fault = worker_fault(failed(OSError(98, "Binding port 4711 failed")), "lightgbm(a)#1")
+    fault = worker_fault(failed(OSError(98, "Binding port 4711 failed")), "refit of lightgbm(a)#1")
     assert isinstance(fault, LostWorkersError)
     assert str(fault) == (
         "refit of lightgbm(a)#1: its workers must not fail; got OSError: [Errno 98] Binding port 4711 failed"

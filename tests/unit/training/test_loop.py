@@ -132,6 +132,25 @@ def test_the_shares_of_workers_add_up_to_the_whole_batch():
         np.testing.assert_allclose(part, whole[rank::2], rtol=1e-5)
 
 
+def test_what_is_changed_keeps_its_own_type():
+    """Bytes that noise is added to are numbers, which bytes would cut."""
+    cells, filled = np.full((40, 2, 3), 200, np.uint8), np.arange(80).reshape(40, 2) % 5 > 0
+    shown = []
+
+    def augment(items, rng):
+        return {"x": (items["x"] / 255 + 0.001 * rng.normal(size=items["x"].shape)).astype(np.float32)}
+
+    def collate(items):
+        shown.append(items["x"])
+        return (torch.from_numpy(items["x"]),)
+
+    feed = ItemFeed({"x": cells}, filled, collate, "cpu", augment)
+    inputs = feed(np.arange(40), Step(np.arange(40), slice(0, 20), (0, 0, 0)))
+    assert shown[0].dtype == np.float32
+    np.testing.assert_allclose(shown[0], 200 / 255, atol=0.01)
+    np.testing.assert_array_equal(inputs.places, np.flatnonzero(filled[:20]))
+
+
 def test_a_worker_without_a_row_takes_part_all_the_same():
     found = run(Settings(1, 1, 1, 0.01, 0.0), team=Half(1))
     assert all(np.isfinite(values).all() for values in found.values())
