@@ -66,16 +66,19 @@ SYSTEMS = (
             "pixels": Row(
                 "raw pixels and SVM",
                 _SIGNS,
-                {"extractors": [{"name": "pixels", "params": {"size": 32}}], **only("svm")},
+                {"extractors": [{"name": "pixels", "params": {"size": 32, "mode": "rgb"}}], **only("svm")},
             ),
             "head": Row(
                 "MobileNetV2 and a linear head on its last layer",
                 _SIGNS,
                 {"extractors.0.params.layers": [], **only("logistic")},
             ),
+            "linear": Row("MobileNetV2, the same four depths, and logistic regression", _SIGNS, only("logistic")),
         },
         must="beats raw pixels with an SVM, and the CNN's own head, at equal labels",
         holds=beats("accuracy", "pixels", "head"),
+        note="Each row has one member, as the spec has. With a whole ensemble the head's row reached 0.952 with one "
+        "seed, and stood above the spec's one member: the gain over the head is small, as its intervals tell.",
     ),
     System(
         name="transfer_pipeline",
@@ -98,7 +101,11 @@ SYSTEMS = (
         metric="f1_macro",
         rows={
             SPEC: Row("networks and SVM", CELLS),
-            "pixels": Row("raw pixels and SVM", CELLS, {"extractors": [{"name": "pixels", "params": {"size": 32}}]}),
+            "pixels": Row(
+                "raw pixels and SVM",
+                CELLS,
+                {"extractors": [{"name": "pixels", "params": {"size": 32, "mode": "rgb"}}]},
+            ),
         },
         must="macro F1 with its interval, above raw pixels",
         holds=beats("f1_macro", "pixels"),

@@ -121,7 +121,8 @@ def trading_scores(y: AnyArray, outputs: AnyArray) -> dict[str, float]:
     came = Came.of(y)
     h = came.values.shape[1]
     returns = came.values[:, -1] / came.last[:, 0] - 1
-    held = np.where(outputs[:, h - 1] > came.last[:, 0], returns, 0.0)
+    # Forecasts of the last value, weighed, are that but for rounding.
+    held = np.where(outputs[:, h - 1] > came.last[:, 0] * (1 + 1e-9), returns, 0.0)
     return _of_returns("", held, h) | _of_returns("hold_", returns, h)
 
 

@@ -66,6 +66,9 @@ class Chain:
     prior : tuple of float
         By entry of ``codes``: what a probability is multiplied with, so that the share of each class is that of the
         training rows before they were resampled; empty: nothing is.
+    bounds : tuple of float
+        Least and largest logarithm that ``transform`` undoes: what lies further from the training rows' own than they
+        vary would rule every mean that it is part of; empty: there are none.
     """
 
     inputs: dict[str, str]
@@ -77,6 +80,7 @@ class Chain:
     transform: TargetTransform = "none"
     steps: tuple[Preparation, ...] = ()
     prior: tuple[float, ...] = ()
+    bounds: tuple[float, ...] = ()
 
     def matrix(self, blocks: Mapping[str, Block]) -> FloatArray:
         """What the estimator sees of blocks by extractor key, float32 (n, d)."""
@@ -90,6 +94,7 @@ class Chain:
             return outputs
         if not self.codes:
             values = np.asarray(self.model.predict(X), np.float64).reshape(len(X), self.n_outputs)
+            values = np.clip(values, self.bounds[0], self.bounds[1]) if self.bounds else values
             return np.expm1(values) if self.transform == "log" else values
         proba: AnyArray = self.model.predict_proba(X)  # type: ignore[attr-defined]
         outputs[:, list(self.codes)] = with_prior(proba, self.prior) if self.prior else proba
@@ -151,7 +156,9 @@ def fit_chain(
     fusion: FeatureFusion = fusion_class(fusion_class.Params.model_validate(dict(candidate.fusion_params)))
     if task == "forecasting":
         y = Came.of(y).values
-    target = np.log1p(y) if task == "regression" and transform == "log" else y
+    logs = task == "regression" and transform == "log"
+    target = np.log1p(y) if logs else y
+    bounds = (float(target.min() - target.std()), float(target.max() + target.std())) if logs else ()
     # A fusion that cannot do without labels says so.
     X = fusion.fit_combine(inputs, None if task in CLUSTERING else target, learned, seed, groups)
     family = ESTIMATORS.get(candidate.estimator)
@@ -182,6 +189,7 @@ def fit_chain(
         transform=transform,
         steps=rows.steps,
         prior=rows.prior,
+        bounds=bounds,
     )
 
 

@@ -16,8 +16,10 @@ from hybrid_ray.types import AnyArray
 
 NO_VOTE = -1
 """Code of a row that an annotator did not label."""
-SMOOTHING = 1.0
-"""Votes that each annotator is thought to have spread over all classes for each true class: few votes prove little."""
+SMOOTHING = 0.01
+"""Votes that each annotator is thought to have given to each class for each true class: few votes prove little."""
+TRUST = 1.0
+"""Votes that each is thought to have given right, beside these: whom no other annotator contradicts is believed."""
 MOST_ROUNDS = 200
 ENOUGH = 1e-6
 """Change of a probability below which EM ends."""
@@ -86,8 +88,9 @@ def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
     true class only.
     """
     found = majority(votes, n_classes)
+    labelled = (votes != NO_VOTE).any(axis=1)  # what is thought of the others is these shares themselves
     for _ in range(MOST_ROUNDS):
-        shares = np.maximum(found.probabilities.mean(axis=0), np.finfo(float).tiny)
+        shares = np.maximum(found.probabilities[labelled].mean(axis=0), np.finfo(float).tiny)
         told = np.tile(np.log(shares), (len(votes), 1))
         for own, confusion in zip(votes.T, found.confusion, strict=True):
             cast = own != NO_VOTE
@@ -104,7 +107,8 @@ def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
 def _confusion(votes: AnyArray, probabilities: AnyArray) -> AnyArray:
     """Chance of each vote by the true class, of each annotator (k, C, C)."""
     n_classes = probabilities.shape[1]
-    counts = np.full((votes.shape[1], n_classes, n_classes), SMOOTHING / n_classes)
+    prior = SMOOTHING + TRUST * np.eye(n_classes)
+    counts = np.tile(prior, (votes.shape[1], 1, 1))
     for own, by_class in zip(votes.T, counts, strict=True):
         cast = own != NO_VOTE
         np.add.at(by_class.T, own[cast], probabilities[cast])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -18,6 +18,9 @@ from hybrid_ray.data.windows import SPLIT, Windows, split_column
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
+
+if TYPE_CHECKING:
+    from hybrid_ray.data.source import Source
 
 CUT = "windows://"
 _PIECE_ROWS = 512
@@ -68,11 +71,10 @@ class Cut(Protocol):
         ...
 
 
-def cut_points(data: DataSpec, training: bool) -> Cut:
-    """The rows of a spec's points; read once by a process that asks again."""
-    from hybrid_ray.data.source import open_source, read_piece
+def cut_points(data: DataSpec, points: Source, training: bool) -> Cut:
+    """The rows of a spec's points, which are open; read once by a process that asks again."""
+    from hybrid_ray.data.source import read_piece
 
-    points = open_source(points_of(data), training=False)
     key = digest_json([points.digest, data.model_dump(mode="json"), training])
     if key not in _KEPT:
         kind: type[Windows | SlidingWindows] = Windows if data.series is not None else SlidingWindows

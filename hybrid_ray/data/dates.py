@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hybrid_ray.types import BoolArray
+from hybrid_ray.types import AnyArray, BoolArray
 
 MS = pa.timestamp("ms")
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 ISO_ZONE = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}(:?\d{2})?)$"
 # A number below is taken as seconds since 1970 (that is until the year 5138), one above as milliseconds.
 SECONDS_BELOW = 1e11
+_A_MS = {"us": 1000, "ns": 1_000_000}
+"""Units of a timestamp in a millisecond, of those that are finer."""
 
 FORMATS = (
     "%Y-%m",
@@ -62,6 +64,26 @@ def parse_dates(raw: pa.Array) -> tuple[pa.Array, BoolArray]:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _from_text(raw.cast(pa.string()))
     return pa.nulls(len(raw), MS), np.array(raw.is_valid())
+
+
+def parse_times(raw: pa.Array) -> tuple[AnyArray, BoolArray]:
+    """Dates as milliseconds of universal time with what is left of them, float64 (n,), to a quarter of a microsecond.
+
+    Points of fast sensors are less than a millisecond apart. NaN where missing or no date; ``raw`` and which values are
+    bad as of :func:`parse_dates`.
+    """
+    dates, bad = parse_dates(raw)
+    millis = np.array(dates.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+    kind = raw.type
+    if pa.types.is_timestamp(kind) and kind.unit in _A_MS:
+        units = np.array(pc.fill_null(raw.cast(pa.int64()), 0).to_numpy(zero_copy_only=False), np.int64)
+        whole, rest = np.divmod(units, _A_MS[kind.unit])
+        return np.where(np.isnan(millis), np.nan, whole + rest / _A_MS[kind.unit]), bad
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        found = pc.extract_regex(raw.cast(pa.string()), r"\d\.\d{3}(?P<rest>\d{1,3})(?:\D|$)")
+        rest = pc.utf8_rpad(pc.fill_null(pc.struct_field(found, "rest"), ""), 3, "0").cast(pa.int64())
+        return millis + np.sign(millis) * np.asarray(rest, np.float64) / 1000, bad
+    return millis, bad
 
 
 def _none(raw: pa.Array) -> BoolArray:

@@ -108,16 +108,18 @@ class Resampling:
         last = np.full(n_steps, -1)
         last[places] = rows  # of several points the last one stays
         steps = _together(places, values, n_steps, self.asked.by)
+        known = np.flatnonzero(np.isfinite(steps))
+        end = int(known[-1]) if len(known) else 0  # rows after it tell covariates of steps ahead
         if self.asked.empty == "zero" or (self.asked.empty == "auto" and self.asked.by == "sum"):
-            steps[counts == 0] = 0.0
+            steps[:end][counts[:end] == 0] = 0.0
         means = [_together(places, beside[:, k], n_steps, "mean") for k in range(beside.shape[1])]
-        held = counts[:-1][counts[:-1] > 0]
+        held = counts[:end][counts[:end] > 0]
         return Steps(
             rows=last,
             values=steps,
             beside=np.stack([*means, np.zeros(n_steps)], axis=1)[:, : len(means)],
             tested=np.bincount(places, tested, n_steps) > 0,
-            partial=bool(len(held)) and bool(counts[-1] < _PARTIAL * np.median(held)),
+            partial=bool(len(held)) and bool(counts[end] < _PARTIAL * np.median(held)),
         )
 
 

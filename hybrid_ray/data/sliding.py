@@ -1,6 +1,6 @@
 """Rows of any task but forecasting, made of series: windows of some steps, with the label of one of their points.
 
-Windows that overlap are never on both sides of a split: those that would be are not learned from.
+Windows that share a point are never on both sides of a split: those that would be are not learned from.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class SlidingWindows:
         known = data.label in table.column_names
         self._labels = _Labels(one_array(table[data.label]), data.label, data.windows.label) if known else None
         self._series, self.notes = _stretches(table, data.windows)
-        divider = _Divider(data, len(self._series), table if training else None)
+        n_long = sum(len(stretch.rows) >= data.windows.length for stretch in self._series)
+        divider = _Divider(data, max(n_long, 1), table if training else None)
         found = [divider.divide(stretch) for stretch in self._series]
         self._of = np.repeat(np.arange(len(found)), [len(each.stops) for each in found])
         self._stops = np.concatenate([each.stops for each in found])
@@ -148,7 +149,7 @@ class SlidingWindows:
         """Of every table of rows."""
         fields = [self._points.schema.field(name) for name in self._points.column_names]
         fields.append(pa.field(WINDOW, pa.list_(pa.list_(pa.float32()))))
-        if self._labels is not None:
+        if self._labels is not None and self._label not in self._points.column_names:
             fields.append(pa.field(self._label, self._labels.values.type))
         if self._roles:
             fields.append(pa.field(SPLIT, pa.string()))
@@ -208,6 +209,7 @@ class _Divider:
     ----------
     data : DataSpec
     n_series : int
+        Of a window or more, at least 1.
     table : pa.Table or None
         Points to learn from; None: nothing is divided.
 
@@ -250,11 +252,15 @@ class _Divider:
         return [f"{count} {what}." for count, what in told if count]
 
     def _parts(self, stretch: _Stretch, stops: AnyArray) -> tuple[BoolArray, BoolArray]:
-        """Which windows are for the final score, and which hold nothing that is."""
-        n, length = len(stops), self._asked.length
+        """Which windows are for the final score, and which hold nothing that these hold, or that is for it."""
+        n, n_steps, length = len(stops), len(stretch.rows), self._asked.length
         if self._tested is not None:
-            many = np.append(0, np.cumsum((stretch.rows >= 0) & self._tested[stretch.rows]))
-            return self._tested[stretch.latest[stops - 1]], many[stops] == many[stops - length]
+            test = self._tested[stretch.latest[stops - 1]]
+            at = np.concatenate([stops[test] - length, stops[test]])
+            ends = np.bincount(at, np.repeat([1, -1], len(at) // 2), n_steps + 1)
+            taken = (np.cumsum(ends)[:-1] > 0) | ((stretch.rows >= 0) & self._tested[stretch.rows])
+            many = np.append(0, np.cumsum(taken))
+            return test, many[stops] == many[stops - length]
         if not self.roles or not n:
             return np.zeros(n, bool), np.ones(n, bool)
         first = n - max(round(self._share * n), 1)
@@ -285,8 +291,8 @@ class _Labels:
     def __init__(self, values: pa.Array, name: str, rule: str) -> None:
         self.values, self._rule = values, rule
         if rule == "max":
-            logical = pa.types.is_boolean(values.type)
-            numbers = read_numbers(values.cast(pa.int8()) if logical else values, name)
+            plain = pa.types.is_boolean(values.type) or pa.types.is_null(values.type)
+            numbers = read_numbers(values.cast(pa.int8()) if plain else values, name)
             self._numbers = np.where(np.isfinite(numbers), numbers, -np.inf)
         elif rule == "most":
             codes = values.dictionary_encode().indices.fill_null(-1)

@@ -70,6 +70,8 @@ class Source:
         Lines of the files that are no row, and are left out.
     about : dict
         Facts for the data card.
+    points : Source or None
+        The points that rows are cut from, where they are.
     """
 
     data: DataSpec
@@ -82,6 +84,7 @@ class Source:
     malformed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    points: Source | None = None
 
     def bare(self) -> Source:
         """The same without its pieces: what a worker needs beside the one piece that it is sent."""
@@ -221,7 +224,8 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
     if source.format in _FOLDERS:
         return read_folders(piece, schema)
     if source.format == "windows":
-        made = cut_points(source.data, source.options["training"])
+        assert source.points is not None
+        made = cut_points(source.data, source.points, source.options["training"])
         return iter([made.table(piece.first, piece.n_rows, schema.names)])
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
 
@@ -229,7 +233,7 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
 def _open_cut(data: DataSpec, limit: int | None, training: bool) -> Source:
     """Rows cut from points; see :mod:`hybrid_ray.data.cuts`."""
     points = open_source(points_of(data), training=False)
-    made = cut_points(data, training)
+    made = cut_points(data, points, training)
     if data.series is not None:
         asked = data.series.identity()
     else:
@@ -241,7 +245,7 @@ def _open_cut(data: DataSpec, limit: int | None, training: bool) -> Source:
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     bare = data.model_copy(update={"columns": None, "split": data.split.model_copy(update={"column": None})})
     source = _finish(bare, "windows", scan, identity, limit, points.base, about, training, paths[0])
-    return replace(source, data=data)
+    return replace(source, data=data, points=points)
 
 
 def _made(uri: str, data: DataSpec) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field
 
+from hybrid_ray.dealing import parts_of_groups
 from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors._tabular_categories import ENCODERS, Encode, Encoder, OneHot, Role, Target, fit_encoder
 from hybrid_ray.extractors._tabular_numbers import Impute, Numbers, Scale
@@ -315,7 +316,10 @@ class TabularTargetExtractor(TabularExtractor):
         if y is None:
             return None
         labels, arrays = y[prepared.present], prepared.arrays
-        part = np.random.default_rng(context.seed).permutation(len(labels)) % _CROSS_FOLDS
+        groups = None if context.groups is None else context.groups[prepared.present]
+        part = parts_of_groups(groups, _CROSS_FOLDS, context.seed)
+        if part is None:
+            part = np.random.default_rng(context.seed).permutation(len(labels)) % _CROSS_FOLDS
         features = np.zeros((len(labels), self.n_features), np.float32)
         for each in np.unique(part):
             own, others = part == each, part != each

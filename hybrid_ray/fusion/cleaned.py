@@ -21,7 +21,8 @@ from hybrid_ray.types import AnyArray, Batch, Kind
 
 _TAG = re.compile(r"<[A-Za-z/!][^<>]{0,2000}>")
 _LINK = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
-_ADDRESS = re.compile(r"\b[\w.+-]+@[\w-]+\.[\w.-]+\b")
+_ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,255}\.[\w.-]{1,255}\b")
+"""Of bounded length, from where nothing of the kind stands before: a long run of dots and letters is read once."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 _DIGIT = re.compile(r"\d")
 _REMEMBERED = 50_000
@@ -51,7 +52,7 @@ class CleanedParams(PluginParams):
     """Language whose endings are taken off words, as Snowball does; empty: they stay."""
     missing: str = Field("missing", max_length=64)
     """What stands in place of a missing text, where there are several; empty: it is left out."""
-    max_characters: int = Field(1000, ge=16, le=1_000_000)
+    max_characters: int = Field(100_000, ge=16, le=1_000_000)
     """Length of the whole; where it would be longer, the longest texts are cut."""
 
     @field_validator("stem")
@@ -114,14 +115,18 @@ class Cleaned(DataFusion):
             text = html.unescape(_TAG.sub(" ", text))
         if p.links:
             text = _LINK.sub("link", _ADDRESS.sub("address", text))
+        text = self._plain(text)
+        fewer = self._without_stop_words(text)
+        return " ".join(self._stemmed(fewer if _WORD.search(fewer) else text).split()) or "empty"
+
+    def _plain(self, text: str) -> str:
+        """Letters and digits as they are compared."""
+        p = self.params
         if p.lower:
             text = unicodedata.normalize("NFKC", text).lower()
         if not p.accents:
             text = without_accents(text)
-        if not p.digits:
-            text = _DIGIT.sub("0", text)
-        fewer = self._without_stop_words(text)
-        return " ".join(self._stemmed(fewer if _WORD.search(fewer) else text).split()) or "empty"
+        return text if p.digits else _DIGIT.sub("0", text)
 
     def _without_stop_words(self, text: str) -> str:
         left_out = self._stop_words
@@ -134,7 +139,7 @@ class Cleaned(DataFusion):
     @cached_property
     def _stop_words(self) -> frozenset[str]:
         p = self.params
-        own = frozenset(word.lower() for word in p.leave_out)
+        own = frozenset(self._plain(word).lower() for word in p.leave_out)
         return own if p.stop_words == "none" else own | stop_words(p.stop_words)
 
     @cached_property

@@ -54,8 +54,13 @@ def column_parts(X: AnyArray, bins: int) -> AnyArray:
 
 
 def parts(values: AnyArray, bins: int) -> AnyArray:
-    """Number of the part of about equal size that each value falls into; equal values share one."""
+    """Number of the part of about equal size that each value falls into; equal values share one.
+
+    Where most values are the least one, as in counts of a rare word, what is above it is another part.
+    """
     edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])) if len(values) else np.empty(0)
+    if len(edges) and edges[0] == values.min() < values.max():
+        edges = np.unique(np.append(edges[1:], values[values > edges[0]].min()))
     found: AnyArray = np.searchsorted(edges, values, side="right")
     return found
 

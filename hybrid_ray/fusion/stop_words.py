@@ -32,17 +32,20 @@ _LISTS: Mapping[str, str] = {
         loro mi ti si ci vi me te mio mia tuo tua suo sua nostro nostra vostro vostra questo questa quello quella sono
         sei è siamo siete era erano stato stata essere ho hai ha abbiamo avete hanno aveva avere come anche più""",
     "portuguese": """o a os as um uma uns umas e ou mas se que quem de do da dos das em no na nos nas por pelo pela para
-        com sem sobre entre até ao à aos às eu tu ele ela nós vós eles elas você vocês me te lhe meu minha teu tua seu
+        com sobre entre até ao à aos às eu tu ele ela nós vós eles elas você vocês me te lhe meu minha teu tua seu
         sua nosso nossa este esta esse essa isto isso aquele aquela sou és é somos são era eram foi ser estar está estão
         tenho tem temos têm tinha ter como também mais muito""",
-    "spanish": """el la los las un una unos unas y e o u pero si que quien cual de del a al en con por para sin sobre
+    "spanish": """el la los las un una unos unas y e o u pero si que quien cual de del a al en con por para sobre
         entre hasta desde yo tú él ella nosotros vosotros ellos ellas usted ustedes me te se nos os le les lo mi mis tu
         tus su sus nuestro nuestra vuestro este esta estos estas ese esa eso aquel aquella soy eres es somos son era
         eran fue ser estoy está están estaba estar he has ha hemos han había haber como también más muy ya""",
 }
 
 
-_NEGATIONS = frozenset({"cannot", "cant", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing"})
+_NEGATIONS = frozenset(
+    {"cannot", "cant", "couldnt", "hasnt", "neither", "never", "no", "nobody", "none", "nor", "not", "nothing"}
+    | {"nowhere", "without"}
+)
 """English words that scikit-learn's list has, and that stay."""
 
 

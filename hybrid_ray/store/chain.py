@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,6 +40,7 @@ class _Head(BaseModel):
     transform: TargetTransform
     steps: list[_Step] = []
     prior: list[float] = []
+    bounds: list[float] = []
     files: dict[str, FileInfo]
 
 
@@ -60,6 +62,8 @@ def pack_chain(chain: Chain) -> dict[str, bytes]:
     if chain.steps:
         head["steps"] = [{"name": s.name, "params": s.params.model_dump(mode="json")} for s in chain.steps]
         head["prior"] = list(chain.prior)
+    if chain.bounds:
+        head["bounds"] = list(chain.bounds)
     files[CHAIN_FILE] = to_json(head)
     return files
 
@@ -112,6 +116,8 @@ def read_chain(root: Files, prefix: str) -> Chain:
         raise ArtifactError(
             f"{prefix}/{CHAIN_FILE}: prior must have a factor a class, {len(head.codes)}; got {len(head.prior)}"
         )
+    if len(head.bounds) not in (0, 2) or not all(map(math.isfinite, head.bounds)):
+        raise ArtifactError(f"{prefix}/{CHAIN_FILE}: bounds must be two numbers, or none; got {head.bounds}")
     return Chain(
         inputs=dict(head.inputs),
         fusion=fusion,
@@ -122,6 +128,7 @@ def read_chain(root: Files, prefix: str) -> Chain:
         transform=head.transform,
         steps=tuple(_read_step(files, f"{prefix}/steps/{n}", step) for n, step in enumerate(head.steps)),
         prior=tuple(head.prior),
+        bounds=tuple(head.bounds),
     )
 
 

@@ -424,3 +424,27 @@ def test_to_find_anomalies_only_normal_rows_are_fitted_on():
     assert (both[y == 0, 1] > 0.5).mean() < 0.15
     with pytest.raises(ValueError, match="0 sample"):
         said(np.flatnonzero(y == 1))
+
+
+def test_what_undoes_a_logarithm_stays_near_what_was_seen():
+    """One column that is all but constant in training is far off in a new row: no price is a million times the most."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=200), 1e-3 * rng.normal(size=200)]).astype(np.float32)
+    y = np.exp(10 + x[:, 0] + 300 * x[:, 1])
+    present = np.ones(200, bool)
+    chain = fit_chain(
+        Candidate(("n",), "concat", "ridge"),
+        {"n": Block(x, present)},
+        y,
+        task="regression",
+        n_outputs=1,
+        seed=0,
+        transform="log",
+    )
+    logs = np.log1p(y)
+    assert chain.bounds == pytest.approx((logs.min() - logs.std(), logs.max() + logs.std()))
+    far = Block(np.array([[0, 5.0], [0, -5.0], [0, 0]], np.float32), np.ones(3, bool))
+    high, low, plain = chain.predict({"n": far})[:, 0]
+    assert high == pytest.approx(np.expm1(chain.bounds[1]))
+    assert low == pytest.approx(np.expm1(chain.bounds[0]))
+    assert plain == pytest.approx(np.exp(10), rel=0.3)

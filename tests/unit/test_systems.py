@@ -142,3 +142,28 @@ def test_pump_windows_end_where_they_are_told_of(systems, tmp_path):
     assert len(mixed) == (len(normal) + 1) // 2
     assert np.isin(mixed[:, -1], normal[:, -1]).all()
     assert not (mixed[:, None, -1] == normal[None, :, -1]).all(axis=2).any(), "no window is one that the pump gave"
+
+
+def test_what_holds_surely_holds_with_every_seed(systems):
+    from systems_base import surely_beats
+
+    system = next(each for each in systems.SYSTEMS.values() if len(each.rows) > 1)
+    spec, other = list(system.rows)[:2]
+    cells = {}
+    for seed, low in enumerate((0.09, 0.01, -0.02)):
+        for row in (spec, other):
+            cell = {"system": system.name, "row": row, "seed": seed, "test": {"accuracy": 0.5}, "modalities": {}}
+            gain = {"spec_gains": {"low": low, "high": 0.2}} if row == other else {}
+            cells[systems.key_of(system.name, row, seed)] = cell | gain
+    means = systems.means_of(system, cells)
+    assert means[other]["gain_low"] == -0.02
+    assert not surely_beats(other)(means)
+
+
+def test_a_forecast_of_the_last_value_is_no_reason_to_buy(systems):
+    from systems_series import trading_scores
+
+    last = np.array([[100.0], [3.3]])
+    values = last * [[1.0, 1.1]]
+    y = Came(values, values, values, last, np.ones((2, 1))).packed()
+    assert trading_scores(y, last.repeat(2, axis=1) * (1 + 4e-16))["volatility"] == 0

@@ -99,6 +99,8 @@ class LinearClassifier(OwnClassifier):
             loss = 0.0
             for fold, model in zip(judged, models, strict=True):
                 held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+                if not len(held):
+                    continue
                 emphasis = None if weights is None else weights[training]
                 model.set_params(C=strength / scale).fit(matrix[training], codes[training], sample_weight=emphasis)
                 proba = model.predict_proba(matrix[held])[np.arange(len(held)), codes[held]]

@@ -40,8 +40,9 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | Non
     n_folds : int
     seed : int
     groups : ndarray of int (n,), optional
-        Rows of one group are in one fold; where each group is of one class it counts as one row. Groups of several
-        classes that are too few for the folds are not kept together. None: every row is its own.
+        Rows of one group are in one fold; where each group is of one class it counts as one row, so that of few groups
+        a fold may have none. Groups of several classes that are too few for the folds are not kept together. None:
+        every row is its own.
     """
     if groups is not None:
         first, own = _first_of(groups)

@@ -57,3 +57,37 @@ def test_one_annotator_is_the_label():
     given = votes[:, 0] != NO_VOTE
     assert (found.probabilities.argmax(1)[given] == votes[given, 0]).all()
     assert found.probabilities.sum(1) == pytest.approx(1)
+
+
+def shared_out(n=1000, shares=(0.86, 0.14), annotators=2, overlap=0.0, seed=0):
+    """Rows that annotators divide among them, all right; a share of them is labelled by another as well."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(len(shares), n, p=shares)
+    votes = np.full((n, annotators), NO_VOTE)
+    own = rng.integers(annotators, size=n)
+    votes[np.arange(n), own] = truth
+    twice = rng.random(n) < overlap
+    votes[twice, (own[twice] + 1) % annotators] = truth[twice]
+    return truth, votes
+
+
+@pytest.mark.parametrize("shares", [(0.86, 0.14), (0.7, 0.2, 0.07, 0.03)])
+@pytest.mark.parametrize(("annotators", "overlap"), [(1, 0.0), (2, 0.0), (3, 0.1)])
+def test_whom_nobody_contradicts_is_believed(shares, annotators, overlap):
+    truth, votes = shared_out(shares=shares, annotators=annotators, overlap=overlap)
+    np.testing.assert_array_equal(dawid_skene(votes, len(shares)).probabilities.argmax(1), truth)
+
+
+def test_a_column_without_a_vote_changes_nothing():
+    truth, votes = shared_out(annotators=1)
+    found = dawid_skene(np.column_stack([votes, np.full(len(votes), NO_VOTE)]), 2)
+    np.testing.assert_array_equal(found.probabilities.argmax(1), truth)
+
+
+def test_rows_that_nobody_labelled_change_nothing():
+    _, votes = annotated([0.8, 0.7, 0.6], n=300, missing=0.2)
+    votes = votes[(votes != NO_VOTE).any(axis=1)]
+    more = np.concatenate([votes, np.full((6000, 3), NO_VOTE)])
+    found, again = dawid_skene(votes, 3).probabilities, dawid_skene(more, 3).probabilities
+    np.testing.assert_allclose(again[: len(votes)], found, atol=1e-4)
+    np.testing.assert_allclose(again[len(votes) :], np.tile(found.mean(axis=0), (6000, 1)), atol=1e-3)

@@ -192,3 +192,35 @@ def test_only_rows_that_are_resampled_are_known_by_another_digest(tmp_path):
 def test_what_is_no_length_is_refused(tmp_path, series, message):
     with pytest.raises(BadInputError, match=message):
         spec_of(tmp_path, **series)
+
+
+@pytest.mark.parametrize("asked", [{"by": "sum"}, {"by": "mean", "empty": "zero"}, {"by": "mean"}])
+def test_steps_that_only_covariates_know_are_ahead(asked):
+    """Rows after the last value tell covariates of days to come; a weekend among them is no day of 0."""
+    days = np.array([0, 1, 3, 4, 5, 6, 9, 10])
+    times = np.datetime64("2024-01-01", "ms") + days * np.timedelta64(86_400_000, "ms")
+    table = pa.table({"t": times, "v": [5.0] * 4 + [None] * 4, "x": np.arange(8.0)})
+    (series,), _ = regular_series(
+        table,
+        name=None,
+        time="t",
+        value="v",
+        split=None,
+        resampling=Resampling(ResampleSpec(every="1d", **asked)),
+        covariates={"x": "x"},
+        ahead=True,
+    )
+    empty = np.nan if asked == {"by": "mean"} else 0.0
+    np.testing.assert_array_equal(series.values, [5, 5, empty, 5, 5])
+    assert len(series.beside) == 11
+
+
+def test_the_last_step_with_a_number_may_not_be_over():
+    hours = np.arange(24 * 3 + 5)
+    times = np.datetime64("2024-01-01", "ms") + hours * np.timedelta64(3_600_000, "ms")
+    ahead = times[-1] + np.arange(1, 49) * np.timedelta64(3_600_000, "ms")
+    values = np.append(np.ones(len(hours)), np.full(48, np.nan))
+    _, found = resampled(np.append(times, ahead), values, every="1d", by="sum")
+    assert found.partial == 0, "the day of the last number has all its points"
+    _, found = resampled(times, np.ones(len(hours)), every="1d", by="sum")
+    assert found.partial == 1

@@ -1,6 +1,7 @@
 """Windows of points: what they hold, what they are called, and that none is on both sides of a split."""
 
 import itertools
+from collections import OrderedDict
 
 import numpy as np
 import pyarrow as pa
@@ -156,17 +157,18 @@ def test_the_points_may_say_what_is_for_the_final_score(tmp_path):
     source, rows = rows_of(spec_of(tmp_path, table, {"split": {"column": "part"}}, step=1))
     test = {(row["machine"], row["t"]) for row in rows if row["split"] == "test"}
     assert test == {("m0", t) for t in range(30, 40)} | {("m1", t) for t in range(20, 40)}, "looking back is no fault"
-    assert all(row["t"] < (30 if row["machine"] == "m0" else 20) for row in rows if row["split"] == "train")
-    assert not any("test part" in note for note in source.about["notes"])
+    seen = {role: {step for row in rows if row["split"] == role for step in held(row)} for role in ("train", "test")}
+    assert not seen["train"] & seen["test"], "what they look back on is not learned from"
+    assert "6 training windows overlap with the test part: they are left out." in source.about["notes"]
 
 
 def test_training_windows_that_hold_test_points_are_left_out_and_told(tmp_path):
     table = points([60], split=["train"] * 20 + ["test"] * 10 + ["train"] * 30)
     source, rows = rows_of(spec_of(tmp_path, table, step=1))
     training = [row["t"] for row in rows if row["split"] == "train"]
-    assert not set(training) & {30, 31, 32}
+    assert not set(training) & {17, 18, 19, 30, 31, 32}, "nor what test windows look back on"
     assert {29, 20} < {row["t"] for row in rows if row["split"] == "test"}
-    assert "3 training windows overlap with the test part: they are left out." in source.about["notes"]
+    assert "6 training windows overlap with the test part: they are left out." in source.about["notes"]
 
 
 def test_a_spec_with_windows_is_resolved(tmp_path):
@@ -220,3 +222,40 @@ def test_points_that_cannot_be_cut_are_refused(tmp_path, table, windows, message
     spec = spec_of(tmp_path, table.append_column("word", pa.array(["x"] * len(table))), **windows)
     with pytest.raises(DataError, match=message):
         open_source(spec.data)
+
+
+def test_points_are_opened_once(tmp_path, monkeypatch):
+    source = open_source(spec_of(tmp_path, points([40, 30]), step=1).data)
+    names = source.schema.names
+    whole = pa.concat_tables([t for piece in source.pieces for t in read_piece(source, piece, names, 7)])
+
+    def opened_again(*args, **options):
+        raise AssertionError("points are open already")
+
+    monkeypatch.setattr("hybrid_ray.data.source.open_source", opened_again)
+    monkeypatch.setattr("hybrid_ray.data.cuts._KEPT", OrderedDict())
+    again = pa.concat_tables([t for p in source.pieces for t in read_piece(source.bare(), p, names, 7)])
+    assert again.equals(whole)
+
+
+@pytest.mark.parametrize("rule", ["last", "most", "max"])
+def test_labels_that_are_not_there_yet_are_missing(tmp_path, rule):
+    table = points([40])
+    table = table.set_column(table.column_names.index("y"), "y", pa.nulls(len(table)))
+    _, rows = rows_of(spec_of(tmp_path, table, label=rule), training=False)
+    assert {row["y"] for row in rows} == {None}
+
+
+def test_a_series_may_be_what_is_to_be_told(tmp_path):
+    source, rows = rows_of(spec_of(tmp_path, points([40, 40]), {"label": "machine"}))
+    assert source.schema.names.count("machine") == 1
+    assert {row["machine"] for row in rows} == {"m0", "m1"}
+    assert all((row["window"][0][0] >= 1000) == (row["machine"] == "m1") for row in rows)
+
+
+def test_series_without_a_window_do_not_count(tmp_path):
+    _, rows = rows_of(spec_of(tmp_path, points([200, 200] + [3] * 25), step=1))
+    assert {row["split"] for row in rows} == {"train", "test"}
+    assert {row["machine"] for row in rows if row["split"] == "test"} == {"m0", "m1"}, (
+        "two series are divided over time"
+    )

@@ -131,3 +131,23 @@ def test_training_points_after_test_points_are_refused():
 def test_what_is_no_series_is_refused(columns, message):
     with pytest.raises(DataError, match=message):
         series_of(**columns)
+
+
+@pytest.mark.parametrize("unit", ["us", "ns", "text"])
+def test_points_less_than_a_millisecond_apart_are_steps(unit):
+    """A sensor at 12 kHz, whose clock tells whole microseconds: 83, 83 and 84 of them."""
+    micros = np.arange(3000) * 1_000_000 // 12_000
+    times = np.datetime64("2024-05-01T10:00:00", "us") + micros
+    told = pa.array(times.astype(str).tolist()) if unit == "text" else pa.array(times.astype(f"datetime64[{unit}]"))
+    (found,), irregular = series_of(t=told, v=np.arange(3000.0))
+    np.testing.assert_array_equal(found.values, np.arange(3000))
+    assert irregular.notes() == []
+
+
+def test_a_clock_that_rounds_makes_no_gaps():
+    """300 points a second, told in whole milliseconds: 3, 3 and 4 apart; one of them is left out."""
+    times = np.delete(np.arange(900) * 1000 // 300, 500)
+    (found,), irregular = series_of(t=times, v=np.delete(np.arange(900.0), 500))
+    assert np.flatnonzero(np.isnan(found.values)).tolist() == [500]
+    assert np.nanmax(np.abs(found.values - np.arange(900))) == 0
+    assert (irregular.off, irregular.doubled) == (0, 0)

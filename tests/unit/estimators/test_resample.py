@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_ray.estimators.models import resample
-from hybrid_ray.estimators.models.linear import LinearRegressor
+from hybrid_ray.estimators.models.linear import LinearClassifier, LinearRegressor
 from hybrid_ray.estimators.models.resample import MIN_HELD, fit_grouped, hold_out, inner_folds, stratified_sample
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
@@ -136,3 +136,12 @@ def test_few_rows_are_all_trained_on():
 def test_another_seed_holds_out_other_rows():
     assert set(hold_out(1000, None, 0.15, 0)[1]) != set(hold_out(1000, None, 0.15, 1)[1])
     assert len(hold_out(1000, None, 0.15, 0)[1]) == 150
+
+
+def test_a_penalty_is_chosen_where_few_groups_leave_a_fold_empty():
+    groups, rng = np.repeat(np.arange(3), 20), np.random.default_rng(0)
+    codes = (groups == 2).astype(np.int64)
+    assert set(inner_folds(codes, 3, 0, groups)) != {0, 1, 2}
+    X = (rng.normal(size=(60, 4)) + codes[:, None]).astype(np.float32)
+    model = LinearClassifier(random_state=0).fit(X, codes, groups)
+    assert (model.predict_proba(X).argmax(axis=1) == codes).mean() > 0.8

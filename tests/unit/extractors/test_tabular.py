@@ -328,3 +328,21 @@ def test_it_knows_what_its_features_are_made_of(encode, dates):
         (codes,), (size,) = extractor.codes(arrays).T, extractor.sizes()
         assert size == 4
         np.testing.assert_array_equal(codes == 3, [cell is None for cell in batch["c"]])
+
+
+def test_a_group_tells_nothing_of_its_own_rows():
+    """Each shop is in one group: cross-fitted, it is as unseen as in rows of other groups."""
+    batch, y = shops(900)
+    groups = np.array([int(name[1:]) for name in batch["shop"]]) % 50
+    extractor = build_extractor("tabular_target", {}, {"shop": "categorical"})
+    prepared = extractor.prepare(batch)
+    own = {}
+    for name, context in {
+        "rows": FitContext("binary", 2, seed=3),
+        "groups": FitContext("binary", 2, seed=3, groups=groups),
+    }.items():
+        extractor.fit(prepared, y, context)
+        values = extractor.cross_fitted(prepared, y, context).values[:, 0]
+        own[name] = values[y == 1].mean() - values[y == 0].mean()
+    assert own["rows"] > 0.1
+    assert own["groups"] < 0.02

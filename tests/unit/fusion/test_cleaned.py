@@ -70,3 +70,17 @@ def test_it_travels_after_use():
     fusion = Cleaned(CleanedParams(stem="english", stop_words="english"))
     assert fusion("the dogs") == "dog"
     assert pickle.loads(pickle.dumps(fusion))("the cats") == "cat"
+
+
+def test_negations_stay_and_words_to_leave_out_are_read_as_texts_are():
+    text = "it couldnt work and hasnt helped; without joy"
+    assert cleaned(text, stop_words="english") == "couldnt work hasnt helped; without joy"
+    assert cleaned("Ein CAFÉ über alles", accents=False, leave_out=("Café", "über")) == "ein alles"
+    assert cleaned("year 2020 good", digits=False, leave_out=("2020",)) == "year good"
+
+
+def test_addresses_are_found_beside_long_runs_of_letters_and_dots():
+    assert cleaned("write to Ann.B+c@mail.example.com, soon") == "write to address, soon"
+    long = "a." * 20_000
+    assert cleaned(long) == long
+    assert cleaned(f"{long} x@y.org") == f"{long} address"

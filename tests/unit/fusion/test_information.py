@@ -44,3 +44,15 @@ def test_many_rows_are_counted_at_a_distance():
     assert len(rows) <= 20_000
     assert (np.diff(rows) == 3).all()
     assert len(np.arange(20_000)[spread_rows(20_000)]) == 20_000
+
+
+@pytest.mark.parametrize("share", [0.5, 0.06, 0.02])
+@pytest.mark.parametrize("bins", [8, 16])
+def test_a_rare_value_is_told_apart(share, bins):
+    """Most counts of words, and most flags of rare values, are 0."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(4000) < share).astype(np.int64)
+    counts = np.where(y, rng.integers(1, 9, 4000), 0)
+    told = mutual_information(np.column_stack([y, 1 - y, counts, rng.normal(size=4000)]), y, bins)
+    entropy = -sum(p * np.log(p) for p in (y.mean(), 1 - y.mean()))
+    np.testing.assert_allclose(told, [entropy, entropy, entropy, 0.0], atol=0.01)
