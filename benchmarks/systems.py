@@ -269,8 +269,9 @@ def page(cells: Mapping[str, Cell]) -> str:
 
 
 def command_of(system: System) -> str:
-    """How to run the spec: as the head of its file says."""
-    return next(line[2:] for line in spec_of(system).read_text().splitlines() if line.startswith("# hybrid-ray "))
+    """How to run the spec: as the head of its file says, in words that a shell takes."""
+    told = next(line[2:] for line in spec_of(system).read_text().splitlines() if line.startswith("# hybrid-ray "))
+    return told.translate({ord(sign): None for sign in "<>"})
 
 
 def _best_alone(cell: Cell) -> dict[str, float]:
