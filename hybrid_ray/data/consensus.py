@@ -40,12 +40,12 @@ class Consensus:
     probabilities: AnyArray
     confusion: AnyArray
 
-    @property
-    def accuracy(self) -> AnyArray:
-        """Chance (k,) that an annotator's vote is right, over the classes as they are shared out."""
-        shares = self.probabilities.mean(axis=0)
-        accuracy: AnyArray = np.einsum("kcc,c->k", self.confusion, shares)
-        return accuracy
+    def accuracy(self, votes: AnyArray) -> AnyArray:
+        """How right each annotator is (k,): the mean probability of its votes (n, k); NaN of one without any."""
+        cast = votes != NO_VOTE
+        said = np.take_along_axis(self.probabilities, np.where(cast, votes, 0), axis=1)
+        counts = cast.sum(axis=0)
+        return np.where(counts > 0, (said * cast).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
 
 def majority(votes: AnyArray, n_classes: int) -> Consensus:

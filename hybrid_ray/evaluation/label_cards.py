@@ -25,7 +25,7 @@ def annotation_card(annotated: Annotated) -> AnnotationCard:
     given = votes >= 0
     several = given.sum(axis=1) > 1
     alike = (votes == votes.max(axis=1, keepdims=True)) | ~given
-    accuracy = annotated.consensus.accuracy
+    accuracy = annotated.consensus.accuracy(votes)
     return AnnotationCard(
         how=annotated.how,
         rows=int(annotated.labelled.sum()),
@@ -35,7 +35,7 @@ def annotation_card(annotated: Annotated) -> AnnotationCard:
         krippendorff=_known(krippendorff(votes)),
         fleiss=_known(fleiss(votes)),
         annotators=[
-            AnnotatorRow(name=name, labelled=int(given[:, i].sum()), accuracy=float(accuracy[i]))
+            AnnotatorRow(name=name, labelled=int(given[:, i].sum()), accuracy=_known(float(accuracy[i])))
             for i, name in enumerate(names)
         ],
         pairs=[PairRow(first=names[a], second=names[b], kappa=_known(k)) for (a, b), k in cohen(votes).items()],

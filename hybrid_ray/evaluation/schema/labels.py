@@ -12,7 +12,7 @@ class AnnotatorRow(Part):
     labelled: int
     """Rows with a label of this annotator."""
     accuracy: Score
-    """Chance that such a label is right, as the consensus has it."""
+    """Mean probability of these labels by the consensus; null where there are none."""
 
 
 class PairRow(Part):

@@ -66,7 +66,7 @@ def test_the_rows_of_a_file_get_it(spec):
     assert rows.target.task == "binary"
     assert rows.annotated.names == ("ann", "ben", "cleo")
     assert rows.unlabelled == 0
-    assert (rows.annotated.consensus.accuracy > 0.8).all()
+    assert (rows.annotated.consensus.accuracy(rows.annotated.votes) > 0.8).all()
 
 
 @pytest.mark.parametrize(

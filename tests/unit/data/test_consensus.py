@@ -33,15 +33,16 @@ def test_one_expert_among_guessers_is_believed():
 def test_it_finds_how_right_each_annotator_is_with_votes_missing():
     skills = [0.9, 0.75, 0.6]
     _, votes = annotated(skills, n=4000, missing=0.3)
-    assert dawid_skene(votes, 3).accuracy == pytest.approx(skills, abs=0.04)
+    assert dawid_skene(votes, 3).accuracy(votes) == pytest.approx(skills, abs=0.04)
 
 
 def test_an_annotator_who_takes_one_class_for_another_still_tells():
     truth, votes = annotated([0.9, 0.9, 0.9], n_classes=2)
     swapped = 1 - truth  # always wrong, so always telling
-    found = dawid_skene(np.column_stack([votes, swapped]), 2)
+    votes = np.column_stack([votes, swapped])
+    found = dawid_skene(votes, 2)
     assert (found.probabilities.argmax(1) == truth).mean() > 0.99
-    assert found.accuracy[3] < 0.05
+    assert found.accuracy(votes)[3] < 0.05
 
 
 def test_the_names_of_classes_do_not_matter():
@@ -91,3 +92,12 @@ def test_rows_that_nobody_labelled_change_nothing():
     found, again = dawid_skene(votes, 3).probabilities, dawid_skene(more, 3).probabilities
     np.testing.assert_allclose(again[: len(votes)], found, atol=1e-4)
     np.testing.assert_allclose(again[len(votes) :], np.tile(found.mean(axis=0), (6000, 1)), atol=1e-3)
+
+
+def test_an_annotator_is_as_right_as_its_own_votes():
+    """Two agree on all of ten rows and a third says the other thing on half of them; a fourth says nothing."""
+    votes = np.array([[0, 0, i % 2, NO_VOTE] if i < 5 else [1, 1, i % 2, NO_VOTE] for i in range(10)])
+    right = dawid_skene(votes, 2).accuracy(votes)
+    assert right[:2] == pytest.approx(1, abs=0.01)
+    assert right[2] == pytest.approx(np.mean([v[2] == v[0] for v in votes]), abs=0.01)
+    assert np.isnan(right[3])
