@@ -324,14 +324,14 @@ def _extractors(
         faults += found
         placed.append(entry.model_copy(update={"id": own_id, "columns": columns}))
     faults += _variant_faults(placed)
-    faults += _unfit_faults(placed, task)
+    faults += _unfit_faults(placed, task, spec.data.series)
     if faults:
         raise SpecError(faults)
     return tuple(placed), warnings
 
 
-def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
-    """Extractors that learn from labels where there are none to learn from, or do not forecast where that is asked."""
+def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task, series: SeriesSpec | None) -> list[str]:
+    """Extractors that learn from labels where there are none to learn from, or do not forecast what is asked."""
     forecasts, unlabelled = task == "forecasting", task in ("anomaly", *CLUSTERING)
     faults = []
     for i, entry in enumerate(entries):
@@ -343,6 +343,14 @@ def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task) -> list[str]:
             )
         if forecasts and not tags.forecasts:
             faults.append(f"extractors[{i}].name: must be a forecaster for the task forecasting; got {entry.name!r}")
+        if forecasts and series is not None:
+            asked = {"horizon": series.horizon, "season": series.season}
+            faults += [
+                f"extractors[{i}].params.{name}: must be data.series.{name}, {value}, whose units forecasts are put "
+                f"together in; got {own}. Leave it out"
+                for name, value in asked.items()
+                if (own := getattr(entry.params, name, None)) not in (None, value)
+            ]
     return faults
 
 

@@ -36,7 +36,7 @@ class Irregular:
     nameless : int
         Points of no series, where a column tells them apart.
     doubled : int
-        Points at a step that had one already: the last in the table counts.
+        Points at a step that had one already: the later counts, of one time the last in the table.
     combined : int
         Points that were put together to longer steps.
     steps : int
@@ -66,7 +66,10 @@ class Irregular:
         told = (
             (self.timeless, "points have no time: they are left out"),
             (self.nameless, "points do not say which series they are of: they are left out"),
-            (self.doubled, "points share their series and step with another: the last of the table counts"),
+            (
+                self.doubled,
+                "points share their series and step with another: the later counts, of equal times the last",
+            ),
             (self.combined, f"points are put together to {self.steps} steps"),
             (self.partial, "series end in a step of less than half as many points as usual: it may not be over"),
             (self.gaps, f"steps {gap}"),
@@ -129,7 +132,9 @@ def placed_points(
     DataError
         Times cannot be read, or are in no order of steps.
     """
-    clock, calendar = _clock(table[time], time, resampling is not None and resampling.local, where)
+    clock, shown, calendar = _clock(table[time], time, where)
+    if resampling is not None and resampling.local:
+        clock = shown
     if resampling is not None:
         resampling.check(calendar)
     names = one_array(table[name]).cast(pa.string()).dictionary_encode() if name is not None else None
@@ -148,7 +153,7 @@ def placed_points(
             places = resampling.places(clock[rows])
             places -= places[0]
         else:
-            places = _ranks(clock[rows]) if by_points else _places(clock[rows], calendar, found)
+            places = _ranks(clock[rows]) if by_points else _places(clock[rows], shown[rows], calendar, found)
         if places[-1] > _LONGEST_GAP * len(places) + 1000:
             raise DataError(
                 f"{where}.time: steps must be about equal; got {len(places)} points over {places[-1]} steps in "
@@ -171,9 +176,10 @@ def _ranks(times: AnyArray) -> AnyArray:
     return np.cumsum(np.diff(times, prepend=times[0]) > 0)
 
 
-def _places(times: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
+def _places(times: AnyArray, shown: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
     """Step of each point, from 0, not falling. The step is the usual distance of neighbours; of dates a month or more
-    apart it is whole months, unless distances are the same to the day, as those of four weeks are.
+    apart it is whole months as the clock shows them, unless distances are the same to the day, as those of four weeks
+    are.
     """
     distances = np.diff(times)
     distances = distances[distances > 0]
@@ -182,7 +188,7 @@ def _places(times: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
     usual = float(np.quantile(distances, 0.5, method="lower"))
     multiples = distances / usual
     if calendar and usual >= 27.5 * DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
-        months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+        months = shown.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
     exact, off = _on_grid(times, usual)
     if off:
@@ -248,25 +254,26 @@ def covariate_numbers(column: pa.ChunkedArray, name: str, where: str) -> AnyArra
     return values
 
 
-def _clock(column: pa.ChunkedArray, name: str, local: bool, where: str) -> tuple[AnyArray, bool]:
-    """Times as float64 (n,), NaN where missing, and whether they are dates, in milliseconds: of universal time, or as a
-    clock shows it in the column's own zone where ``local`` is true and it has one.
+def _clock(column: pa.ChunkedArray, name: str, where: str) -> tuple[AnyArray, AnyArray, bool]:
+    """Times as float64 (n,), NaN where missing; the same as a clock shows them; and whether they are dates.
+
+    Dates are milliseconds, of universal time; a clock shows those of a column with a zone in that zone.
     """
     raw = one_array(column)
-    if local and pa.types.is_timestamp(raw.type) and raw.type.tz is not None:
-        raw = pc.local_timestamp(raw)
     if is_text(raw.type):
         numbers, bad = parse_numbers(raw)
         raw = raw if bad.any() else numbers
     if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type):
-        return np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64), False
+        times = np.array(raw.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+        return times, times, False
     millis, bad = parse_times(raw)
     if bad.sum() * 2 > len(bad):
         raise DataError(
             f"{where}.time: must be numbers or dates; got {int(bad.sum())} of {len(bad)} values in {name!r} that "
             "are neither"
         )
-    return millis, True
+    zoned = pa.types.is_timestamp(raw.type) and raw.type.tz is not None
+    return millis, parse_times(pc.local_timestamp(raw))[0] if zoned else millis, True
 
 
 def tested_points(column: pa.ChunkedArray, name: str) -> BoolArray:

@@ -60,12 +60,13 @@ def split_windows(
     # The earliest origin is that with most others after it.
     of_block = -back if by == "time" else _shuffled(codes, seed)
     blocks = np.unique(of_block[training])
-    parts = min(folds, len(blocks))
+    # A fold is learned from the blocks before it: the first alone must be some rows.
+    parts = min(folds, len(blocks), int(training.sum()) // 2 if by == "time" else folds)
     if parts < 2 or not test.any():
-        what = "data.series.origins: 2 origins" if by == "time" else "data.series.id: 2 series"
+        what = "data.series.origins: 2 origins, and 4 rows," if by == "time" else "data.series.id: 2 series"
         raise DataError(
-            f"{what} or more must have training rows, and a series a test row; got {len(blocks)} and "
-            f"{int(test.sum())} test rows. Give longer series, or raise origins"
+            f"{what} or more must have training rows, and a series a test row; got {len(blocks)}, "
+            f"{int(training.sum())} rows and {int(test.sum())} test rows. Give longer series, or raise origins"
         )
     fold = np.full(len(back), -1, np.int16)
     place = np.searchsorted(blocks, of_block[training])

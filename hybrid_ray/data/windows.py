@@ -24,6 +24,8 @@ ORIGIN, SPLIT = "origin", "split"
 
 
 _GAPS = "have no number: histories are filled on straight lines, no forecast is scored there"
+_ROWS = 40
+"""Training rows, about, that few series are to have together where nothing is asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Windows:
         assert data.series is not None
         covariates = data.series.covariates
         self._asked, self._label, self._training = data.series, data.label, training
+        split = split_column(data, table.schema.names) if training else None
+        self._roles = split is not None
         names = [name for name in (data.series.id, data.series.time) if name is not None]
         self._points = table.select(names)
         self.series, irregular = regular_series(
@@ -70,7 +74,7 @@ class Windows:
             name=data.series.id,
             time=data.series.time,
             value=data.label,
-            split=split_column(data, table.schema.names) if training else None,
+            split=split,
             by_points=data.series.steps == "points",
             resampling=Resampling(data.series.resample) if data.series.resample is not None else None,
             covariates={name: covariates.places()[name] for name in covariates.names},
@@ -138,10 +142,13 @@ class Windows:
     def _cut(self) -> list[str]:
         """Find the rows to learn from and those of the final score; gives what a reader must know."""
         asked = self._asked
-        short = untested = 0
+        short = untested = unscored = 0
+        n_long = sum(len(series.values) >= asked.shortest + asked.horizon for series in self.series)
+        each = asked.origins or max(-(-_ROWS // max(n_long, 1)), 2)
         for number, series in enumerate(self.series):
-            origins = _origins(series, asked)
+            origins = _origins(series, asked, each, self._roles)
             short += not origins
+            unscored += self._roles and not series.tested
             untested += 0 < series.tested < asked.horizon
             self.rows += [Window(number, stop, back) for stop, back in origins]
         if not any(row.back >= 0 for row in self.rows) or not any(row.back < 0 for row in self.rows):
@@ -153,6 +160,7 @@ class Windows:
         told = (
             (short, "series are too short for a row: they are left out"),
             (untested, f"series have fewer than {asked.horizon} test points: they are not scored"),
+            (unscored, "series have no test points, where a column says which they are: they are not scored"),
         )
         return [f"{count} of {len(self.series)} {what}." for count, what in told if count]
 
@@ -173,7 +181,7 @@ class Windows:
         ]
 
     def _history(self, row: Window) -> AnyArray:
-        values: AnyArray = self.series[row.series].values[max(row.stop - self._asked.history, 0) : row.stop]
+        values: AnyArray = self.series[row.series].values[max(row.stop - self._asked.longest, 0) : row.stop]
         return values.astype(np.float32)
 
     def _future(self, row: Window) -> AnyArray | None:
@@ -184,8 +192,8 @@ class Windows:
     def _beside(self, row: Window, place: int) -> AnyArray:
         """A covariate of the steps of a history, and of the horizon after it where it is known ahead."""
         ahead = self._asked.horizon if place < len(self._asked.covariates.known) else 0
-        told = self.series[row.series].beside[max(row.stop - self._asked.history, 0) : row.stop + ahead, place]
-        lacks = min(row.stop, self._asked.history) + ahead - len(told)
+        told = self.series[row.series].beside[max(row.stop - self._asked.longest, 0) : row.stop + ahead, place]
+        lacks = min(row.stop, self._asked.longest) + ahead - len(told)
         return np.concatenate([told, np.full(lacks, np.nan)]) if lacks else told
 
     def _last(self, row: Window) -> int:
@@ -194,17 +202,17 @@ class Windows:
         return int(rows[rows >= 0][-1])
 
 
-def _origins(series: Series, asked: SeriesSpec) -> list[tuple[int, int]]:
+def _origins(series: Series, asked: SeriesSpec, most: int, told: bool) -> list[tuple[int, int]]:
     """Origins of a series, the earliest first, each with how many for training lie after it; -1 is for the final score.
 
     Test points of several horizons have several origins, whose histories hold the test points before them.
     """
     horizon = asked.horizon
-    # Without test points, the last horizon is the final score's.
-    known = series.n_known if series.tested else len(series.values) - horizon
+    # Where no column tells test points, the last horizon is the final score's.
+    known = series.n_known if told else len(series.values) - horizon
     late = range(known, len(series.values) - horizon + 1, asked.step or horizon)
     last = [(stop, -1) for stop in late if stop >= asked.shortest]
-    stops = [known - horizon - back * (asked.step or horizon) for back in range(asked.origins)]
+    stops = [known - horizon - back * (asked.step or horizon) for back in range(most)]
     return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
 
 

@@ -43,10 +43,11 @@ def with_counterexamples(data: FoldedData, seed: int) -> FoldedData:
     spans = [slice(stop - len(own), stop) for stop, own in zip(bounds[1:].tolist(), normal, strict=True)]
 
     def mixed(number: int, block: Block) -> Block:
-        values = block.values[rows]
+        values, present = block.values[rows], block.present[rows]
         for fold, span in enumerate(spans):
-            values[span] = np.random.default_rng([seed, number, fold]).permuted(values[span], axis=0)
-        return Block(values, block.present[rows])
+            there = np.flatnonzero(present[span]) + span.start  # what is not there is zeros, and tells itself
+            values[there] = np.random.default_rng([seed, number, fold]).permuted(values[there], axis=0)
+        return Block(values, present)
 
     made, y = np.zeros(len(rows), bool), data.y[rows]
     for span in spans:

@@ -72,10 +72,12 @@ class SeriesSpec(Documented):
     """Steps to forecast."""
     season: int = Field(1, ge=1, le=65536)
     """Steps of the season: what MASE, Naive2 and the baselines repeat."""
-    history: int = Field(1000, ge=2, le=65536)
-    """Steps before an origin that a row holds at most."""
-    origins: int = Field(2, ge=1, le=1000)
-    """Training rows of a series at most: one origin before another, back from its last training point."""
+    history: int | None = Field(None, ge=2, le=262_144)
+    """Steps before an origin that a row holds at most; left out, 1,000, or three seasons and the horizon: as many as
+    tell whether a series is seasonal."""
+    origins: int | None = Field(None, ge=1, le=1000)
+    """Training rows of a series at most: one origin before another, back from its last training point. Left out, 2, or
+    more where series are few: 40 rows in all."""
     step: int | None = Field(None, ge=1)
     """Steps between two origins; left out, ``horizon``, so that what came after one is before the next."""
     min_history: int | None = Field(None, ge=2)
@@ -87,6 +89,11 @@ class SeriesSpec(Documented):
     """Other columns of the points that forecasts are made from; a column that is not named here is not read."""
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.8, 0.95), max_length=5)
     """Probabilities of the intervals around forecasts; none: no intervals."""
+
+    @property
+    def longest(self) -> int:
+        """Steps that a row's history holds at most."""
+        return self.history or max(1000, 3 * self.season + self.horizon)
 
     @property
     def shortest(self) -> int:

@@ -1,3 +1,6 @@
+import datetime as dt
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -151,3 +154,12 @@ def test_a_clock_that_rounds_makes_no_gaps():
     assert np.flatnonzero(np.isnan(found.values)).tolist() == [500]
     assert np.nanmax(np.abs(found.values - np.arange(900))) == 0
     assert (irregular.off, irregular.doubled) == (0, 0)
+
+
+@pytest.mark.parametrize("zone", ["Europe/London", "America/New_York", "Pacific/Auckland", None])
+def test_months_begin_where_the_clock_stands(zone):
+    """The first of April in London is the last of March in universal time."""
+    first = [dt.datetime(2021 + m // 12, m % 12 + 1, 1, tzinfo=ZoneInfo(zone) if zone else None) for m in range(36)]
+    (found,), irregular = series_of(t=pa.array(first, pa.timestamp("ms", zone)), v=np.arange(36.0))
+    np.testing.assert_array_equal(found.values, np.arange(36))
+    assert irregular.notes() == []

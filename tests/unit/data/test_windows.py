@@ -127,7 +127,7 @@ def test_folds_over_time_are_blocks_of_origins(tmp_path):
 
 
 def test_labels_hold_what_plain_methods_say(tmp_path):
-    spec = spec_of(tmp_path, points([30]), folds="time")
+    spec = spec_of(tmp_path, points([30]), folds="time", origins=4)
     source, rows = rows_of(spec)
     came = Came.of(read_rows(spec.data, TargetSpec(), source, "forecasting", 2, 0).target.y)
     np.testing.assert_array_equal(came.values, [row["value"] for row in rows])
@@ -318,3 +318,44 @@ def test_columns_that_a_forecaster_cannot_read_are_refused(tmp_path, entry, mess
     asked = load_spec(spec | {"extractors": [entry]})
     with pytest.raises(BadInputError, match=rf"extractors\[0\].columns: {message}"):
         resolve_spec(asked, open_source(asked.data))
+
+
+def test_where_a_column_tells_test_points_no_others_are_scored(tmp_path):
+    table = points([30, 30])
+    told = zip(table["name"].to_pylist(), table["t"].to_pylist(), strict=True)
+    split = pa.array(["test" if name == "s0" and t >= 26 else "train" for name, t in told])
+    source, rows = rows_of(spec_of(tmp_path, table.append_column("split", split)))
+    assert {row["name"] for row in rows if row["split"] == "test"} == {"s0"}
+    assert max(row["value"][-1] for row in rows if row["name"] == "s1") == 129, "all its points are learned from"
+    assert any("1 of 2 series have no test points" in note for note in source.about["notes"])
+
+
+@pytest.mark.parametrize(("n_series", "expected"), [(1, 40), (7, 6), (30, 2)])
+def test_few_series_have_more_origins(tmp_path, n_series, expected):
+    spec = spec_of(tmp_path, points([200] * n_series), origins=None)
+    _, rows = rows_of(spec)
+    assert sum(row["split"] == "train" and row["name"] == "s0" for row in rows) == expected
+    read = read_rows(spec.data, TargetSpec(), open_source(spec.data), "forecasting", 5, 0)
+    assert len(np.unique(read.split.fold[read.split.fold >= 0])) == 5
+
+
+def test_every_fold_over_time_is_learned_from_some_rows(tmp_path):
+    spec = spec_of(tmp_path, points([60]), origins=5)
+    read = read_rows(spec.data, TargetSpec(), open_source(spec.data), "forecasting", 5, 0)
+    assert np.bincount(read.split.fold[read.split.fold >= 0]).min() >= 2
+    few = spec_of(tmp_path, points([60]), origins=3)
+    with pytest.raises(DataError, match=r"2 origins, and 4 rows, or more must have training rows.*got 3, 3 rows"):
+        read_rows(few.data, TargetSpec(), open_source(few.data), "forecasting", 5, 0)
+
+
+def test_a_history_holds_three_seasons(tmp_path):
+    _, rows = rows_of(spec_of(tmp_path, points([2000]), season=400, origins=1))
+    assert max(len(row["history"]) for row in rows) == 1203
+
+
+@pytest.mark.parametrize("params", [{"season": 7}, {"horizon": 5}])
+def test_forecasters_are_in_the_units_of_the_series(tmp_path, params):
+    spec = spec_of(tmp_path, points([60]))
+    held = spec.model_dump(mode="json") | {"extractors": [{"name": "theta", "params": params}]}
+    with pytest.raises(BadInputError, match=r"extractors\[0\]\.params\..*: must be data\.series\."):
+        resolve_spec(load_spec(held), open_source(spec.data))

@@ -1,5 +1,7 @@
 """Counterexamples: usual in every feature, unusual together, apart from the rows that they are made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,13 @@ def test_the_seed_decides():
 def test_there_are_none_where_anomalies_are_enough(anomalous, made):
     data = folded(anomalous)
     assert (with_counterexamples(data, 0) is not data) == made
+
+
+def test_what_is_not_there_has_no_part_in_them():
+    data = folded()
+    present = data.frozen["a"].present
+    values = np.where(present[:, None], np.abs(data.frozen["a"].values) + 1, np.float32(0))
+    grown = with_counterexamples(replace(data, frozen={"a": Block(values, present)}), seed=1)
+    block = grown.frozen["a"]
+    assert (block.values[block.present] > 0).all()
+    assert (block.values[~block.present] == 0).all()
