@@ -134,7 +134,7 @@ def test_labels_hold_what_plain_methods_say(tmp_path):
     np.testing.assert_array_equal(came.last[:, 0], [row["history"][-1] for row in rows])
     np.testing.assert_array_equal(came.scale, 4)
     labels = read_labels(source, "value", "forecasting", None)
-    assert labels.missing.tolist() == [True, True, False]
+    assert labels.missing.tolist() == [True] * 4 + [False]
 
 
 def test_a_spec_with_series_is_resolved_for_forecasting(tmp_path):
