@@ -190,20 +190,34 @@ def _places(times: AnyArray, shown: AnyArray, calendar: bool, found: Irregular) 
     if calendar and usual >= 27.5 * DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
         months = shown.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
         return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
-    exact, off = _on_grid(times, usual)
-    if off:
-        # A clock of whole milliseconds tells 300 a second as 3, 3 and 4: the usual distance is not what they are apart.
-        mean = (times[-1] - times[0]) / np.maximum(np.rint(multiples), 1).sum()
-        closer, left = _on_grid(times, mean)
-        exact, off = (exact, off) if left else (closer, left)
+    ways = [_on_grid(times, usual)]
+    if ways[0][1]:
+        # A clock of whole milliseconds tells 60 a second as 17, 17 and 16: the usual distance is not what they are
+        # apart. After a pause that is no number of steps those that follow have a grid of their own.
+        step = float(distances[np.rint(multiples) == 1].mean())
+        ways += [_on_grid(times, step), _from_each_to_the_next(times, step)]
+    places, off = min(ways, key=lambda way: (_lost(times, way[0]), way[1]))
     found.off += off
-    return np.rint(exact).astype(np.int64)
+    return places
 
 
 def _on_grid(times: AnyArray, step: float) -> tuple[AnyArray, int]:
-    """Times (n,) in steps since the first; and how many lie between steps."""
+    """The nearest of steps since the first, for each time (n,); and how many lie between steps."""
     exact = (times - times[0]) / step
-    return exact, int((np.abs(exact - np.rint(exact)) > _OFF_BEAT).sum())
+    places = np.rint(exact).astype(np.int64)
+    return places, int((np.abs(exact - places) > _OFF_BEAT).sum())
+
+
+def _from_each_to_the_next(times: AnyArray, step: float) -> tuple[AnyArray, int]:
+    """The same, where a time (n,) is so many steps after the one before."""
+    exact = np.diff(times, prepend=times[0]) / step
+    steps = np.rint(exact).astype(np.int64)
+    return np.cumsum(steps), int((np.abs(exact - steps) > _OFF_BEAT).sum())
+
+
+def _lost(times: AnyArray, places: AnyArray) -> int:
+    """Times (n,) that share their step with an earlier one."""
+    return int(((np.diff(times) > 0) & (np.diff(places) == 0)).sum())
 
 
 def _codes(names: pa.DictionaryArray) -> AnyArray:
@@ -277,7 +291,7 @@ def _clock(column: pa.ChunkedArray, name: str, where: str) -> tuple[AnyArray, An
 
 
 def tested_points(column: pa.ChunkedArray, name: str) -> BoolArray:
-    """Points that are for the final score (n,).
+    """Points that are for the final score (n,): those of test, or of dev where none is.
 
     Raises
     ------
@@ -289,4 +303,5 @@ def tested_points(column: pa.ChunkedArray, name: str) -> BoolArray:
     if None in roles:
         odd = sorted({str(word) for word, role in zip(words, roles, strict=True) if role is None})[:5]
         raise DataError(f"data.split.column: must hold train, dev or test in every row; got {odd} in {name!r}")
-    return np.array([role == "test" for role in roles], bool)
+    wanted = "test" if "test" in roles else "dev"
+    return np.array([role == wanted for role in roles], bool)

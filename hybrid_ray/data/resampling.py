@@ -16,6 +16,8 @@ _UNITS_MS = {"s": 1000.0, "min": 60_000.0, "h": 3_600_000.0, "d": DAY_MS, "w": 7
 _MONTHS = {"mo": 1, "y": 12}
 _MONDAY_MS = -3 * DAY_MS
 """The Monday before the first day of 1970."""
+_ROUNDED = 1e-9
+"""Share that a quotient of decimal numbers may be off by."""
 _PARTIAL = 0.5
 """Share of the usual number of points of a step below which the last step may not be over."""
 
@@ -81,7 +83,10 @@ class Resampling:
         begins with 1970.
         """
         if not isinstance(self.asked.every, str):
-            return np.floor(times / self.asked.every).astype(np.int64)
+            exact = times / self.asked.every
+            whole = np.rint(exact)  # 0.3 / 0.1 is a little less than 3
+            close = np.abs(exact - whole) < _ROUNDED * np.maximum(np.abs(exact), 1)
+            return np.where(close, whole, np.floor(exact)).astype(np.int64)
         n, unit = _parsed(self.asked.every)
         if unit in _MONTHS:
             months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)

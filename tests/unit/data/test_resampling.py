@@ -224,3 +224,12 @@ def test_the_last_step_with_a_number_may_not_be_over():
     assert found.partial == 0, "the day of the last number has all its points"
     _, found = resampled(times, np.ones(len(hours)), every="1d", by="sum")
     assert found.partial == 1
+
+
+@pytest.mark.parametrize("every", [0.1, 0.2, 0.3])
+def test_decimal_steps_hold_as_many_points_each(every):
+    table = pa.table({"t": [round(i / 100, 2) for i in range(300)], "v": np.ones(300)})
+    (series,), _ = regular_series(
+        table, name=None, time="t", value="v", split=None, resampling=Resampling(ResampleSpec(every=every, by="sum"))
+    )
+    assert set(series.values) == {round(every * 100)}

@@ -163,3 +163,29 @@ def test_months_begin_where_the_clock_stands(zone):
     (found,), irregular = series_of(t=pa.array(first, pa.timestamp("ms", zone)), v=np.arange(36.0))
     np.testing.assert_array_equal(found.values, np.arange(36))
     assert irregular.notes() == []
+
+
+@pytest.mark.parametrize("pause", [41, 600_003])
+@pytest.mark.parametrize("rate", [60, 128, 300])
+def test_a_pause_makes_points_fall_on_no_others(rate, pause):
+    """Whole milliseconds of a sensor that pauses once, for no number of steps."""
+    times = np.arange(4000) * 1000 // rate
+    times[2000:] += pause
+    (found,), irregular = series_of(t=times, v=np.arange(4000.0))
+    assert irregular.doubled == 0
+    known = np.flatnonzero(np.isfinite(found.values))
+    np.testing.assert_array_equal(found.values[known], np.arange(4000))
+    gap = np.diff(known)[1999]
+    assert gap == pytest.approx(pause * rate / 1000 + 1, rel=1e-4, abs=1)
+    assert set(np.delete(np.diff(known), 1999)) == {1}
+
+
+def test_development_points_are_for_the_score_where_no_others_are():
+    found, _ = regular_series(
+        pa.table({"t": range(10), "v": np.arange(10.0), "part": ["train"] * 7 + ["val"] * 3}),
+        name=None,
+        time="t",
+        value="v",
+        split="part",
+    )
+    assert found[0].tested == 3
