@@ -65,12 +65,14 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_fit_trains_on_the_device_that_it_was_given():
+@pytest.mark.parametrize(("usable", "device"), [(True, "cuda"), (False, "cpu")])
+def test_a_fit_trains_on_the_device_that_it_was_given_where_torch_can_use_it(monkeypatch, usable, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
     prepared = Prepared({"x": np.zeros((4, 1), np.float32)}, np.ones(4, bool))
     rows = np.array([0, 2, 3])
     fit = train._fit._function  # the task's own body, in this process: no machine here has a GPU
     state, block, done = fit(Recorder(), prepared, np.arange(4), rows, FitContext("binary", 2), "key", None, "cuda")
-    assert state.meta["calls"] == [("setup", "cuda"), ("fit", 3), ("setup", "cuda"), ("block", 1)]
+    assert state.meta["calls"] == [("setup", device), ("fit", 3), ("setup", device), ("block", 1)]
     assert len(block.values) == 4
     assert not done.cached
 
