@@ -158,7 +158,7 @@ def fit_chain(
         y = Came.of(y).values
     logs = task == "regression" and transform == "log"
     target = np.log1p(y) if logs else y
-    bounds = (float(target.min() - target.std()), float(target.max() + target.std())) if logs else ()
+    bounds = _bounds_of(target) if logs else ()
     # A fusion that cannot do without labels says so.
     X = fusion.fit_combine(inputs, None if task in CLUSTERING else target, learned, seed, groups)
     family = ESTIMATORS.get(candidate.estimator)
@@ -191,6 +191,11 @@ def fit_chain(
         prior=rows.prior,
         bounds=bounds,
     )
+
+
+def _bounds_of(logs: AnyArray) -> tuple[float, float]:
+    """How far forecasts of a logarithm may go: beyond the training rows' (n,) by their deviation."""
+    return float(logs.min() - logs.std()), float(logs.max() + logs.std())
 
 
 @dataclass

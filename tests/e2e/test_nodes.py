@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
 
 SPEC = {
     "name": "nodes",
@@ -84,6 +85,8 @@ def test_three_nodes_give_the_run_that_one_gives(run, tmp_path):
     blocks = [trained(tmp_path / "three"), trained(tmp_path / "one")]
     assert blocks[0]
     assert blocks[0].keys() == blocks[1].keys()
+    runs = RunStore(StoreRoot(str(tmp_path / "one")))
+    assert runs.uses(one["run_id"])["trained"] >= blocks[1].keys(), "gc keeps every fit, that on all rows too"
     for key, values in blocks[0].items():
         np.testing.assert_allclose(values, blocks[1][key], rtol=0, atol=1e-5)
     (candidates, ensembles), (same, others) = trials(three, tmp_path / "three"), trials(one, tmp_path / "one")

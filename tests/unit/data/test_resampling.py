@@ -24,7 +24,7 @@ def irregular(n=400, seed=0, days=100):
     return times, np.where(rng.random(n) < 0.1, np.nan, rng.normal(10, 3, n))
 
 
-def resampled(times, values, beside=None, **asked):
+def resampled(times, values, beside=None, ahead=False, **asked):
     table = pa.table({"t": pa.array(times), "v": pa.array(values, from_pandas=True)})
     covariates = {}
     if beside is not None:
@@ -37,6 +37,7 @@ def resampled(times, values, beside=None, **asked):
         split=None,
         resampling=Resampling(ResampleSpec(**asked)),
         covariates=covariates,
+        ahead=ahead,
     )
     return series, found
 
@@ -199,17 +200,8 @@ def test_steps_that_only_covariates_know_are_ahead(asked):
     """Rows after the last value tell covariates of days to come; a weekend among them is no day of 0."""
     days = np.array([0, 1, 3, 4, 5, 6, 9, 10])
     times = np.datetime64("2024-01-01", "ms") + days * np.timedelta64(86_400_000, "ms")
-    table = pa.table({"t": times, "v": [5.0] * 4 + [None] * 4, "x": np.arange(8.0)})
-    (series,), _ = regular_series(
-        table,
-        name=None,
-        time="t",
-        value="v",
-        split=None,
-        resampling=Resampling(ResampleSpec(every="1d", **asked)),
-        covariates={"x": "x"},
-        ahead=True,
-    )
+    values = [5.0] * 4 + [np.nan] * 4
+    series, _ = resampled(times, values, np.arange(8.0), ahead=True, every="1d", **asked)
     empty = np.nan if asked == {"by": "mean"} else 0.0
     np.testing.assert_array_equal(series.values, [5, 5, empty, 5, 5])
     assert len(series.beside) == 11
@@ -228,8 +220,6 @@ def test_the_last_step_with_a_number_may_not_be_over():
 
 @pytest.mark.parametrize("every", [0.1, 0.2, 0.3])
 def test_decimal_steps_hold_as_many_points_each(every):
-    table = pa.table({"t": [round(i / 100, 2) for i in range(300)], "v": np.ones(300)})
-    (series,), _ = regular_series(
-        table, name=None, time="t", value="v", split=None, resampling=Resampling(ResampleSpec(every=every, by="sum"))
-    )
+    times = [round(i / 100, 2) for i in range(300)]
+    series, _ = resampled(times, np.ones(300), every=every, by="sum")
     assert set(series.values) == {round(every * 100)}
