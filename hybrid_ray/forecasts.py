@@ -227,6 +227,15 @@ def scale_in(blocks: Mapping[str, Block]) -> AnyArray:
     return np.asarray(next(iter(blocks.values())).values[:, 1:2], np.float64)
 
 
+_DIGITS = 9
+"""Decimals at which counts are rounded before they are made whole: 0.95 / 0.05 is a little more than 19."""
+
+
+def rows_for(level: float) -> int:
+    """Errors that an interval of a level takes at least: as many as make its share of n + 1 no more than n."""
+    return math.ceil(round(level / (1 - level), _DIGITS))
+
+
 OUTLOOK, SERIES = "outlook", "series"
 """Where a graph's facts hold its ``Outlook``, and how points become rows."""
 
@@ -239,7 +248,7 @@ class Outlook:
     ----------
     horizon : int
     levels : tuple of float
-        Probabilities of the intervals, rising; none: no intervals.
+        Probabilities of the intervals that could be learned, rising; none: no intervals.
     widths : ndarray float64 (n_levels, h)
         Half the width of the interval of each level and step, in units of a row's scale.
     """
@@ -252,15 +261,17 @@ class Outlook:
     def learned(cls, outputs: AnyArray, y: AnyArray, levels: Sequence[float]) -> Self:
         """From forecasts (n, h) of rows that nothing was learned from, and their labels (n, 3 h + 2).
 
-        Each width is the smallest error that is not below the asked share of n + 1 errors; of so few rows that there
-        is none, the largest. A later step is never given less than an earlier one: the future gets no surer.
+        Each width is the smallest error that is not below the asked share of n + 1 errors; a level of which there is
+        none, as ``rows_for`` tells, is left out. A later step is never given less than an earlier one: the future gets
+        no surer.
         """
         came = Came.of(y)
-        h, rising = came.values.shape[1], tuple(sorted(levels))
+        h = came.values.shape[1]
         errors = np.sort(np.abs(outputs[:, :h] - came.values) / came.scale, axis=0)
         n = len(errors)
-        ranks = [min(math.ceil(level * (n + 1)), n) - 1 for level in rising]
-        return cls(h, rising, np.maximum.accumulate(errors[ranks], axis=1))
+        reached = tuple(level for level in sorted(levels) if rows_for(level) <= n)
+        ranks = [math.ceil(round(level * (n + 1), _DIGITS)) - 1 for level in reached]
+        return cls(h, reached, np.maximum.accumulate(errors[ranks], axis=1))
 
     @property
     def n_outputs(self) -> int:

@@ -16,6 +16,7 @@ from hybrid_ray.data.rows import given_labels, label_columns, read_columns
 from hybrid_ray.data.source import Source, open_source
 from hybrid_ray.data.split import is_split_column
 from hybrid_ray.data.target import encode_target
+from hybrid_ray.data.window_split import MANY_SERIES
 from hybrid_ray.errors import BadInputError, SpecError
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS, EXTRACTORS, nearest
@@ -181,7 +182,7 @@ class _Look:
         search = _search(spec, task, self.source.n_rows, _width(extractors), reasons)
         warnings += _too_slow(search.estimators, self._n_training(split))
         deep = any(EXTRACTORS.get(e.name).tags.trained and EXTRACTORS.get(e.name).tags.costly for e in extractors)
-        graph = _graph(spec.graph, task, deep, split, self.source.n_rows, reasons)
+        graph = _graph(spec.graph, task, deep, self._forward(spec.data, split), self.source.n_rows, reasons)
         changes = {"task": task, "data": data, "extractors": extractors, "search": search, "graph": graph}
         return Resolved(spec.model_copy(update=changes), reasons, tuple(warnings))
 
@@ -259,6 +260,12 @@ class _Look:
         reasons |= {f"extractors.{len(extractors) + i}": reason for i, reason in enumerate(found.reasons)}
         both = [*extractors, *found.twins]
         return tuple(e.model_copy(update={"id": own}) for e, own in zip(both, _ids(both), strict=True))
+
+    def _forward(self, data: DataSpec, split: SplitSpec) -> bool:
+        """Whether folds follow each other in time."""
+        if data.series is None or data.series.folds != "auto":
+            return split.kind == "temporal" or (data.series is not None and data.series.folds == "time")
+        return bool(self.source.about["series"] < MANY_SERIES)
 
     def _n_training(self, split: SplitSpec) -> int:
         """Training rows, about."""
@@ -344,19 +351,23 @@ def _unfit_faults(entries: Sequence[ExtractorSpec], task: Task, series: SeriesSp
         if forecasts and not tags.forecasts:
             faults.append(f"extractors[{i}].name: must be a forecaster for the task forecasting; got {entry.name!r}")
         if forecasts and series is not None:
-            asked = {"horizon": series.horizon, "season": series.season}
             faults += [
                 f"extractors[{i}].params.{name}: must be data.series.{name}, {value}, whose units forecasts are put "
                 f"together in; got {own}. Leave it out"
-                for name, value in asked.items()
+                for name, value in _units(series).items()
                 if (own := getattr(entry.params, name, None)) not in (None, value)
             ]
     return faults
 
 
+def _units(series: SeriesSpec) -> dict[str, int]:
+    """Parameters that all forecasters of a spec share: one level and one scale of each row."""
+    return {"horizon": series.horizon, "season": series.season, "history": series.longest}
+
+
 def _told(entry: ExtractorSpec, series: SeriesSpec | None) -> ExtractorSpec:
     """The extractor with what ``data.series`` says of steps, where it has such parameters and they are open."""
-    asked: dict[str, Any] = {"horizon": series.horizon, "season": series.season} if series is not None else {}
+    asked: dict[str, Any] = _units(series) if series is not None else {}
     if series is not None and series.covariates.known:
         asked["known"] = series.covariates.known
     known = {name: value for name, value in asked.items() if getattr(entry.params, name, 0) is None}
@@ -421,26 +432,24 @@ def _columns_of(entry: ExtractorSpec, kinds: Mapping[str, Kind], where: str) -> 
     return entry.columns, faults
 
 
-def _graph(
-    graph: GraphSpec, task: Task, deep: bool, split: SplitSpec, n_rows: int, reasons: dict[str, str]
-) -> GraphSpec:
+def _graph(graph: GraphSpec, task: Task, deep: bool, forward: bool, n_rows: int, reasons: dict[str, str]) -> GraphSpec:
     """What the winner is made of, also where the search will see a sample only: that is not known yet."""
     members, sampled = graph.members, graph.sampled
     if sampled == "auto":
         sampled = "refit" if members == "auto" else members
     if members == "auto":
-        members, reasons["graph.members"] = _members(task, deep, split, n_rows)
+        members, reasons["graph.members"] = _members(task, deep, forward, n_rows)
     return graph.model_copy(update={"members": members, "sampled": sampled})
 
 
-def _members(task: Task, deep: bool, split: SplitSpec, n_rows: int) -> tuple[Literal["bag", "refit"], str]:
+def _members(task: Task, deep: bool, forward: bool, n_rows: int) -> tuple[Literal["bag", "refit"], str]:
     """What the winner is made of, and why."""
     if task in CLUSTERING:
         return "refit", "clusters of two folds do not correspond: one chain is fitted on all rows"
+    if forward:
+        return "refit", "time goes on: the chains of the folds have not seen the last rows"
     if deep:
         return "bag", "an extractor is trained on each fold"
-    if split.kind == "temporal":
-        return "refit", "time goes on: the chains of the folds have not seen the last rows"
     if n_rows <= FEW_ROWS:
         return "bag", f"{n_rows} rows: chains that were fitted on less agree better than one that was fitted on all"
     return "refit", f"{n_rows} rows: one chain on all rows is as good as those of the folds, and quicker"

@@ -15,13 +15,14 @@ class PluginParams(Documented):
     Attributes
     ----------
     later : frozenset of str
-        Fields that came when features were cached already: at their default, where they change nothing, they are no
-        part of a fingerprint, so that those features are found again.
+        Fields that came when features were cached already, beside those of the bases: at their default, where they
+        change nothing, they are no part of a fingerprint, so that those features are found again.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
 
     def identity(self) -> dict[str, Any]:
         """The fields as a fingerprint has them, JSON-able."""
-        left_out = {name for name in self.later if getattr(self, name) == type(self).model_fields[name].default}
+        later = {name for kind in type(self).__mro__ for name in vars(kind).get("later", ())}
+        left_out = {name for name in later if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude=left_out)

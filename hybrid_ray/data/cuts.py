@@ -40,11 +40,14 @@ class Cut(Protocol):
         What in the spec names further columns of the points.
     notes : list of str
         What a reader must know of how points became rows.
+    step_length : str, float or None
+        Of all series, as a spec says it; None where steps are points, or are put together.
     """
 
     added: ClassVar[tuple[str, ...]]
     names_more: ClassVar[str]
     notes: list[str]
+    step_length: str | float | None
 
     @property
     def n_rows(self) -> int:

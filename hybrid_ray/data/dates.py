@@ -13,6 +13,7 @@ from hybrid_ray.types import AnyArray, BoolArray
 MS = pa.timestamp("ms")
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?$"
 ISO_ZONE = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}(:?\d{2})?)$"
+_OFFSET = r"(Z|[+-]\d{2}(:?\d{2})?)$"
 # A number below is taken as seconds since 1970 (that is until the year 5138), one above as milliseconds.
 SECONDS_BELOW = 1e11
 _A_MS = {"us": 1000, "ns": 1_000_000}
@@ -84,6 +85,20 @@ def parse_times(raw: pa.Array) -> tuple[AnyArray, BoolArray]:
         rest = pc.utf8_rpad(pc.fill_null(pc.struct_field(found, "rest"), ""), 3, "0").cast(pa.int64())
         return millis + np.sign(millis) * np.asarray(rest, np.float64) / 1000, bad
     return millis, bad
+
+
+def as_shown(raw: pa.Array) -> pa.Array | None:
+    """Dates as the clocks of their own zones show them, without the zones; None where none has a zone."""
+    kind = raw.type
+    if pa.types.is_timestamp(kind):
+        return pc.local_timestamp(raw) if kind.tz is not None else None
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        return None
+    text = pc.utf8_trim_whitespace(raw.cast(pa.string()))
+    zoned = pc.fill_null(pc.match_substring_regex(text, ISO_ZONE), False)
+    if not pc.any(zoned).as_py():
+        return None
+    return pc.if_else(zoned, pc.replace_substring_regex(text, _OFFSET, ""), text)
 
 
 def _none(raw: pa.Array) -> BoolArray:

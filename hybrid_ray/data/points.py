@@ -9,18 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hybrid_ray.data.beat import Beat
 from hybrid_ray.data.coerce import is_text, one_array, parse_numbers
-from hybrid_ray.data.dates import parse_times
-from hybrid_ray.data.resampling import DAY_MS, Resampling
+from hybrid_ray.data.dates import as_shown, parse_times
+from hybrid_ray.data.resampling import Resampling
 from hybrid_ray.data.split import ROLES
 from hybrid_ray.errors import DataError
 from hybrid_ray.types import AnyArray, BoolArray
 
-_MONTH_MS = 30.436875 * DAY_MS
-_OFF_BEAT = 0.25
-"""Share of a step that a point may be off its place before that is told."""
-_SAME = 0.005
-"""Share of a step that distances differ by at most where steps are days of a number: an hour in summer, not a day."""
 _LONGEST_GAP = 50
 """Steps on the grid for each point above which the times are no regular series."""
 
@@ -31,6 +27,8 @@ class Irregular:
 
     Attributes
     ----------
+    step_length : str, float or None
+        Of all series, as a spec says it; None where steps are points, or are put together.
     timeless : int
         Points without a time.
     nameless : int
@@ -47,10 +45,15 @@ class Irregular:
         Steps without a number.
     off : int
         Points that were moved to the nearest step.
+    other : int
+        Series whose points usually come at another distance than the step of all.
+    apart : int
+        Series whose points are too far apart for steps.
     unknown : dict of str to int
         Steps of the series in which a covariate has no number, by its name.
     """
 
+    step_length: str | float | None = None
     timeless: int = 0
     nameless: int = 0
     doubled: int = 0
@@ -59,6 +62,8 @@ class Irregular:
     partial: int = 0
     gaps: int = 0
     off: int = 0
+    other: int = 0
+    apart: int = 0
     unknown: dict[str, int] = field(default_factory=dict)
 
     def notes(self, gap: str = "have no number") -> list[str]:
@@ -74,6 +79,12 @@ class Irregular:
             (self.partial, "series end in a step of less than half as many points as usual: it may not be over"),
             (self.gaps, f"steps {gap}"),
             (self.off, "points lie between steps: they count for the nearest"),
+            (
+                self.other,
+                f"series have points more or less often than the step of all, {self.step_length}: they are brought to "
+                "it, with gaps, or the last point of a step",
+            ),
+            (self.apart, "series have points too far apart for steps: they are left out"),
         )
         lines = [f"{count} {what}." for count, what in told if count]
         return lines + [
@@ -116,13 +127,14 @@ def placed_points(
     time: str,
     by_points: bool = False,
     resampling: Resampling | None = None,
+    step_length: str | float | None = None,
     where: str,
 ) -> tuple[list[Placed], Irregular]:
     """Points of a long table by series, in the order in which their names first come, and what was irregular.
 
     Parameters
     ----------
-    table, name, time, by_points, resampling
+    table, name, time, by_points, resampling, step_length
         See :func:`regular_series`.
     where : str
         The part of the spec that asks, for errors.
@@ -130,7 +142,7 @@ def placed_points(
     Raises
     ------
     DataError
-        Times cannot be read, or are in no order of steps.
+        Times cannot be read, or are in no order of steps in any series.
     """
     clock, shown, calendar = _clock(table[time], time, where)
     if resampling is not None and resampling.local:
@@ -144,22 +156,31 @@ def placed_points(
     order = np.lexsort((np.arange(len(table)), clock, codes))
     order = order[~np.isnan(clock[order]) & (codes[order] >= 0)]
     bounds = np.searchsorted(codes[order], np.arange(len(labels) + 1))
-    placed = []
-    for code, label in enumerate(labels):
-        rows = order[bounds[code] : bounds[code + 1]]
-        if not len(rows):
-            continue
+    parts = [(label, order[start:stop]) for label, start, stop in zip(labels, bounds, bounds[1:], strict=False)]
+    series = [(label, rows) for label, rows in parts if len(rows)]
+    beat = None
+    if resampling is None and not by_points:
+        times = [clock[rows] for _, rows in series]
+        beat = Beat.of(times, calendar) if step_length is None else Beat.asked(step_length, times, calendar, where)
+        found.step_length = None if beat is None else beat.text
+    placed, far = [], ""
+    for label, rows in series:
         if resampling is not None:
             places = resampling.places(clock[rows])
             places -= places[0]
+        elif beat is not None:
+            places, off = beat.places(clock[rows], shown[rows])
+            found.off += off
         else:
-            places = _ranks(clock[rows]) if by_points else _places(clock[rows], shown[rows], calendar, found)
+            places = _ranks(clock[rows])
         if places[-1] > _LONGEST_GAP * len(places) + 1000:
-            raise DataError(
-                f"{where}.time: steps must be about equal; got {len(places)} points over {places[-1]} steps in "
-                f"{label!r}. Bring the series to longer steps"
-            )
+            found.apart += 1
+            far = far or f"{len(places)} points over {places[-1]} steps in {label!r}"
+            continue
+        found.other += beat is not None and beat.is_other(clock[rows])
         placed.append(Placed(label, rows, places))
+    if not placed and far:
+        raise DataError(f"{where}.time: steps must be about equal; got {far}. Bring the series to longer steps")
     if not placed:
         raise DataError(f"{where}.time: must hold numbers or dates; got none in column {time!r}")
     return placed, found
@@ -174,50 +195,6 @@ def side_by_side(table: pa.Table, columns: Mapping[str, str]) -> AnyArray:
 def _ranks(times: AnyArray) -> AnyArray:
     """Points one after another; those of one time are one step."""
     return np.cumsum(np.diff(times, prepend=times[0]) > 0)
-
-
-def _places(times: AnyArray, shown: AnyArray, calendar: bool, found: Irregular) -> AnyArray:
-    """Step of each point, from 0, not falling. The step is the usual distance of neighbours; of dates a month or more
-    apart it is whole months as the clock shows them, unless distances are the same to the day, as those of four weeks
-    are.
-    """
-    distances = np.diff(times)
-    distances = distances[distances > 0]
-    if not len(distances):
-        return np.zeros(len(times), np.int64)
-    usual = float(np.quantile(distances, 0.5, method="lower"))
-    multiples = distances / usual
-    if calendar and usual >= 27.5 * DAY_MS and (np.abs(multiples - np.rint(multiples)) > _SAME).any():
-        months = shown.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-        return np.asarray((months - months[0]) // max(round(usual / _MONTH_MS), 1), np.int64)
-    ways = [_on_grid(times, usual)]
-    if ways[0][1]:
-        # A clock of whole milliseconds tells 60 a second as 17, 17 and 16: the usual distance is not what they are
-        # apart. After a pause that is no number of steps those that follow have a grid of their own.
-        step = float(distances[np.rint(multiples) == 1].mean())
-        ways += [_on_grid(times, step), _from_each_to_the_next(times, step)]
-    places, off = min(ways, key=lambda way: (_lost(times, way[0]), way[1]))
-    found.off += off
-    return places
-
-
-def _on_grid(times: AnyArray, step: float) -> tuple[AnyArray, int]:
-    """The nearest of steps since the first, for each time (n,); and how many lie between steps."""
-    exact = (times - times[0]) / step
-    places = np.rint(exact).astype(np.int64)
-    return places, int((np.abs(exact - places) > _OFF_BEAT).sum())
-
-
-def _from_each_to_the_next(times: AnyArray, step: float) -> tuple[AnyArray, int]:
-    """The same, where a time (n,) is so many steps after the one before."""
-    exact = np.diff(times, prepend=times[0]) / step
-    steps = np.rint(exact).astype(np.int64)
-    return np.cumsum(steps), int((np.abs(exact - steps) > _OFF_BEAT).sum())
-
-
-def _lost(times: AnyArray, places: AnyArray) -> int:
-    """Times (n,) that share their step with an earlier one."""
-    return int(((np.diff(times) > 0) & (np.diff(places) == 0)).sum())
 
 
 def _codes(names: pa.DictionaryArray) -> AnyArray:
@@ -271,7 +248,7 @@ def covariate_numbers(column: pa.ChunkedArray, name: str, where: str) -> AnyArra
 def _clock(column: pa.ChunkedArray, name: str, where: str) -> tuple[AnyArray, AnyArray, bool]:
     """Times as float64 (n,), NaN where missing; the same as a clock shows them; and whether they are dates.
 
-    Dates are milliseconds, of universal time; a clock shows those of a column with a zone in that zone.
+    Dates are milliseconds, of universal time; a clock shows those with a zone, of the column or of their own, in it.
     """
     raw = one_array(column)
     if is_text(raw.type):
@@ -286,8 +263,8 @@ def _clock(column: pa.ChunkedArray, name: str, where: str) -> tuple[AnyArray, An
             f"{where}.time: must be numbers or dates; got {int(bad.sum())} of {len(bad)} values in {name!r} that "
             "are neither"
         )
-    zoned = pa.types.is_timestamp(raw.type) and raw.type.tz is not None
-    return millis, parse_times(pc.local_timestamp(raw))[0] if zoned else millis, True
+    local = as_shown(raw)
+    return millis, millis if local is None else parse_times(local)[0], True
 
 
 def tested_points(column: pa.ChunkedArray, name: str) -> BoolArray:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from hybrid_ray.errors import DataError
+from hybrid_ray.spec.lengths import parse_length
 from hybrid_ray.spec.series import ResampleSpec
 from hybrid_ray.types import AnyArray, BoolArray
 
 DAY_MS = 86_400_000.0
-_UNITS_MS = {"s": 1000.0, "min": 60_000.0, "h": 3_600_000.0, "d": DAY_MS, "w": 7 * DAY_MS}
-_MONTHS = {"mo": 1, "y": 12}
+UNITS_MS = {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0, "d": DAY_MS, "w": 7 * DAY_MS}
+MONTHS = {"mo": 1, "y": 12}
 _MONDAY_MS = -3 * DAY_MS
 """The Monday before the first day of 1970."""
 _ROUNDED = 1e-9
@@ -61,7 +61,7 @@ class Resampling:
     @property
     def local(self) -> bool:
         """True when steps are days or longer: they begin at midnight where the clock of the times stands."""
-        return isinstance(self.asked.every, str) and _parsed(self.asked.every)[1] not in ("s", "min", "h")
+        return isinstance(self.asked.every, str) and parse_length(self.asked.every)[1] not in ("s", "min", "h")
 
     def check(self, calendar: bool) -> None:
         """Refuse a length that is not of the times' kind.
@@ -87,12 +87,12 @@ class Resampling:
             whole = np.rint(exact)  # 0.3 / 0.1 is a little less than 3
             close = np.abs(exact - whole) < _ROUNDED * np.maximum(np.abs(exact), 1)
             return np.where(close, whole, np.floor(exact)).astype(np.int64)
-        n, unit = _parsed(self.asked.every)
-        if unit in _MONTHS:
+        n, unit = parse_length(self.asked.every)
+        if unit in MONTHS:
             months = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
-            return np.asarray(months // (n * _MONTHS[unit]), np.int64)
+            return np.asarray(months // (int(n) * MONTHS[unit]), np.int64)
         start = _MONDAY_MS if unit == "w" else 0.0
-        return np.floor((times - start) / (n * _UNITS_MS[unit])).astype(np.int64)
+        return np.floor((times - start) / (n * UNITS_MS[unit])).astype(np.int64)
 
     def combine(self, rows: AnyArray, places: AnyArray, values: AnyArray, beside: AnyArray, tested: BoolArray) -> Steps:
         """Put the points of each step together; linear in the points but for the median, which sorts them.
@@ -126,12 +126,6 @@ class Resampling:
             tested=np.bincount(places, tested, n_steps) > 0,
             partial=bool(len(held)) and bool(counts[end] < _PARTIAL * np.median(held)),
         )
-
-
-def _parsed(every: str) -> tuple[int, str]:
-    found = re.fullmatch(r"(\d+)([a-z]+)", every)
-    assert found is not None  # the spec checked it
-    return int(found[1]), found[2]
 
 
 def _together(places: AnyArray, values: AnyArray, n_steps: int, by: str) -> AnyArray:

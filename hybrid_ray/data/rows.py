@@ -163,6 +163,7 @@ def read_windows(data: DataSpec, source: Source, folds: int, seed: int) -> Rows:
         data.series.folds,
         folds,
         seed,
+        overlap=-(-data.series.horizon // (data.series.step or data.series.horizon)) - 1,
     )
     return Rows(len(table), target, split, int(target.missing.sum()), "none")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hybrid_ray.data.coerce import one_array
-from hybrid_ray.data.points import placed_points, read_numbers, side_by_side, tested_points
+from hybrid_ray.data.points import Irregular, placed_points, read_numbers, side_by_side, tested_points
 from hybrid_ray.data.window_split import MANY_SERIES
 from hybrid_ray.data.windows import SPLIT, split_column
 from hybrid_ray.errors import DataError
@@ -101,7 +101,9 @@ class SlidingWindows:
         self._points = table.select([name for name in (data.windows.id, data.windows.time) if name is not None])
         known = data.label in table.column_names
         self._labels = _Labels(one_array(table[data.label]), data.label, data.windows.label) if known else None
-        self._series, self.notes = _stretches(table, data.windows)
+        self._series, irregular = _stretches(table, data.windows)
+        self.notes = irregular.notes("have no point: no channel has a number there")
+        self.step_length = irregular.step_length
         n_long = sum(len(stretch.rows) >= data.windows.length for stretch in self._series)
         divider = _Divider(data, max(n_long, 1), table if training else None)
         found = [divider.divide(stretch) for stretch in self._series]
@@ -185,11 +187,16 @@ def row_split(split: SplitSpec, columns: Sequence[str]) -> SplitSpec:
     return split.model_copy(update={"kind": "grouped", "column": BLOCK})
 
 
-def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], list[str]]:
-    """The series of a long table, and what a reader must know of them."""
+def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], Irregular]:
+    """The series of a long table, and what was irregular."""
     channels = side_by_side(table, asked.places()).astype(np.float32)
     placed, irregular = placed_points(
-        table, name=asked.id, time=asked.time, by_points=asked.steps == "points", where="data.windows"
+        table,
+        name=asked.id,
+        time=asked.time,
+        by_points=asked.steps == "points",
+        step_length=asked.step_length,
+        where="data.windows",
     )
     found = []
     for each in placed:
@@ -199,7 +206,7 @@ def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], lis
         irregular.gaps += int((~there).sum())
         latest = rows[np.maximum.accumulate(np.where(there, np.arange(len(rows)), 0))]
         found.append(_Stretch(rows, latest, np.where(there[:, None], channels[rows], np.float32(np.nan))))
-    return found, irregular.notes("have no point: no channel has a number there")
+    return found, irregular
 
 
 class _Divider:

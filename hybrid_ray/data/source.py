@@ -238,9 +238,10 @@ def _open_cut(data: DataSpec, limit: int | None, training: bool) -> Source:
         asked = data.series.identity()
     else:
         assert data.windows is not None
-        asked = {"windows": data.windows.model_dump(mode="json"), "test": data.split.test}
+        asked = {"windows": data.windows.identity(), "test": data.split.test}
     identity = [points.digest, asked, data.label, data.split.column, training]
     about = {**points.about, "notes": made.notes, "points": points.n_rows, "series": made.n_series}
+    about |= {} if made.step_length is None else {"step_length": made.step_length}
     scan = replace(scan_cut(made, data.shard_rows), malformed=points.malformed, options={"training": training})
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     bare = data.model_copy(update={"columns": None, "split": data.split.model_copy(update={"column": None})})

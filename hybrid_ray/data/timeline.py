@@ -55,6 +55,7 @@ def regular_series(
     resampling: Resampling | None = None,
     covariates: Mapping[str, str] = MappingProxyType({}),
     ahead: bool = False,
+    step_length: str | float | None = None,
 ) -> tuple[list[Series], Irregular]:
     """Series of a long table, in the order in which their names first come, and what was irregular.
 
@@ -76,18 +77,26 @@ def regular_series(
     ahead : bool, default False
         True: a series ends with its last value, and rows after it tell covariates of steps ahead; False: it ends with
         its last row.
+    step_length : str or float or None, default None
+        Of all series; None: what lies between most points.
 
     Raises
     ------
     DataError
-        Times or values cannot be read, test points are not the last of their series, steps differ without order, or
-        are shorter than what lies between most points.
+        Times or values cannot be read, test points are not the last of their series, steps differ without order in
+        every series, or are shorter than what lies between most points.
     """
     values = read_numbers(table[value], value)
     beside = side_by_side(table, covariates)
     tested = np.zeros(len(table), bool) if split is None else tested_points(table[split], split)
     placed, found = placed_points(
-        table, name=name, time=time, by_points=by_points, resampling=resampling, where="data.series"
+        table,
+        name=name,
+        time=time,
+        by_points=by_points,
+        resampling=resampling,
+        step_length=step_length,
+        where="data.series",
     )
     series = []
     for each in placed:

@@ -24,11 +24,14 @@ def split_windows(
     by: Literal["auto", "time", "series"],
     folds: int,
     seed: int,
+    overlap: int = 0,
 ) -> Split:
     """Divide rows of series into test rows and training rows in folds.
 
-    Over time, fold k holds the k-th block of origins, and is learned from the blocks before it. Over series, a fold
-    holds every origin of its series: it is learned from other series, whose rows all come before their own test rows.
+    Over time, fold k holds the k-th block of origins, and is learned from the blocks before it. Where what came after
+    one origin reaches over later ones, the last origins of a block would tell what the next holds out: they are in no
+    fold. Over series, a fold holds every origin of its series: it is learned from other series, whose rows all come
+    before their own test rows.
 
     Parameters
     ----------
@@ -45,6 +48,8 @@ def split_windows(
         At most.
     seed : int
         Of which series are held out together.
+    overlap : int, default 0
+        Later origins of its series that what came after an origin reaches over.
 
     Raises
     ------
@@ -60,19 +65,35 @@ def split_windows(
     # The earliest origin is that with most others after it.
     of_block = -back if by == "time" else _shuffled(codes, seed)
     blocks = np.unique(of_block[training])
-    # A fold is learned from the blocks before it: the first alone must be some rows.
-    parts = min(folds, len(blocks), int(training.sum()) // 2 if by == "time" else folds)
+    parts = min(folds, len(blocks))
+    if by == "time":
+        # A fold is learned from the blocks before it: the first alone must be some rows.
+        parts = min(parts, int(training.sum()) // 2, len(blocks) // (overlap + 1))
     if parts < 2 or not test.any():
-        what = "data.series.origins: 2 origins, and 4 rows," if by == "time" else "data.series.id: 2 series"
+        least = 2 * (overlap + 1)
+        what = f"data.series.origins: {least} origins, and 4 rows," if by == "time" else "data.series.id: 2 series"
         raise DataError(
             f"{what} or more must have training rows, and a series a test row; got {len(blocks)}, "
             f"{int(training.sum())} rows and {int(test.sum())} test rows. Give longer series, or raise origins"
         )
     fold = np.full(len(back), -1, np.int16)
-    place = np.searchsorted(blocks, of_block[training])
-    fold[training] = place * parts // len(blocks)
-    note = f"{len(blocks)} {'origins' if by == 'time' else 'series'} allow {parts} folds instead of {folds}."
-    return Split("temporal" if by == "time" else "grouped", test, fold, by == "time", note if parts < folds else "")
+    of = np.arange(len(blocks)) * parts // len(blocks)
+    if by == "time":
+        of = _apart(of, overlap)
+    fold[training] = of[np.searchsorted(blocks, of_block[training])]
+    notes = []
+    if parts < folds:
+        notes.append(f"{len(blocks)} {'origins' if by == 'time' else 'series'} allow {parts} folds instead of {folds}.")
+    lost = int((fold[training] < 0).sum())
+    if lost:
+        notes.append(f"What came after {lost} training rows reaches into what a later fold holds out: left out.")
+    return Split("temporal" if by == "time" else "grouped", test, fold, by == "time", " ".join(notes))
+
+
+def _apart(of: AnyArray, overlap: int) -> AnyArray:
+    """Fold of each origin (n,), not falling; -1 for those that reach over the first of the next."""
+    end = np.searchsorted(of, of, side="right")
+    return np.where((end < len(of)) & (np.arange(len(of)) >= end - overlap), -1, of)
 
 
 def _codes(names: pa.Array) -> AnyArray:

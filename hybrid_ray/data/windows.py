@@ -79,7 +79,9 @@ class Windows:
             resampling=Resampling(data.series.resample) if data.series.resample is not None else None,
             covariates={name: covariates.places()[name] for name in covariates.names},
             ahead=bool(covariates.known),
+            step_length=data.series.step_length,
         )
+        self.step_length = irregular.step_length
         self.rows: list[Window] = []
         self.notes = irregular.notes(_GAPS) + (self._cut() if training else self._ends())
 

@@ -79,7 +79,7 @@ class TorchvisionParams(CompressibleParams, NetworkParams):
     """Modules of the network, as torchvision names them (``features.14``), whose outputs are features too, each channel
     averaged over the image: what the middle of a network sees helps where images are unlike those of its training."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"layers", "compress"})
+    later: ClassVar[frozenset[str]] = frozenset({"layers"})
 
 
 @EXTRACTORS.register("torchvision")

@@ -91,13 +91,15 @@ def _saved(job: Job) -> ModelVersion | None:
 
 def _facts(job: Job, found: Found) -> dict[str, Any]:
     series, outlook = job.spec.data.series, found.outlook(job)
+    # Later points are brought to the steps that the graph has learned, however far apart they lie.
+    step = {"step_length": job.source.about.get("step_length")}
     told = (
         {}
         if series is None or outlook is None
-        else {OUTLOOK: outlook.to_json(), SERIES: series.model_dump(mode="json")}
+        else {OUTLOOK: outlook.to_json(), SERIES: series.model_dump(mode="json") | step}
     )
     windows = job.spec.data.windows
-    told |= {} if windows is None else {WINDOWS: windows.model_dump(mode="json")}
+    told |= {} if windows is None else {WINDOWS: windows.model_dump(mode="json") | step}
     return told | {
         "run_id": job.run_id,
         "metric": found.plan.metric,

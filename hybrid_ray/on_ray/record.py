@@ -44,6 +44,7 @@ from hybrid_ray.evaluation.schema import (
 )
 from hybrid_ray.evaluation.sensitivity import sensitivity
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
+from hybrid_ray.forecasts import rows_for
 from hybrid_ray.infer import Resolved
 from hybrid_ray.on_ray.assemble import Composed
 from hybrid_ray.on_ray.matrices import FoldOrder
@@ -164,7 +165,21 @@ def write_report(
 def _notes(job: Job, found: Found, parts: Parts, composed: Composed, resolved: Resolved) -> list[str]:
     """What a reader must know first; some are empty."""
     told = [job.rows.split.note, *resolved.warnings, found.ensemble.note, _size_note(found, composed), *_twins(found)]
-    return [*told, *_reserve_notes(found), found.note, ablation_note(parts.levels, job.modality_of())]
+    told += [*_reserve_notes(found), found.note, ablation_note(parts.levels, job.modality_of())]
+    return [*told, *_level_notes(job, found)]
+
+
+def _level_notes(job: Job, found: Found) -> list[str]:
+    """Intervals of forecasts that were asked for and could not be learned."""
+    outlook, unseen = found.outlook(job), found.ensemble.unseen
+    if outlook is None or unseen is None or job.spec.data.series is None:
+        return []
+    return [
+        f"No interval of {level:g} is given: it takes {rows_for(level)} rows or more that the ensemble had not learned "
+        f"from, and {len(unseen[0])} are there. Raise data.series.origins, or give longer or more series."
+        for level in job.spec.data.series.levels
+        if level not in outlook.levels
+    ]
 
 
 def _size_note(found: Found, composed: Composed) -> str:

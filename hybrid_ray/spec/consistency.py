@@ -97,6 +97,7 @@ def _series_faults(data: Mapping[str, Any]) -> list[str]:
     found += _covariate_faults(covariates, data)
     if _mapping(data, "series").get("resample") is not None and _mapping(data, "series").get("steps") == "points":
         found.append("`series.resample` must be left out where `series.steps` is points: it makes steps of equal times")
+    found += _step_faults(data, "series")
     if split.get("kind") not in (None, "auto", "column"):
         found.append(
             f"`split.kind` must be auto or column beside `series`, as the last points are the test; got "
@@ -116,6 +117,7 @@ def _windows_faults(data: Mapping[str, Any]) -> list[str]:
     found = [
         f"`{part}` must be left out beside `windows`, whose rows hold a window and nothing else" for part in others
     ]
+    found += _step_faults(data, "windows")
     if split.get("kind") not in (None, "auto", "column"):
         found.append(
             f"`split.kind` must be auto or column beside `windows`; got {split.get('kind')!r}. `windows.holdout` says "
@@ -130,6 +132,18 @@ def _windows_faults(data: Mapping[str, Any]) -> list[str]:
             )
         used[name] = f"`windows.channels[{i}]`"
     return found
+
+
+def _step_faults(data: Mapping[str, Any], part: str) -> list[str]:
+    """A length of steps that have another, or none."""
+    asked = _mapping(data, part)
+    if asked.get("step_length") is None:
+        return []
+    others = {
+        "beside `resample`, which says how long steps are": asked.get("resample") is not None,
+        "where `steps` is points, which have no length": asked.get("steps") == "points",
+    }
+    return [f"`{part}.step_length` must be left out {where}" for where, there in others.items() if there]
 
 
 def _named_beside(data: Mapping[str, Any], part: str) -> dict[str, Any]:

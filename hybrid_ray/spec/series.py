@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from hybrid_ray.documented import Documented
+from hybrid_ray.spec.lengths import CalendarLength, StepLength
 
 
 class CovariatesSpec(Documented):
@@ -34,20 +33,10 @@ class CovariatesSpec(Documented):
         }
 
 
-def _length(every: str | float) -> str | float:
-    """A length of steps that can be read."""
-    if re.fullmatch(r"[1-9][0-9]{0,5}(s|min|h|d|w|mo|y)", every) if isinstance(every, str) else 0 < every < math.inf:
-        return every
-    raise ValueError(
-        "must be a number and one of s, min, h, d, w, mo and y, as 15min and 1d are, or a number above 0 where times "
-        "are numbers"
-    )
-
-
 class ResampleSpec(Documented):
     """Longer steps than those that points come at: hours put together to days, sales to weeks."""
 
-    every: Annotated[str | float, AfterValidator(_length)]
+    every: CalendarLength
     """Length of a step. Of dates a number and a unit, s, min, h, d, w, mo or y: 15min, 1d, 3mo; days, months and years
     are those of the calendar, weeks begin on Monday. Of times that are numbers, a number in their unit."""
     by: Literal["mean", "sum", "median", "min", "max", "first", "last"] = "mean"
@@ -64,8 +53,11 @@ class SeriesSpec(Documented):
     time: str
     """Column of times: numbers or dates."""
     steps: Literal["time", "points"] = "time"
-    """What a step is. time: as much time as lies between most points; steps without a point are gaps. points: from each
-    point to the next, whatever lies between, as trading days are."""
+    """What a step is. time: equal times; steps without a point are gaps. points: from each point to the next, whatever
+    lies between, as trading days are."""
+    step_length: StepLength | None = None
+    """Length of a step, of all series: of dates a number and a unit, 1d, 15min, 3mo or 0.5ms, else a number in their
+    unit; left out, as much time as lies between most points of most series."""
     resample: ResampleSpec | None = None
     """Puts points together to longer steps; left out, each point is a step."""
     horizon: int = Field(ge=1, le=4096)
@@ -102,5 +94,9 @@ class SeriesSpec(Documented):
 
     def identity(self) -> dict[str, Any]:
         """The fields as a digest of the rows has them, JSON-able: without what is not asked for."""
-        unasked = {"covariates": not self.covariates.names, "resample": self.resample is None}
+        unasked = {
+            "covariates": not self.covariates.names,
+            "resample": self.resample is None,
+            "step_length": self.step_length is None,
+        }
         return self.model_dump(mode="json", exclude={name for name, left_out in unasked.items() if left_out})

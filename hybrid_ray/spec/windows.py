@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from hybrid_ray.documented import Documented
+from hybrid_ray.spec.lengths import StepLength
 
 
 class WindowsSpec(Documented):
@@ -23,8 +24,11 @@ class WindowsSpec(Documented):
     step: int | None = Field(None, ge=1)
     """Steps from one window to the next, back from the last point; left out, ``length``: windows do not overlap."""
     steps: Literal["time", "points"] = "time"
-    """What a step is. time: as much time as lies between most points; steps without a point are gaps. points: from each
-    point to the next, whatever lies between."""
+    """What a step is. time: equal times; steps without a point are gaps. points: from each point to the next, whatever
+    lies between."""
+    step_length: StepLength | None = None
+    """Length of a step, of all series: of dates a number and a unit, 1d, 15min, 3mo or 0.5ms, else a number in their
+    unit; left out, as much time as lies between most points of most series."""
     label: Literal["last", "most", "max"] = "last"
     """Which of its points gives a window its label. last: the last one; most: one with the label that most have; max:
     one with the largest, so that a single fault among zeros counts."""
@@ -36,6 +40,10 @@ class WindowsSpec(Documented):
     def every(self) -> int:
         """Steps from one window to the next."""
         return self.step or self.length
+
+    def identity(self) -> dict[str, Any]:
+        """The fields as a digest of the rows has them, JSON-able: without what is not asked for."""
+        return self.model_dump(mode="json", exclude={"step_length"} if self.step_length is None else set())
 
     def places(self) -> dict[str, str]:
         """Where a spec names each channel."""

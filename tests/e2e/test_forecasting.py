@@ -64,6 +64,14 @@ def test_points_of_series(run, cluster, tmp_path):
     assert first == {name: values[0] for name, values in expected.items()}
     assert first["low_95"][0] <= first["low_80"][0] <= first["prediction"][0] <= first["high_80"][0]
 
+    # Every second point alone: the steps are still those that the graph has learned.
+    sparse = str(tmp_path / "sparse.parquet")
+    pq.write_table(points.filter(pa.array(points["t"].to_numpy() % 2 == 1)), sparse)
+    rows = open_rows(graph, sparse, training=False)
+    (history, *_) = next(read_piece(rows, rows.pieces[0], ["history"], 64))["history"].to_pylist()
+    assert len(history) == 69
+    assert [n for n, value in enumerate(history) if np.isnan(value)] == list(range(1, 69, 2))
+
     scored = evaluate_file(cluster, "sales", store, asked)
     assert (scored["rows"], scored["unlabelled"]) == (24, 48)
     assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
@@ -125,6 +133,7 @@ def test_points_put_together_to_longer_steps(run, cluster, tmp_path):
                 "horizon": 4,
                 "season": 6,
                 "resample": {"every": 2, "by": "sum"},
+                "levels": [0.8, 0.99],
             },
         },
         "extractors": ["seasonal_naive", "theta"],
@@ -135,6 +144,9 @@ def test_points_put_together_to_longer_steps(run, cluster, tmp_path):
     answer = run(spec, store)
     report = json.loads(Path(answer["report"]).with_suffix(".json").read_text())
     assert "3200 points are put together to 1600 steps." in report["notes"]
+    (short,) = [note for note in report["notes"] if note.startswith("No interval of 0.99 is given: it takes 99 rows")]
+    assert "and 40 are there" in short
+    assert [row["level"] for row in report["evaluation"]["forecast"]["intervals"]] == [0.8]
     assert answer["levels"]["ensemble"]["test"] < answer["levels"]["naive"]["test"]
 
     # What is told of points is told of histories of the longer steps too.

@@ -7,6 +7,7 @@ from hybrid_ray.forecasts import (
     Outlook,
     is_seasonal,
     naive2,
+    rows_for,
     scale_in,
     scale_of,
     seasonal_naive,
@@ -103,8 +104,17 @@ def test_an_outlook_is_kept_as_json_and_may_have_no_intervals():
     np.testing.assert_array_equal(none.around(forecast, came.scale), forecast)
 
 
-def test_few_rows_promise_their_largest_error():
-    forecast, came = _rows(3, 3)
+@pytest.mark.parametrize(("n", "levels"), [(3, ()), (4, (0.8,)), (18, (0.8,)), (19, (0.8, 0.95))])
+def test_rows_promise_no_more_than_they_can_tell(n, levels):
+    forecast, came = _rows(n, 3)
+    outlook = Outlook.learned(forecast, came.packed(), (0.8, 0.95))
+    assert outlook.levels == levels
+    assert [rows_for(level) <= n for level in (0.8, 0.95)] == [level in levels for level in (0.8, 0.95)]
+    assert outlook.around(forecast, came.scale).shape == (n, outlook.n_outputs)
+
+
+def test_the_widest_interval_that_rows_tell_holds_their_largest_error():
+    forecast, came = _rows(19, 3)
     largest = (np.abs(forecast - came.values) / came.scale).max(axis=0)
     outlook = Outlook.learned(forecast, came.packed(), (0.95,))
     np.testing.assert_allclose(outlook.widths[0], np.maximum.accumulate(largest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
@@ -26,10 +27,14 @@ _ROOM = 2.0
 class ForecasterParams(PluginParams):
     """Parameters of every forecaster."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"history"})
+
     horizon: int | None = Field(None, ge=1, le=4096)
     """Steps to forecast; left out: ``data.series.horizon``."""
     season: int | None = Field(None, ge=1, le=65536)
     """Steps of the season that errors are measured against; left out: ``data.series.season``."""
+    history: int | None = Field(None, ge=2, le=262_144)
+    """Last steps of a history that are looked at; left out: as many as ``data.series`` makes rows of, else all."""
 
 
 class CovariateParams(PluginParams):
@@ -62,9 +67,10 @@ class Forecaster(Extractor):
     back-test (-1: there is none) and the forecast of each step, less the level and divided by the scale: ``HEAD`` and h
     numbers, whatever the method, so that blocks of several methods can be weighed against each other.
 
-    A history may be short, constant or have gaps (on straight lines between neighbours). Of several channels the first
-    is forecast. What is further from a history than twice its range is cut; a method that fails on a history answers
-    with the seasonal naive forecast.
+    A history may be short, constant or have gaps (on straight lines between neighbours); of a longer one than
+    ``params.history`` the last steps count, wherever it comes from. Of several channels the first is forecast. What is
+    further from a history than twice its range is cut; a method that fails on a history answers with the seasonal naive
+    forecast.
 
     One whose tags say so is given covariates too: further columns of as many steps as the history, and as many more as
     are forecast for those that ``params.known`` names. A number that is missing is the last one before. A column that
@@ -132,17 +138,24 @@ class Forecaster(Extractor):
         A row without a number has nothing to be forecast from: an error.
         """
         column = self.history
-        cells = batch[column]
+        cells = [None if cell is None else cell[self._from(cell) :] for cell in batch[column]]
         present = np.array([cell is not None and bool(np.isfinite(cell[:, 0]).any()) for cell in cells], bool)
-        kept = [without_gaps(cell[:, 0]) for cell, there in zip(cells, present, strict=True) if there]
+        kept = [without_gaps(cell[:, 0]) for cell in itertools.compress(cells, present) if cell is not None]
         errors = {int(row): f"{column}: must hold a number; got none" for row in np.flatnonzero(~present)}
         if not self.covariates:
             return Prepared({HISTORY: objects(kept)}, present, errors)
-        beside = [self._beside(batch, int(row), len(cells[row]), errors) for row in np.flatnonzero(present)]
+        beside = [self._beside(batch, int(row), errors) for row in np.flatnonzero(present)]
         return Prepared({HISTORY: objects(kept), COVARIATES: objects(beside)}, present, errors)
 
-    def _beside(self, batch: Batch, row: int, steps: int, errors: dict[int, str]) -> AnyArray:
-        """Covariates float64 (steps + h, k) of a row; a reason for one that does not fit the history."""
+    def _from(self, cell: AnyArray) -> int:
+        """The first step of a history that is looked at."""
+        return max(len(cell) - int(self.params.history or len(cell)), 0)
+
+    def _beside(self, batch: Batch, row: int, errors: dict[int, str]) -> AnyArray:
+        """Covariates float64 (t + h, k) of a row, of the steps that are looked at; a reason for one that does not fit
+        the history.
+        """
+        steps, start = len(batch[self.history][row]), self._from(batch[self.history][row])
         values = np.zeros((steps + self.horizon, len(self.covariates)))
         for place, name in enumerate(self.covariates):
             cell, ahead = batch[name][row], self.horizon if name in self.known else 0
@@ -155,8 +168,8 @@ class Forecaster(Extractor):
                 continue
             told = np.full(len(values), np.nan)
             told[: len(cell)] = cell[:, 0]
-            values[:, place] = carried(told)
-        return values
+            values[start:, place] = carried(told[start:])
+        return values[start:]
 
     def beside(self, arrays: Mapping[str, AnyArray], row: int) -> Beside | None:
         """Covariates of a row of what ``prepare`` gave; None where there are none."""

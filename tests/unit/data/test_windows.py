@@ -126,6 +126,34 @@ def test_folds_over_time_are_blocks_of_origins(tmp_path):
             assert max(learned) <= min(held)
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_what_a_fold_over_time_is_learned_from_ends_where_it_begins(tmp_path, step):
+    spec = spec_of(tmp_path, points([80]), origins=30 // step, step=step, folds="time")
+    source, rows = rows_of(spec)
+    fold = read_rows(spec.data, TargetSpec(), source, "forecasting", 3, 0).split.fold
+    known = [len(row["history"]) for row in rows]
+    last = [n + 3 for n in known]
+    for held in range(1, fold.max() + 1):
+        first = min(n for n, own in zip(known, fold, strict=True) if own == held)
+        assert max(n for n, own in zip(last, fold, strict=True) if 0 <= own < held) <= first
+    left_out = (fold < 0) & np.array([row["split"] == "train" for row in rows])
+    assert left_out.sum() == 2 * (-(-3 // step) - 1)
+
+
+def test_origins_that_all_overlap_are_too_few(tmp_path):
+    spec = spec_of(tmp_path, points([80]), origins=5, step=1, folds="time")
+    with pytest.raises(DataError, match=r"data\.series\.origins: 6 origins, and 4 rows, or more"):
+        read_rows(spec.data, TargetSpec(), rows_of(spec)[0], "forecasting", 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("n_series", "folds", "members"), [(3, "auto", "refit"), (25, "auto", "bag"), (25, "time", "refit")]
+)
+def test_what_was_learned_over_time_is_learned_again_up_to_its_end(tmp_path, n_series, folds, members):
+    spec = spec_of(tmp_path, points([40] * n_series), folds=folds)
+    assert resolve_spec(spec, open_source(spec.data)).spec.graph.members == members
+
+
 def test_labels_hold_what_plain_methods_say(tmp_path):
     spec = spec_of(tmp_path, points([30]), folds="time", origins=4)
     source, rows = rows_of(spec)
@@ -151,6 +179,9 @@ def test_a_spec_with_series_is_resolved_for_forecasting(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"data.series.step_length": 1.0, "data.series.steps": "points"}, "which have no length"),
+        ({"data.series.step_length": 1.0, "data.series.resample": {"every": 2.0}}, "beside `resample`"),
+        ({"data.series.step_length": "1 day"}, "must be a number and one of s, min"),
         ({"task": "regression"}, "must be forecasting where data.series"),
         ({"extractors": ["series_stats"]}, "must be a forecaster"),
         ({"data.split.kind": "random"}, "must be auto or column beside `series`"),

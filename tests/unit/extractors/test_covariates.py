@@ -93,6 +93,17 @@ def test_covariates_stand_beside_the_history_without_gaps():
     assert not third[:, 1].any()
 
 
+def test_covariates_begin_with_the_history_that_is_looked_at():
+    whole = sales(1)
+    n = len(whole[0][0]) - H
+    last = [(whole[0][0][n - 60 :], whole[0][1][n - 60 :], whole[0][2][n - 60 :])]
+    extractor = forecaster("autoregression", BOTH, history=60)
+    prepared = [extractor.prepare(batch_of(series)) for series in (whole, last)]
+    for name in (HISTORY, COVARIATES):
+        np.testing.assert_array_equal(prepared[0].arrays[name][0], prepared[1].arrays[name][0])
+    assert prepared[0].arrays[COVARIATES][0].shape == (60 + H, 2)
+
+
 def test_a_covariate_that_does_not_fit_its_history_counts_as_missing_and_has_a_reason():
     extractor = forecaster("autoregression", BOTH)
     batch = batch_of(sales(3))

@@ -104,6 +104,23 @@ def test_a_back_test_tells_how_a_method_did_before():
     assert values[2] == UNTESTED
 
 
+@pytest.mark.parametrize("name", ["seasonal_naive", "theta", "ets", "autoregression"])
+def test_steps_before_the_history_that_is_asked_for_change_nothing(name):
+    before = np.concatenate([np.linspace(9000, 1, 50), SEASONAL])
+    np.testing.assert_array_equal(
+        steps_of(forecaster(name, history=120), before)[1], steps_of(forecaster(name, history=120), SEASONAL)[1]
+    )
+    assert not np.array_equal(steps_of(forecaster(name), before)[1], steps_of(forecaster(name), SEASONAL)[1])
+
+
+def test_a_history_whose_last_steps_are_gaps_has_nothing_to_be_forecast_from():
+    cells = np.empty(1, object)
+    cells[0] = np.array([[1.0], [2.0], [np.nan], [np.nan]])
+    prepared = forecaster("theta", history=2).prepare({"history": cells})
+    assert not prepared.present.any()
+    assert prepared.errors == {0: "history: must hold a number; got none"}
+
+
 def test_one_that_nobody_told_the_horizon_is_refused():
     with pytest.raises(SpecError, match=r"theta.params.horizon: must be set"):
         build_extractor("theta", {}, {"history": "series"}).check()
