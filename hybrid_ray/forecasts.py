@@ -28,8 +28,9 @@ SIGNIFICANT = 1.645
 """Deviations beyond which the autocorrelation at the season counts: the M4 organisers' 90 % test."""
 SEEN_SEASONS = 3
 """Seasons that a history must hold before it may be called seasonal."""
-HEAD = 3
-"""Features of a forecaster before those of the steps: level and scale of the history, and the error of a back-test."""
+LEVEL, REST, SCALE, ERROR, HEAD = 0, 1, 2, 3, 4
+"""Features of a forecaster before those of the steps: the level of the history, what float32 leaves of it (a counter
+near 2e9 is rounded to 128), the scale, and the error of a back-test."""
 UNTESTED = -1.0
 """The error of a back-test that was not made."""
 
@@ -224,7 +225,7 @@ def carried(steps: AnyArray) -> AnyArray:
 
 def scale_in(blocks: Mapping[str, Block]) -> AnyArray:
     """Scale (n, 1) of rows, float64, by the blocks of any of their forecasters; 0 of a row without a history."""
-    return np.asarray(next(iter(blocks.values())).values[:, 1:2], np.float64)
+    return np.asarray(next(iter(blocks.values())).values[:, [SCALE]], np.float64)
 
 
 _DIGITS = 9

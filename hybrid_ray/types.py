@@ -79,7 +79,7 @@ text         object (n,): ``str`` or None
 categorical  object (n,): ``str`` or None
 numeric      float64 (n,): NaN where missing
 date         datetime64[ms] (n,): NaT where missing
-series       object (n,): float32 (steps, channels), NaN where a number is missing, or None
+series       object (n,): float64 (steps, channels), NaN where a number is missing, or None
 node         object (n,): ``str``, the id of a node, or JSON text of one that the graph lacks (``node_text``), or None
 """
 

@@ -165,7 +165,7 @@ def _words(values: AnyArray, digests: Sequence[bytes]) -> AnyArray:
 
 def _series_digest(steps: AnyArray) -> bytes:
     """Digest of how many steps and channels there are, and of the numbers, with one zero and one NaN."""
-    plain = np.ascontiguousarray(steps, np.float32) + np.float32(0)
+    plain = np.ascontiguousarray(steps, np.float64) + 0.0
     plain[np.isnan(plain)] = np.nan
     return _blake2b(np.array(plain.shape, np.int64).tobytes() + plain.tobytes(), digest_size=KEY_BYTES).digest()
 

@@ -14,6 +14,8 @@ from hybrid_ray.types import AnyArray
 
 Reasons = dict[int, str]
 
+_MOST = float(np.finfo(np.float32).max)
+"""The largest number of a series: networks read float32."""
 _NO_SERIES = "not a series: neither a list of numbers nor a list of lists of as many numbers each"
 _INFINITE = "not a finite number in the series: it counts as missing"
 
@@ -44,9 +46,9 @@ def parse_series(raw: pa.Array) -> tuple[AnyArray, Reasons]:
     Returns
     -------
     values : ndarray of object (n,)
-        float32 (steps, channels) with NaN where a number is missing; None where no number is there.
+        float64 (steps, channels) with NaN where a number is missing; None where no number is there.
     reasons : dict of int to str
-        Cells that are no series, and those that hold infinite numbers.
+        Cells that are no series, and those that hold infinite numbers, or such as no float32 holds.
     """
     values = np.full(len(raw), None, object)
     if pa.types.is_null(raw.type):
@@ -62,10 +64,10 @@ def parse_series(raw: pa.Array) -> tuple[AnyArray, Reasons]:
         if isinstance(cell, str):
             reasons[row] = cell
         elif cell is not None:
-            with np.errstate(over="ignore"):
-                steps = np.array(cell, np.float32)
-            if np.isinf(steps).any():
-                steps[np.isinf(steps)] = np.nan
+            steps = np.array(cell, np.float64)
+            huge = np.abs(steps) > _MOST
+            if huge.any():
+                steps[huge] = np.nan
                 reasons[row] = _INFINITE
             values[row] = None if np.isnan(steps).all() else steps
     return values, reasons

@@ -108,13 +108,13 @@ class Windows:
     @property
     def n_bytes(self) -> int:
         """Bytes of the histories, about."""
-        return sum(4 * row.stop for row in self.rows)
+        return sum(8 * row.stop for row in self.rows)
 
     @property
     def schema(self) -> pa.Schema:
         """Of every table of rows."""
         own = [self._points.schema.field(name) for name in self._points.column_names]
-        told = [pa.field(HISTORY, pa.list_(pa.float32())), pa.field(self._label, pa.list_(pa.float64()))]
+        told = [pa.field(HISTORY, pa.list_(pa.float64())), pa.field(self._label, pa.list_(pa.float64()))]
         told += [pa.field(name, pa.list_(pa.float64())) for name in self._asked.covariates.names]
         return pa.schema([*own, *told, pa.field(ORIGIN, pa.int64()), pa.field(SPLIT, pa.string())])
 
@@ -183,8 +183,7 @@ class Windows:
         ]
 
     def _history(self, row: Window) -> AnyArray:
-        values: AnyArray = self.series[row.series].values[max(row.stop - self._asked.longest, 0) : row.stop]
-        return values.astype(np.float32)
+        return self.series[row.series].values[max(row.stop - self._asked.longest, 0) : row.stop]
 
     def _future(self, row: Window) -> AnyArray | None:
         if not self._training:

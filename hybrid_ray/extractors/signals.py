@@ -82,12 +82,12 @@ def read_series(cells: Sequence[Any], channels: int, params: StepParams) -> tupl
         for place, cell in enumerate(cells)
         if cell.shape[1] != channels
     }
-    kept = [np.asarray(cell, np.float32) for place, cell in enumerate(cells) if place not in errors]
-    return [shaped(steps, params) for steps in kept], errors
+    kept = [np.asarray(cell, np.float64) for place, cell in enumerate(cells) if place not in errors]
+    return [shaped(steps, params).astype(np.float32) for steps in kept], errors
 
 
-def shaped(steps: FloatArray, params: StepParams) -> FloatArray:
-    """What is read of a series (t, c): float32 (t', c x (1 + lags)), t' > 0; the series itself where nothing is asked.
+def shaped(steps: AnyArray, params: StepParams) -> AnyArray:
+    """What is read of a series (t, c): (t', c x (1 + lags)), t' > 0; the series itself where nothing is asked.
 
     A difference has a step less, but the last step is never taken: the change of a series of one step is 0. Before the
     first step nothing is known: lagged numbers are missing there.
@@ -97,19 +97,19 @@ def shaped(steps: FloatArray, params: StepParams) -> FloatArray:
     if params.resample is not None:
         steps = resampled(steps, params.resample)
     for _ in range(params.difference):
-        steps = np.diff(steps, axis=0) if len(steps) > 1 else np.where(np.isnan(steps), steps, np.float32(0))
+        steps = np.diff(steps, axis=0) if len(steps) > 1 else np.where(np.isnan(steps), steps, 0.0)
     if not params.lags:
         return steps
-    before = np.full((len(steps), len(params.lags), steps.shape[1]), np.nan, np.float32)
+    before = np.full((len(steps), len(params.lags), steps.shape[1]), np.nan)
     for place, lag in enumerate(params.lags):
         before[lag:, place] = steps[: max(len(steps) - lag, 0)]
     return np.concatenate([steps, before.reshape(len(steps), -1)], axis=1)
 
 
-def resampled(steps: FloatArray, n: int) -> FloatArray:
+def resampled(steps: AnyArray, n: int) -> AnyArray:
     """A series (t, c) as n steps, evenly over it, on straight lines between the numbers that are there."""
     at, wanted = np.arange(len(steps)), np.linspace(0, len(steps) - 1, n)
-    other = np.full((n, steps.shape[1]), np.nan, np.float32)
+    other = np.full((n, steps.shape[1]), np.nan)
     for channel in range(steps.shape[1]):
         there = ~np.isnan(steps[:, channel])
         if there.any():

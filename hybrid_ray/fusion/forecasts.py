@@ -9,7 +9,7 @@ import numpy as np
 
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.forecasts import HEAD
+from hybrid_ray.forecasts import ERROR, SCALE
 from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
@@ -22,7 +22,7 @@ class ForecastsParams(PluginParams):
 
 @FUSIONS.register("forecasts")
 class Forecasts(FeatureFusion):
-    """Level and scale of each row, then each forecaster's back-test error and steps, in the order of names.
+    """Level (two numbers) and scale of each row, then each forecaster's back-test error and steps, by name.
 
     Nothing is standardised: steps are in units of their row already, and learners of forecasts weigh them against each
     other. A row without a history is all zeros.
@@ -40,7 +40,7 @@ class Forecasts(FeatureFusion):
         return self
 
     def combine(self, inputs: Mapping[str, Block]) -> FloatArray:
-        """One matrix float32 (n, 2 + the sum of widths less 2).
+        """One matrix float32 (n, 3 + the sum of widths less 3).
 
         Raises
         ------
@@ -52,10 +52,10 @@ class Forecasts(FeatureFusion):
         self._check_there(self._widths, inputs)
         parts = [self._part(name, inputs[name]) for name in self._widths]
         # Forecasters of one history agree about its level and scale: any that read it tells.
-        head = parts[0][:, : HEAD - 1]
+        head = parts[0][:, :ERROR]
         for part in parts[1:]:
-            head = np.where(head[:, 1:] > 0, head, part[:, : HEAD - 1])
-        return np.concatenate([head, *(part[:, HEAD - 1 :] for part in parts)], axis=1)
+            head = np.where(head[:, [SCALE]] > 0, head, part[:, :ERROR])
+        return np.concatenate([head, *(part[:, ERROR:] for part in parts)], axis=1)
 
     def _part(self, name: str, block: Block) -> FloatArray:
         if block.values.shape[1] != self._widths[name]:

@@ -298,7 +298,7 @@ def _text(value: Any) -> str | None:
 def _series(value: Any) -> AnyArray | None:
     if value is None:
         return None
-    steps = np.array([[math.nan if v is None else float(v) for v in step] for step in value], np.float32)
+    steps = np.array([[math.nan if v is None else float(v) for v in step] for step in value], np.float64)
     if steps.ndim != 2:
         raise TypeError(f"a series must be steps of as many numbers each; got {steps.ndim} dimensions")
     return steps

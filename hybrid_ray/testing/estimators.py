@@ -22,6 +22,7 @@ import numpy as np
 
 from hybrid_ray.estimators.base import EstimatorFamily, Model
 from hybrid_ray.estimators.streaming import Team
+from hybrid_ray.forecasts import ERROR
 from hybrid_ray.params import PluginParams
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
@@ -117,11 +118,12 @@ def _toy_forecasts(noise: FloatArray, rng: np.random.Generator) -> tuple[FloatAr
     level, scale = rng.uniform(100, 1000, (n, 1)), rng.uniform(1, 20, (n, 1))
     came = rng.normal(size=(n, steps))
     blocks = []
-    for place in range(max((noise.shape[1] - 2) // (steps + 1), 2)):
+    for place in range(max((noise.shape[1] - ERROR) // (steps + 1), 2)):
         spread = 0.2 + 1.5 * place
         error = spread * rng.uniform(0.7, 1.3, (n, 1))
         blocks.append(np.concatenate([error, came + spread * rng.normal(size=came.shape)], axis=1))
-    return np.concatenate([level, scale, *blocks], axis=1).astype(np.float32), level + scale * came
+    head = [level, np.zeros_like(level), scale]
+    return np.concatenate([*head, *blocks], axis=1).astype(np.float32), level + scale * came
 
 
 def fitted(family: type[EstimatorFamily], case: Case, X: FloatArray, y: AnyArray, seed: int = SEED) -> Model:

@@ -321,7 +321,7 @@ def check_forecasts(plugin: type[Extractor], case: Case) -> None:
 
     def transform(histories: list[AnyArray]) -> Block:
         cells = np.empty(len(histories), object)
-        cells[:] = [history.astype(np.float32)[:, None] for history in histories]
+        cells[:] = [history.astype(np.float64)[:, None] for history in histories]
         return extractor.transform({column: cells})
 
     for check in FORECASTER_CHECKS:

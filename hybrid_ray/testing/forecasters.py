@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ray.forecasts import HEAD, scale_of
+from hybrid_ray.forecasts import ERROR, HEAD, LEVEL, REST, SCALE, scale_of
 from hybrid_ray.types import AnyArray, Block
 
 STEPS = 60
@@ -48,7 +48,7 @@ def check_odd_histories(transform: Transform, season: int, horizon: int) -> None
     assert block.present.all()
     assert np.isfinite(block.values).all()
     for (name, history), row in zip(held.items(), block.values.astype(np.float64), strict=True):
-        level, scale, error, steps = row[0], row[1], row[2], row[HEAD:]
+        level, scale, error, steps = row[LEVEL] + row[REST], row[SCALE], row[ERROR], row[HEAD:]
         assert len(steps) == horizon, name
         known = history[np.isfinite(history)]
         reach = 2.5 * np.ptp(known) + 1e-3 * abs(known).max() + 1e-6
@@ -65,9 +65,23 @@ def check_units(transform: Transform, season: int, horizon: int) -> None:
     at = np.arange(STEPS)
     history = 20 + 5 * np.sin(2 * np.pi * at / max(season, 2)) + 0.5 * rng.normal(size=STEPS)
     plain, grown = transform([history, 1000 * history]).values.astype(np.float64)
-    np.testing.assert_allclose(plain[1], scale_of(history.astype(np.float32).astype(float), season), rtol=1e-4)
-    np.testing.assert_allclose(grown[:2], 1000 * plain[:2], rtol=1e-4)
-    np.testing.assert_allclose(grown[2:], plain[2:], rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(plain[SCALE], scale_of(history, season), rtol=1e-4)
+    told = [row[LEVEL] + row[REST] for row in (plain, grown)]
+    np.testing.assert_allclose(told, np.array([1, 1000]) * history[-season:].mean(), rtol=1e-9)
+    np.testing.assert_allclose(grown[SCALE], 1000 * plain[SCALE], rtol=1e-4)
+    np.testing.assert_allclose(grown[ERROR:], plain[ERROR:], rtol=1e-2, atol=1e-2)
+
+
+def check_far_from_zero(transform: Transform, season: int, horizon: int) -> None:
+    """A counter that has come far is forecast as well as one that begins: its changes are not rounded away."""
+    rng = np.random.default_rng(7)
+    changes = 20 + 5 * np.sin(2 * np.pi * np.arange(STEPS) / max(season, 2)) + 0.5 * rng.normal(size=STEPS)
+    values = transform([-np.cumsum(changes), 3e9 - np.cumsum(changes)]).values.astype(np.float64)
+    level = values[:, LEVEL] + values[:, REST] - [0.0, 3e9]
+    np.testing.assert_allclose(level[1], level[0], rtol=1e-4)
+    np.testing.assert_allclose(values[1, SCALE], values[0, SCALE], rtol=1e-4)
+    told = level[:, None] + values[:, [SCALE]] * values[:, HEAD:]
+    assert (np.abs(told + changes.sum()) < changes.sum()).all()
 
 
 def check_no_future(transform: Transform, season: int, horizon: int) -> None:
@@ -75,7 +89,8 @@ def check_no_future(transform: Transform, season: int, horizon: int) -> None:
     at = np.arange(STEPS + 7, dtype=np.float64)
     history = 50 + at + 3 * np.sin(2 * np.pi * at / max(season, 2))
     shorter, longer = transform([history[:STEPS], history]).values.astype(np.float64)
-    assert not np.allclose(shorter[0] + shorter[1] * shorter[HEAD:], longer[0] + longer[1] * longer[HEAD:])
+    told = [row[LEVEL] + row[REST] + row[SCALE] * row[HEAD:] for row in (shorter, longer)]
+    assert not np.allclose(*told)
 
 
-FORECASTER_CHECKS: tuple[Any, ...] = (check_odd_histories, check_units, check_no_future)
+FORECASTER_CHECKS: tuple[Any, ...] = (check_odd_histories, check_units, check_far_from_zero, check_no_future)

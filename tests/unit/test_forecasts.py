@@ -121,5 +121,5 @@ def test_the_widest_interval_that_rows_tell_holds_their_largest_error():
 
 
 def test_the_scale_of_a_row_stands_in_any_forecasters_block():
-    block = Block(np.array([[5, 2, -1, 0.5], [0, 0, 0, 0]], np.float32), np.array([True, False]))
+    block = Block(np.array([[5, 0, 2, -1, 0.5], [0, 0, 0, 0, 0]], np.float32), np.array([True, False]))
     np.testing.assert_array_equal(scale_in({"a": block, "b": block}), [[2], [0]])

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from hybrid_ray.estimators.models.base import OwnRegressor
-from hybrid_ray.forecasts import HEAD
+from hybrid_ray.forecasts import ERROR, LEVEL, REST, SCALE
 from hybrid_ray.types import AnyArray
 
 _ROUND = 1e-3
@@ -45,21 +45,21 @@ class Told(NamedTuple):
         ValueError
             They are not level and scale, and as many numbers as forecasters of that horizon give.
         """
-        head, width = HEAD - 1, 1 + horizon
-        k, rest = divmod(matrix.shape[1] - head, width)
+        width = 1 + horizon
+        k, rest = divmod(matrix.shape[1] - ERROR, width)
         if rest or k < 1:
             raise ValueError(
-                f"forecasts: X must hold {head} + k x {width} columns for {horizon} steps, as the fusion `forecasts` "
+                f"forecasts: X must hold {ERROR} + k x {width} columns for {horizon} steps, as the fusion `forecasts` "
                 f"gives them; got {matrix.shape[1]}"
             )
         values = np.asarray(matrix, np.float64)
-        scale = values[:, 1:head]
-        blocks = values[:, head:].reshape(len(values), k, width)
+        level, scale = values[:, [LEVEL]] + values[:, [REST]], values[:, [SCALE]]
+        blocks = values[:, ERROR:].reshape(len(values), k, width)
         errors = blocks[:, :, 0]
         logs = np.where(errors >= 0, np.log(np.maximum(errors, _LEAST)), np.nan)
         known = np.isfinite(logs)
         mean = np.where(known, logs, 0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-        return cls(values[:, :1], np.where(scale > 0, scale, 1.0), np.where(known, logs - mean, 0.0), blocks[:, :, 1:])
+        return cls(level, np.where(scale > 0, scale, 1.0), np.where(known, logs - mean, 0.0), blocks[:, :, 1:])
 
 
 class ForecastRegressor(OwnRegressor):

@@ -17,7 +17,7 @@ from hybrid_ray.forecasts import HEAD, UNTESTED, carried, scale_of, seasonal_nai
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import HISTORY, AnyArray, Batch, FloatArray, Kind, Prepared, State
 
-TAGS = ExtractorTags(modality="series", kinds=frozenset({"series"}), forecasts=True)
+TAGS = ExtractorTags(modality="series", kinds=frozenset({"series"}), forecasts=True, version=2)
 COVARIATES = "covariates"
 """What ``prepare`` gives beside ``HISTORY`` where there are any: of each row a ``Beside.values``."""
 _ROOM = 2.0
@@ -63,9 +63,9 @@ class Beside(NamedTuple):
 class Forecaster(Extractor):
     """The next h numbers of a row's series, in units of its own history.
 
-    Features are the level of the history (the mean of its last season), its scale (``scale_of``), the error of a
-    back-test (-1: there is none) and the forecast of each step, less the level and divided by the scale: ``HEAD`` and h
-    numbers, whatever the method, so that blocks of several methods can be weighed against each other.
+    Features are the level of the history (the mean of its last season, as two numbers), its scale (``scale_of``), the
+    error of a back-test (-1: there is none) and the forecast of each step, less the level and divided by the scale:
+    ``HEAD`` and h numbers, whatever the method, so that blocks of several methods can be weighed against each other.
 
     A history may be short, constant or have gaps (on straight lines between neighbours); of a longer one than
     ``params.history`` the last steps count, wherever it comes from. Of several channels the first is forecast. What is
@@ -129,7 +129,7 @@ class Forecaster(Extractor):
 
     @property
     def n_features(self) -> int:
-        """Level, scale, the error of the back-test, and a number a step."""
+        """Level, scale and the error of the back-test, and a number a step."""
         return HEAD + self.horizon
 
     def prepare(self, batch: Batch) -> Prepared:
@@ -186,7 +186,8 @@ class Forecaster(Extractor):
             Of a back-test, in units of the scale.
         """
         level, scale = float(history[-self.season :].mean()), scale_of(history, self.season)
-        return np.concatenate([[level, scale, error], (held_near(history, steps) - level) / scale])
+        rounded = float(np.float32(level))
+        return np.concatenate([[rounded, level - rounded, scale, error], (held_near(history, steps) - level) / scale])
 
     def get_state(self) -> State:
         """Nothing: the parameters say all."""

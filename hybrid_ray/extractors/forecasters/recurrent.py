@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_WEIGHT = 20.0
 """Weight of a window whose seasons differ little beside its own spread: more would let a few rule the loss."""
+_STILL = 1e-9
+"""Spread of a window that does not vary, as a share of its level: a counter that has come far varies by little more."""
 _FURTHEST = 30.0
 """Spreads from its level beyond which what follows a window is no lesson."""
 
@@ -72,7 +74,7 @@ class Windows(NamedTuple):
         positive = np.asarray((values > 0).all(axis=1, keepdims=True) & logs)
         seen = np.where(positive, np.log(np.where(positive, values, 1.0)), values)
         level = seen[:, -season:].mean(axis=1, keepdims=True)
-        spread = np.abs(seen - level).mean(axis=1, keepdims=True) + 1e-3 * np.where(positive, 1.0, np.abs(level)) + 1e-9
+        spread = np.abs(seen - level).mean(axis=1, keepdims=True) + _STILL * np.maximum(np.abs(level), 1.0)
         return cls(((seen - level) / spread).astype(np.float32), level, spread, positive)
 
     def within(self, values: AnyArray) -> AnyArray:
@@ -114,7 +116,7 @@ class ForecastRnn(Forecaster):
         spreads=True,
         forecasts=True,
         covariates=True,
-        version=2,
+        version=3,
     )
     Params: ClassVar[type[PluginParams]] = ForecastRnnParams
 

@@ -28,7 +28,7 @@ def test_lists_are_series_of_one_channel(kind):
     found, reasons = parse_series(pa.array(values, kind))
     assert not reasons
     assert [None if cell is None else cell.shape for cell in found] == [(3, 1), None, None, (1, 1)]
-    assert found[0].dtype == np.float32
+    assert found[0].dtype == np.float64
     np.testing.assert_array_equal(found[0][:, 0], [1, 2, np.nan])
 
 

@@ -5,7 +5,7 @@ from hybrid_ray.errors import SpecError
 from hybrid_ray.extractors.base import FitContext, build_extractor
 from hybrid_ray.extractors.forecasters import arima
 from hybrid_ray.extractors.trained import Training
-from hybrid_ray.forecasts import HEAD, UNTESTED, seasonal_naive
+from hybrid_ray.forecasts import ERROR, HEAD, LEVEL, REST, SCALE, UNTESTED, seasonal_naive
 
 AT = np.arange(120)
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def steps_of(extractor, *histories):
     cells = np.empty(len(histories), object)
     cells[:] = [np.asarray(history, np.float32).reshape(-1, 1) for history in histories]
     values = extractor.transform({"history": cells}).values.astype(np.float64)
-    return values[:, :1] + values[:, 1:2] * values[:, HEAD:], values
+    return values[:, [LEVEL]] + values[:, [REST]] + values[:, [SCALE]] * values[:, HEAD:], values
 
 
 def error(name, history=SEASONAL, **params):
@@ -97,11 +97,11 @@ def test_an_autoregression_that_learns_little_repeats_the_season():
 def test_a_back_test_tells_how_a_method_did_before():
     _, (values,) = steps_of(forecaster("seasonal_naive"), SEASONAL)
     missed = np.abs(seasonal_naive(SEASONAL[:-12], 12, 12) - SEASONAL[-12:]).mean()
-    assert values[2] == pytest.approx(missed / values[1], rel=1e-3)
+    assert values[ERROR] == pytest.approx(missed / values[SCALE], rel=1e-3)
     _, (values,) = steps_of(forecaster("seasonal_naive", backtest=False), SEASONAL)
-    assert values[2] == UNTESTED
+    assert values[ERROR] == UNTESTED
     _, (values,) = steps_of(forecaster("seasonal_naive"), SEASONAL[:20])
-    assert values[2] == UNTESTED
+    assert values[ERROR] == UNTESTED
 
 
 @pytest.mark.parametrize("name", ["seasonal_naive", "theta", "ets", "autoregression"])
