@@ -17,7 +17,7 @@ from hybrid_ray.on_ray.refit import plan_refits, prefix_of, refit_on_all
 from hybrid_ray.on_ray.resources import plan_refit
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.stream import TrainingRows, write_features
-from hybrid_ray.on_ray.train import Entry, FoldFit
+from hybrid_ray.on_ray.train import Entry, FoldFit, turns
 from hybrid_ray.on_ray.train_stage import Trained, fitted_on
 from hybrid_ray.search.levels import level_candidates
 from hybrid_ray.search.refit import refit_note
@@ -64,16 +64,8 @@ def parts_stage(
     job: Job, features: Features, trained: Trained, order: FoldOrder, folded: Folded, found: Found
 ) -> Parts:
     """Fit what the graph and the report need on the training rows, and predict the test rows with it, once."""
-    bag = job.spec.graph.members == "bag"
     test_rows = job.rows.test_rows
-    copies: dict[str, dict[str, FoldFit]] = {}
-    for name, fits in trained.folds.items():
-        if bag:
-            copies[name] = {f"{name}@{fold}": fit for fold, fit in fits.items()}
-        else:
-            own = trained.trainers[name]
-            everything = fitted_on(job.rows.target.task, job.rows.target.y[own.order], [slice(0, len(own.order))])
-            copies[name] = {name: own.fit(len(fits) + 1, everything)}
+    copies = _copies(job, trained)
     test: list[dict[str, Any]] = []
     for rows in np.array_split(test_rows, n_parts(len(test_rows), folded.dims)):
         part = {name: load_rows.remote(job.root, frozen, rows) for name, frozen in features.frozen.items()}
@@ -90,7 +82,7 @@ def parts_stage(
     note = ""
     if len(order.rows) < job.rows.n_training:
         fitted, note = _from_sample(job, features, trained, material, order, folded, found, by_key, fitting)
-    elif bag:
+    elif job.spec.graph.members == "bag":
         fitted = bag_members(by_key, found.chains, job.root, material, fitting)
     else:
         fitted = refit_members(by_key, material, fitting)
@@ -107,6 +99,32 @@ def parts_stage(
         for reserve in found.reserves
     }
     return Parts(levels, outputs, members, reserves, entries, note)
+
+
+def _copies(job: Job, trained: Trained) -> dict[str, dict[str, FoldFit]]:
+    """Copies of each trained extractor, by extractor key: those of the folds for a bag, else one of all training rows.
+
+    The latter are fitted beside what comes next, unless there is a team, whose places that would take.
+    """
+    if job.spec.graph.members == "bag":
+        return {name: {f"{name}@{fold}": fit for fold, fit in fits.items()} for name, fits in trained.folds.items()}
+    places = {name: trainer.place for name, trainer in trained.trainers.items()}
+    if all(place.workers == 1 for place in places.values()):
+        return {name: {name: _fit_on_all(job, trained, name)} for name in places}
+    copies: dict[str, dict[str, FoldFit]] = {}
+    with job.progress.stage("train", len(places)) as stage:
+        for group in turns(places):
+            copies |= {name: {name: _fit_on_all(job, trained, name)} for name in group}
+            for name in group:
+                ray.get(copies[name][name].cached)
+                stage.advance(1, name)
+    return copies
+
+
+def _fit_on_all(job: Job, trained: Trained, name: str) -> FoldFit:
+    trainer, target = trained.trainers[name], job.rows.target
+    everything = fitted_on(target.task, target.y[trainer.order], [slice(0, len(trainer.order))])
+    return trainer.fit(len(trained.folds[name]) + 1, everything)
 
 
 def _from_sample(

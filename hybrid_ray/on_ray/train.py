@@ -274,7 +274,7 @@ def _learn(
     conduct: Spread,
     after: Any,
 ) -> dict[str, AnyArray]:
-    """What the workers of one training learned; waits for ``after``, so that teams do not wait for each other's CPUs.
+    """What the workers of one training learned; waits for ``after``, the fit before it, whose CPUs they need as well.
 
     Without CPUs: its workers have theirs, and this only waits for them.
     """
@@ -353,7 +353,7 @@ class FoldTrainer:
         self._prepared = raw.take(order)
         self._shared: Any = None
         self._shared_s: Any = None
-        self._last_team: Any = None
+        self._last_fit: Any = None
         self._tasks: list[Any] = []
         self._base = {
             "fingerprint": raw.entry.build().fingerprint(),
@@ -382,6 +382,8 @@ class FoldTrainer:
             self.raw.entry, prepared, self._y, rows, context, key, self.root, place.device, learned, allowed_s
         )
         self._tasks.append(cached)
+        if learned is not None:
+            self._last_fit = cached
         return FoldFit(state, block, key, cached)
 
     def stop(self) -> None:
@@ -389,7 +391,7 @@ class FoldTrainer:
         for task in self._tasks:
             ray.cancel(task, force=True)
         self._tasks.clear()
-        self._shared = self._shared_s = self._last_team = None
+        self._shared = self._shared_s = self._last_fit = None
 
     def known(self, fold: int, training: Sequence[slice | AnyArray]) -> bool:
         """True when the store has the fit of a fold."""
@@ -430,12 +432,27 @@ class FoldTrainer:
         return {key: extract.remote(entry, fit.state, prepared, place) for key, fit in fits.items()}
 
     def _team(self, prepared: Any, rows: AnyArray, context: FitContext, key: str) -> Any:
-        """What a team of workers learns, one team after the other."""
+        """What a team of workers learns, once the fit of the team before it is done."""
         checkpoints = StoreCheckpoints(self.root, key) if self.root is not None else None
         conduct = Spread(checkpoints, self.place.workers, self.place.cpus, self.place.gpus)
-        self._last_team = _learn.remote(self.raw.entry, prepared, self._y, rows, context, conduct, self._last_team)
-        self._tasks.append(self._last_team)
-        return self._last_team
+        team = _learn.remote(self.raw.entry, prepared, self._y, rows, context, conduct, self._last_fit)
+        self._tasks.append(team)
+        return team
+
+
+def turns(places: Mapping[str, Place]) -> list[list[str]]:
+    """Extractors, in groups of those that may train at the same time: all of one worker, then one team at a time.
+
+    The workers of a team begin together or not at all. Were other fits or another team begun meanwhile, each could have
+    some of the places that it needs, and Ray Train gives up a team that waits for long (``teams.STARTS``).
+
+    Parameters
+    ----------
+    places : mapping of str to Place
+        Where each extractor is fitted.
+    """
+    alone = [name for name, place in places.items() if place.workers == 1]
+    return [alone, *([name] for name, place in places.items() if place.workers > 1)]
 
 
 def settle(fits: Mapping[int, FoldFit], told: Callable[[], None] = lambda: None) -> dict[int, FoldFit]:

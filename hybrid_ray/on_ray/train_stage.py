@@ -15,7 +15,7 @@ from hybrid_ray.on_ray.matrices import FoldOrder
 from hybrid_ray.on_ray.optional import SHARE, end_of, fit_in_time
 from hybrid_ray.on_ray.resources import ClusterView, plan_team, shared_bytes
 from hybrid_ray.on_ray.stages import Features, Job, extraction_plan
-from hybrid_ray.on_ray.train import FoldFit, FoldTrainer, Place, settle
+from hybrid_ray.on_ray.train import FoldFit, FoldTrainer, Place, settle, turns
 from hybrid_ray.progress import Stage
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.spec import ExtractorSpec
@@ -72,7 +72,7 @@ class Trained:
 
 
 def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
-    """Fit the trained extractors, every fold for itself, all folds side by side.
+    """Fit the trained extractors, every fold for itself, all folds side by side; teams of workers one after the other.
 
     Optional ones come after the others, one after the other: each is fitted in its part of the time, or not at all.
     """
@@ -86,13 +86,13 @@ def train_stage(job: Job, features: Features, order: FoldOrder) -> Trained:
     needed = [name for name in features.raw if name not in optional]
     with job.progress.stage("train", len(features.raw) * len(starts)) as stage:
         began = time.monotonic()
-        trainers = {name: _trainer(job, features, name, order, y, places[name], shared) for name in needed}
-        pending = {
-            name: {fold: own.fit(fold, slices) for fold, slices in training.items()} for name, own in trainers.items()
-        }
-        folds = {}
-        for name, fits in pending.items():
-            folds[name] = settle(fits, partial(stage.advance, 1, name))
+        trainers: dict[str, FoldTrainer] = {}
+        folds: dict[str, dict[int, FoldFit]] = {}
+        for group in turns({name: places[name] for name in needed}):
+            trainers |= {name: _trainer(job, features, name, order, y, places[name], shared) for name in group}
+            pending = {name: {f: trainers[name].fit(f, slices) for f, slices in training.items()} for name in group}
+            for name, fits in pending.items():
+                folds[name] = settle(fits, partial(stage.advance, 1, name))
         trained = Trained(trainers, folds, seconds=time.monotonic() - began)
         until = None if job.until is None else time.time() + SHARE * max(job.until - time.time(), 0.0)
         for place, name in enumerate(optional):
