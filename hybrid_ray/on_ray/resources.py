@@ -10,9 +10,12 @@ Everything here is arithmetic on a :class:`ClusterView`; nothing talks to Ray. T
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count, islice, repeat
+from operator import truediv
 from typing import Literal
 
 from hybrid_ray.errors import ResourceError
@@ -241,7 +244,7 @@ def _plan_on_cpus(view: ClusterView, asked: Resources, units: int) -> Extraction
     by_memory = sum(max(int(node.memory * SHARE_OF_MEMORY) // ACTOR_BYTES, 0) for node in view.nodes if node.cpus > 0)
     most = min(int(view.cpus) or 1, max(by_memory, 1), max(units, 1), asked.max_workers or 2**31)
     if asked.num_cpus is None:
-        actors, cpus = _largest_pool(view, room, most)
+        actors, cpus = most, _largest_share(view, room, most)
     elif asked.num_cpus > 0:
         actors, cpus = max(min(most, _fitting(view, asked.num_cpus)), 1), asked.num_cpus
         # A read that asks for nothing always finds its place, whatever the workers hold.
@@ -261,16 +264,15 @@ def _plan_on_cpus(view: ClusterView, asked: Resources, units: int) -> Extraction
     )
 
 
-def _largest_pool(view: ClusterView, room: float, most: int) -> tuple[int, float]:
-    """The most actors, up to ``most``, of equal logical CPUs that together stay within ``room`` and fit the nodes."""
-    for actors in range(most, 0, -1):
-        cpus = _floor(min(room / actors, view.most_cpus))
-        if cpus <= 0 or _fitting(view, cpus) >= actors:
-            return actors, max(cpus, 0.0)
-        smaller = _floor(min(node.cpus for node in view.nodes if node.cpus > 0) / math.ceil(actors / len(view.nodes)))
-        if 0 < smaller < cpus and _fitting(view, smaller) >= actors:
-            return actors, smaller
-    return 1, 0.0
+def _largest_share(view: ClusterView, room: float, n: int) -> float:
+    """The most CPUs that each of ``n`` requests may ask for: all fit the nodes, and together stay within ``room``.
+
+    A node is one request, or two of half its CPUs, or three of a third: of these shares of all nodes, the ``n``-th
+    largest is the most that ``n`` requests fit.
+    """
+    by_node = (map(truediv, repeat(node.cpus), count(1)) for node in view.nodes)
+    share = next(islice(heapq.merge(*by_node, reverse=True), n - 1, None))
+    return max(_floor(min(room / n, share)), 0.0)
 
 
 def _plan_on_gpus(view: ClusterView, gpus: float, asked: Resources, units: int) -> ExtractionPlan:
@@ -380,10 +382,10 @@ def plan_search(
     room = _room(view, spare)
     held = sum(min(int(node.cpus) or 1, n) for node, n in zip(view.nodes, by_memory, strict=True) if node.cpus > 0)
     most_trials = min(held, max_concurrent or 2**31, batch or 2**31)
-    concurrent, cpus = _largest_pool(view, room, max(most_trials, 1))
+    concurrent = max(most_trials, 1)
     return SearchResources(
         concurrent=concurrent,
-        cpus=cpus,
+        cpus=_largest_share(view, room, concurrent),
         threads=max(int(min(view.cpus / concurrent, view.most_cpus)), 1),
         memory=memory,
         spare=spare,
@@ -463,7 +465,11 @@ class RefitResources:
 
 
 def plan_refit(view: ClusterView, workers: int | None = None) -> RefitResources:
-    """Plan the workers that fit one model together: one a node with all its CPUs, or as many as are asked for.
+    """Plan the workers that fit one model together: as many as are asked for, else one a node.
+
+    All workers have the same CPUs, so that one on a tiny node would make the others as small. Without a number that is
+    asked for, there are n with the CPUs of the n-th largest node each, the n that uses most CPUs; of equals, the most
+    workers: each then reads and holds fewer rows.
 
     Parameters
     ----------
@@ -478,15 +484,19 @@ def plan_refit(view: ClusterView, workers: int | None = None) -> RefitResources:
     """
     _check_cpus(view)
     nodes = [node for node in view.nodes if node.cpus > 0]
-    wanted = workers or len(nodes)
-    found, cpus = _largest_pool(view, view.cpus, wanted)
-    if found < wanted or cpus <= 0:
+    if workers is None:
+        sizes = sorted((node.cpus for node in nodes), reverse=True)
+        workers = max(range(1, len(sizes) + 1), key=lambda n: (n * sizes[n - 1], n))
+        cpus = _floor(sizes[workers - 1])
+    else:
+        cpus = _largest_share(view, view.cpus, workers)
+    if cpus <= 0:
         raise ResourceError(
-            f"graph.refit_workers: the cluster must hold all workers at the same time; got {wanted}, it holds {found} "
-            f"on {view.cpus:g} CPUs. Ask for fewer"
+            f"graph.refit_workers: the cluster must hold all workers at the same time; got {workers}, it holds "
+            f"{_fitting(view, 0.01)} of 0.01 CPUs. Ask for fewer"
         )
     memory = int(max(node.memory for node in nodes) * SHARE_OF_MEMORY)
-    return RefitResources(wanted, cpus, max(int(cpus), 1), memory)
+    return RefitResources(workers, cpus, max(int(cpus), 1), memory)
 
 
 def makespan(sizes: Sequence[int], workers: int) -> int:

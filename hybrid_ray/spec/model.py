@@ -371,7 +371,8 @@ class GraphSpec(Section):
     """The same where the search sees a sample of the training rows only; auto: what ``members`` says where it was set,
     else refit, as the chains of the folds know no row outside the sample."""
     refit_workers: int | None = Field(None, ge=1)
-    """Workers that fit one member together where the search saw a sample only; left out, one a node."""
+    """Workers that fit one member together where the search saw a sample only; left out, one a node, without nodes too
+    small for that."""
     reserves: bool = False
     """True: rows that lack a modality which the training rows had are answered by small ensembles made without it, see
     docs/data-fusion.md."""

@@ -12,6 +12,7 @@ from hybrid_ray.on_ray.resources import (
     Node,
     makespan,
     plan_extraction,
+    plan_refit,
     plan_search,
     plan_team,
     shared_bytes,
@@ -173,6 +174,24 @@ def test_a_search_uses_every_core_and_no_more_than_it_may():
     assert plan_search(view, matrix_bytes=2**20, copies=1).concurrent == 8
     assert plan_search(view, matrix_bytes=2**20, copies=1, max_concurrent=3).concurrent == 3
     assert plan_search(view, matrix_bytes=2**20, copies=1, batch=4).threads == 2
+
+
+def test_a_tiny_node_does_not_make_actors_and_trials_small():
+    view = ClusterView(tuple(Node(cpus, 0, 64 * GIB, GIB) for cpus in (8, 8, 1)))
+    search = plan_search(view, matrix_bytes=2**20, copies=1, max_concurrent=3)
+    assert (search.concurrent, search.cpus) == (3, 4)
+    pool = plan_extraction(view, gpu=False, asked=Resources(), units=3, where="x")
+    assert (pool.actors, pool.cpus) == (3, 4)
+
+
+@given(view=views, workers=st.integers(1, 500))
+def test_workers_of_a_refit_fit_the_nodes_and_no_larger_ones_would(view, workers):
+    def held(cpus: float) -> int:
+        return sum(int(node.cpus / cpus + 1e-9) for node in view.nodes)
+
+    plan = plan_refit(view, workers)
+    assert plan.workers == workers
+    assert held(plan.cpus) >= workers > held(plan.cpus + 0.011)
 
 
 def test_makespan_is_that_of_workers_taking_the_next_piece():
