@@ -50,7 +50,7 @@ class Split:
     others : tuple of ndarray of int16 (n,)
         Other divisions of the same training rows into as many folds, each like ``fold``; no two are alike.
     groups : ndarray of int (n,) or None
-        Rows of one number are never on two sides; None: every row is its own.
+        Rows of one number are never on two sides, training rows of one series in two folds; None: every row is its own.
     """
 
     kind: str

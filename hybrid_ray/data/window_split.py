@@ -31,7 +31,7 @@ def split_windows(
     Over time, fold k holds the k-th block of origins, and is learned from the blocks before it. Where what came after
     one origin reaches over later ones, the last origins of a block would tell what the next holds out: they are in no
     fold. Over series, a fold holds every origin of its series: it is learned from other series, whose rows all come
-    before their own test rows.
+    before their own test rows; what is held out of them, to stop early say, are whole series too.
 
     Parameters
     ----------
@@ -87,7 +87,9 @@ def split_windows(
     lost = int((fold[training] < 0).sum())
     if lost:
         notes.append(f"What came after {lost} training rows reaches into what a later fold holds out: left out.")
-    return Split("temporal" if by == "time" else "grouped", test, fold, by == "time", " ".join(notes))
+    if by == "time":
+        return Split("temporal", test, fold, True, " ".join(notes))
+    return Split("grouped", test, fold, False, " ".join(notes), groups=np.where(training, codes, -1))
 
 
 def _apart(of: AnyArray, overlap: int) -> AnyArray:
