@@ -105,14 +105,13 @@ class SlidingWindows:
         self.notes = irregular.notes("have no point: no channel has a number there")
         self.step_length = irregular.step_length
         n_long = sum(len(stretch.rows) >= data.windows.length for stretch in self._series)
-        divider = _Divider(data, max(n_long, 1), table if training else None)
-        found = [divider.divide(stretch) for stretch in self._series]
+        self._divider = _Divider(data, max(n_long, 1), table, training)
+        found = [self._divider.divide(stretch) for stretch in self._series]
         self._of = np.repeat(np.arange(len(found)), [len(each.stops) for each in found])
         self._stops = np.concatenate([each.stops for each in found])
         self._test = np.concatenate([each.test for each in found])
         self._blocks = np.concatenate([each.blocks for each in found])
-        self._roles = divider.roles
-        self.notes += divider.notes()
+        self.notes += self._divider.notes()
         if not len(self._stops):
             raise DataError(
                 f"data.windows.length: some series must have as many steps; got {self._asked.length} for "
@@ -127,9 +126,7 @@ class SlidingWindows:
         named |= {where: name for name, where in data.windows.places().items()}
         if training or data.label in columns:
             named["data.label"] = data.label or None
-        if training:
-            named["data.split.column"] = split_column(data, columns)
-        return named
+        return named | {"data.split.column": split_column(data, columns, training)}
 
     @property
     def n_rows(self) -> int:
@@ -153,7 +150,7 @@ class SlidingWindows:
         fields.append(pa.field(WINDOW, pa.list_(pa.list_(pa.float32()))))
         if self._labels is not None and self._label not in self._points.column_names:
             fields.append(pa.field(self._label, self._labels.values.type))
-        if self._roles:
+        if self._divider.roles:
             fields.append(pa.field(SPLIT, pa.string()))
         if self._training:
             fields.append(pa.field(BLOCK, pa.string()))
@@ -171,7 +168,7 @@ class SlidingWindows:
             return _cells(np.stack([stretch.values[cut] for stretch, cut in cuts]))
         if self._labels is not None and name == self._label:
             return self._labels.of_windows(np.stack([stretch.rows[cut] for stretch, cut in cuts]))
-        if name == SPLIT and self._roles:
+        if name == SPLIT and self._divider.roles:
             return pa.array(np.where(self._test[own], "test", "train"), pa.string())
         if name == BLOCK and self._training:
             blocks = zip(of, self._blocks[own], strict=True)
@@ -217,8 +214,10 @@ class _Divider:
     data : DataSpec
     n_series : int
         Of a window or more, at least 1.
-    table : pa.Table or None
-        Points to learn from; None: nothing is divided.
+    table : pa.Table
+        Points.
+    training : bool
+        False: nothing is divided.
 
     Attributes
     ----------
@@ -226,21 +225,25 @@ class _Divider:
         True where windows are known to be of the training or the test part; whole series are divided later.
     """
 
-    def __init__(self, data: DataSpec, n_series: int, table: pa.Table | None) -> None:
+    def __init__(self, data: DataSpec, n_series: int, table: pa.Table, training: bool) -> None:
         assert data.windows is not None
         self._asked, self._share, self._n_series = data.windows, data.split.test, n_series
-        column = None if table is None else split_column(data, table.column_names)
-        self._tested = None if table is None or column is None else tested_points(table[column], column)
+        column = split_column(data, table.column_names, training)
+        self._tested = None if column is None else tested_points(table[column], column)
         by_series = n_series >= MANY_SERIES if data.windows.holdout == "auto" else data.windows.holdout == "series"
-        self._whole = table is None or by_series
-        self.roles = table is not None and (column is not None or not by_series)
-        self._short = self._mixed = self._across = 0
+        self._whole = not training or by_series
+        self.roles = self._tested is not None or not self._whole
+        self._short = self._empty = self._mixed = self._across = 0
 
     def divide(self, stretch: _Stretch) -> _Found:
         """The windows of a series."""
         n_steps, length = len(stretch.rows), self._asked.length
         stops = np.arange(n_steps, length - 1, -self._asked.every)[::-1]
         self._short += not len(stops)
+        points = np.append(0, np.cumsum(stretch.rows >= 0))
+        held = points[stops] > points[stops - length]
+        self._empty += int((~held).sum())
+        stops = stops[held]
         test, clean = self._parts(stretch, stops)
         self._mixed += int((~test & ~clean).sum())
         found = _Found(stops, test, np.zeros(len(stops), np.int64)).take(test | clean)
@@ -253,6 +256,7 @@ class _Divider:
         """What a reader must know of what was left out."""
         told = (
             (self._short, f"series have fewer than {self._asked.length} steps: they are left out"),
+            (self._empty, "windows lie in a gap without a single point: they are left out"),
             (self._mixed, "training windows overlap with the test part: they are left out"),
             (self._across, "training windows overlap with others that folds hold out: they are left out"),
         )
@@ -276,7 +280,7 @@ class _Divider:
     def _in_blocks(self, stops: AnyArray) -> AnyArray:
         """Block of each training window, one after another in time; -1 for one that reaches into the block before."""
         n, asked = len(stops), self._asked
-        lost = -(-asked.length // asked.every) - 1  # windows at a border that reach across it
+        lost = -(-asked.length // asked.every) - 1  # windows at a border that reach across it; fewer beside a gap
         most = 1 + int(_MOST_LOST * n / lost) if lost else n
         least = 2 if self._n_series < _FEW else 1
         blocks = np.arange(n) * max(min(-(-_BLOCKS // self._n_series), most, n), least) // n
@@ -286,7 +290,7 @@ class _Divider:
 
 
 class _Labels:
-    """Labels of the points, of which windows take theirs.
+    """Labels of the points, of which windows take theirs; each has a point at least.
 
     Parameters
     ----------
@@ -317,7 +321,7 @@ class _Labels:
         """How much each point of each window counts (n, length); -inf: not at all."""
         there = rows >= 0
         if self._rule == "last":
-            return np.zeros(rows.shape)
+            return np.where(there, 0.0, -np.inf)
         if self._rule == "max":
             return np.where(there, self._numbers[rows], -np.inf)
         codes = np.where(there, self._numbers[rows], -1)

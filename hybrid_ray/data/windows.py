@@ -65,8 +65,8 @@ class Windows:
         assert data.series is not None
         covariates = data.series.covariates
         self._asked, self._label, self._training = data.series, data.label, training
-        split = split_column(data, table.schema.names) if training else None
-        self._roles = split is not None
+        split = split_column(data, table.schema.names, training)
+        self._told = split is not None
         names = [name for name in (data.series.id, data.series.time) if name is not None]
         self._points = table.select(names)
         self.series, irregular = regular_series(
@@ -91,9 +91,7 @@ class Windows:
         assert data.series is not None
         named = {"data.series.id": data.series.id, "data.series.time": data.series.time, "data.label": data.label}
         named |= {where: name for name, where in data.series.covariates.places().items()}
-        if training:
-            named["data.split.column"] = split_column(data, columns)
-        return named
+        return named | {"data.split.column": split_column(data, columns, training)}
 
     @property
     def n_rows(self) -> int:
@@ -148,9 +146,9 @@ class Windows:
         n_long = sum(len(series.values) >= asked.shortest + asked.horizon for series in self.series)
         each = asked.origins or max(-(-_ROWS // max(n_long, 1)), 2)
         for number, series in enumerate(self.series):
-            origins = _origins(series, asked, each, self._roles)
+            origins = _origins(series, asked, each, self._told)
             short += not origins
-            unscored += self._roles and not series.tested
+            unscored += self._told and not series.tested
             untested += 0 < series.tested < asked.horizon
             self.rows += [Window(number, stop, back) for stop, back in origins]
         if not any(row.back >= 0 for row in self.rows) or not any(row.back < 0 for row in self.rows):
@@ -217,6 +215,9 @@ def _origins(series: Series, asked: SeriesSpec, most: int, told: bool) -> list[t
     return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
 
 
-def split_column(data: DataSpec, columns: Sequence[str]) -> str | None:
-    """The column of train and test of the points: what the spec names, else ``split`` where it is there."""
-    return data.split.column or (SPLIT if SPLIT in columns else None)
+def split_column(data: DataSpec, columns: Sequence[str], training: bool = True) -> str | None:
+    """The column that tells which points are for the final score: what the spec names, else ``split`` if it is there.
+
+    None where no column does; of points to predict none is asked.
+    """
+    return (data.split.column or (SPLIT if SPLIT in columns else None)) if training else None

@@ -65,12 +65,38 @@ def test_a_step_without_a_point_is_a_gap(tmp_path):
     source, rows = rows_of(spec, training=False)
     assert [row["t"] for row in rows] == [2, 4, 5, 6, 7], "3 is a gap: what is known is up to 2"
     assert np.isnan(rows[0]["window"][3]).all()
-    assert rows[0]["y"] is None
+    assert rows[0]["y"] == 0, "that of the last point there is"
     assert source.about["notes"] == ["1 steps have no point: no channel has a number there."]
     _, rows = rows_of(
         spec_of(tmp_path, table.filter(pa.array([t != 3 for t in table["t"].to_pylist()])), steps="points")
     )
     assert [row["t"] for row in rows] == [4, 8]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_window_in_a_gap_is_no_row(tmp_path, training, step):
+    table = points([80])
+    kept = pa.array([not 20 <= t < 40 for t in table["t"].to_pylist()])
+    source, rows = rows_of(spec_of(tmp_path, table.filter(kept), step=step), training)
+    assert all(np.isfinite(row["window"]).any() for row in rows)
+    assert all(row["y"] is not None for row in rows)
+    gone = {1: 17, 4: 5}[step]
+    assert f"{gone} windows lie in a gap without a single point: they are left out." in source.about["notes"]
+    if training:
+        left_out = [int(note.split()[0]) for note in source.about["notes"] if note.endswith("left out.")]
+        assert len(rows) + sum(left_out) == len(range(80, 3, -step))
+        test = [row for row in rows if row["split"] == "test"]
+        assert len(test) == round(0.2 * (len(range(80, 3, -step)) - gone)), "a share of the windows that there are"
+
+
+def test_the_role_and_the_label_of_a_window_are_of_one_point(tmp_path):
+    table = points([40], split=["train"] * 24 + ["test"] * 16).filter(
+        pa.array([t != 23 for t in points([40])["t"].to_pylist()])
+    )
+    _, rows = rows_of(spec_of(tmp_path, table, step=4))
+    (row,) = [row for row in rows if row["t"] == 22]
+    assert (row["split"], row["y"]) == ("train", 0)
 
 
 @pytest.mark.parametrize(
