@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import pyarrow as pa
 
 from hybrid_ray.data.pieces import Piece, Scan
+from hybrid_ray.data.sink import is_answer
 from hybrid_ray.data.sliding import SlidingWindows
 from hybrid_ray.data.windows import SPLIT, Windows, split_column
 from hybrid_ray.digests import digest_json
@@ -95,13 +96,18 @@ def cut_points(data: DataSpec, points: Source, training: bool) -> Cut:
 
 
 def _checked(named: Mapping[str, str | None], known: Sequence[str], taken: Collection[str]) -> list[str]:
-    """The columns that are read, after refusing one that is not there or is named like one that rows get."""
+    """The columns that are read, after refusing one that is not there or is named like one that rows or answers get."""
     for where, name in named.items():
         if name is not None and name not in known:
             raise DataError(f"{where}: must be a column; got {name!r}. Columns of the points: {list(known[:40])}")
         if name in taken or (name == SPLIT and where != "data.split.column"):
             raise DataError(
                 f"{where}: must not be named like a column that rows of series get; got {name!r}. Rename it"
+            )
+        # Answers say by these which series and time they are of: better refused now than after the training.
+        if where.endswith((".id", ".time")) and is_answer(name or "", forecast=where.startswith("data.series.")):
+            raise DataError(
+                f"{where}: must not be named like a column that predictions are written under; got {name!r}. Rename it"
             )
     return list(dict.fromkeys(name for name in named.values() if name is not None))
 

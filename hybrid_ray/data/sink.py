@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,14 @@ from hybrid_ray.errors import BadInputError
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 Write = Callable[[pa.Table], None]
+
+_ANSWERS = re.compile(r"row|prediction|error|proba_.*")
+_INTERVALS = re.compile(r"(low|high)_[0-9.]+")
+
+
+def is_answer(name: str, forecast: bool) -> bool:
+    """Whether a column is named like one that predictions, or forecasts, are written under: it cannot stand beside."""
+    return bool(_ANSWERS.fullmatch(name) or (forecast and _INTERVALS.fullmatch(name)))
 
 
 def check_sink(uri: str) -> str:

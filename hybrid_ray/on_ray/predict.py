@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy
 from ray.data.exceptions import ExecutionTimeoutError
 
 from hybrid_ray.data.columns import coerce, infer_kinds
-from hybrid_ray.data.sink import check_sink, open_sink
+from hybrid_ray.data.sink import check_sink, is_answer, open_sink
 from hybrid_ray.data.source import Source
 from hybrid_ray.errors import BadInputError, DataError, RunFailedError
 from hybrid_ray.graph import Graph
@@ -44,8 +44,7 @@ MAX_DEATHS = 3
 """Times a worker may die, and its rows be tried again, before the prediction is given up."""
 LISTED = 20
 """Bad rows that the summary lists; the file marks them all."""
-_OUTPUTS, _ERROR = "outputs", "error"
-_RESERVED = ("row", "prediction", _ERROR)
+_OUTPUTS, _ERROR = "_outputs", "error"
 
 
 def predict_file(
@@ -313,11 +312,11 @@ def _kept(source: Source, graph: Graph, keep: Sequence[str] | None) -> list[str]
         return [name for name in (points.id, points.time) if name is not None]
     if keep is None:
         guesses = infer_kinds(source.sample(200), exclude=[*graph.columns, graph.label])
-        return [name for name, guess in guesses.items() if guess.id_like and name not in _RESERVED]
+        return [name for name, guess in guesses.items() if guess.id_like and not is_answer(name, forecast=False)]
     for name in keep:
         if name not in names:
             raise BadInputError(f"keep: must be a column of the data; got {name!r}.{nearest(name, names)}")
-        if name in _RESERVED or name.startswith("proba_"):
+        if is_answer(name, forecast=graph.outlook is not None):
             raise BadInputError(f"keep: must not be a column of the answer; got {name!r}. Rename it in the data")
         kind = source.schema.field(name).type
         if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):

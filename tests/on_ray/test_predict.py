@@ -18,7 +18,7 @@ import pytest
 from hybrid_ray.data.source import Source, open_source
 from hybrid_ray.errors import BadInputError, DataError, HybridRayError
 from hybrid_ray.on_ray.cluster import Cluster
-from hybrid_ray.on_ray.predict import outputs_of, predict_dataset
+from hybrid_ray.on_ray.predict import Orders, PredictWorker, outputs_of, predict_dataset
 from hybrid_ray.spec import DataSpec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.testing.graphs import ToyModel, toy_batch, toy_graph, toy_rows
@@ -103,6 +103,15 @@ def test_text_formats_in_and_out(cluster: Cluster, files: Path, tmp_path: Path, 
     assert np.abs(probabilities(table) - EXPECTED[:60]).max() < 1e-5
 
 
+def test_a_kept_column_is_not_taken_for_what_a_worker_adds() -> None:
+    table = pa.Table.from_pylist(
+        [{"_row": i, "outputs": f"o{i}", "title": row["title"]} for i, row in enumerate(ROWS[:5])]
+    )
+    raw = PredictWorker(Orders(ToyModel(), "", ("outputs",), "cpu", 1, 2))(table)
+    assert len(set(raw.column_names)) == len(raw.column_names)
+    assert raw["outputs"].to_pylist() == [f"o{i}" for i in range(5)]
+
+
 def test_missing_columns_and_regression(cluster: Cluster, files: Path, tmp_path: Path) -> None:
     pq.write_table(pq.read_table(files / "part0.parquet", columns=["title", "item_id"]), tmp_path / "few.parquet")
     graph = toy_graph("regression")
@@ -141,6 +150,12 @@ def test_bad_requests_are_refused_before_anything_runs(cluster: Cluster, files: 
         predict_dataset(cluster, source, GRAPH, ToyModel(), str(tmp_path / "a.csv"), keep=["brnd"])
     with pytest.raises(BadInputError, match="which holds binary"):
         predict_dataset(cluster, source, GRAPH, ToyModel(), str(tmp_path / "a.csv"), keep=["photo"])
+    pq.write_table(pa.table({"title": ["a"], "row": [1]}), tmp_path / "numbered.parquet")
+    with pytest.raises(BadInputError, match="must not be a column of the answer; got 'row'"):
+        predict_dataset(
+            cluster, source_of(tmp_path, "numbered.parquet"), GRAPH, ToyModel(), str(tmp_path / "a.csv"), keep=["row"]
+        )
+    (tmp_path / "numbered.parquet").unlink()
     pq.write_table(pa.table({"other": [1]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match="rows must have some of the columns"):
         predict_dataset(cluster, source_of(tmp_path, "other.parquet"), GRAPH, ToyModel(), str(tmp_path / "a.csv"))

@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ray.data.sink import check_sink, open_sink
+from hybrid_ray.data.sink import check_sink, is_answer, open_sink
 from hybrid_ray.errors import BadInputError
 
 SCHEMA = pa.schema([("row", pa.int64()), ("score", pa.float64()), ("said", pa.string())])
@@ -97,3 +97,15 @@ def test_lists_are_json_in_csv_and_lists_elsewhere(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "told.parquet").equals(table)
     lines = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
     assert [line["prediction"] for line in lines] == [[1.5, 2.0], None]
+
+
+@pytest.mark.parametrize("name", ["row", "prediction", "error", "proba_yes"])
+def test_columns_of_answers_are_known(name: str) -> None:
+    assert is_answer(name, forecast=False)
+    assert not is_answer(f"my_{name}", forecast=False)
+
+
+@pytest.mark.parametrize("name", ["low_80", "high_99.5"])
+def test_intervals_are_columns_of_forecasts_only(name: str) -> None:
+    assert (is_answer(name, forecast=True), is_answer(name, forecast=False)) == (True, False)
+    assert not is_answer("low_tide", forecast=True)

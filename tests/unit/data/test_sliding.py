@@ -242,6 +242,8 @@ def test_what_does_not_go_with_windows_is_refused(tmp_path, data, windows, messa
         (points([20]), {"length": 21}, r"data.windows.length: some series must have as many steps; got 21"),
         (points([20], ["x"] * 20), {"label": "max"}, "data.label: .*must be numbers"),
         (points([20]).rename_columns(["window", "t", "a", "b", "y"]), {"id": "window"}, "must not be named like"),
+        (points([20]).rename_columns(["m", "row", "a", "b", "y"]), {"id": "m", "time": "row"}, "got 'row'. Rename it"),
+        (points([20]).rename_columns(["error", "t", "a", "b", "y"]), {"id": "error"}, "got 'error'. Rename it"),
     ],
 )
 def test_points_that_cannot_be_cut_are_refused(tmp_path, table, windows, message):

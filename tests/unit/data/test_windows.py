@@ -200,6 +200,16 @@ def test_what_does_not_go_with_series_is_refused(tmp_path, changed, message):
         resolved()
 
 
+@pytest.mark.parametrize(("where", "name"), [("time", "row"), ("id", "prediction"), ("id", "low_80")])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_column_that_answers_are_written_under_is_refused_before_training(tmp_path, where, name, training):
+    renamed = {SERIES[where]: name}
+    table = points([30]).rename_columns([renamed.get(column, column) for column in ("name", "t", "value")])
+    spec = spec_of(tmp_path, table, **{where: name})
+    with pytest.raises(DataError, match=rf"data.series.{where}: must not be named .* written under; got '{name}'. Ren"):
+        open_source(spec.data, training=training)
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path):
     spec = spec_of(tmp_path, points([30]), time="when")
     with pytest.raises(DataError, match=r"data.series.time: must be a column; got 'when'"):
