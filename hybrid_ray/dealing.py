@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
 import numpy as np
 
 from hybrid_ray.types import AnyArray, BoolArray
 
 _LARGEST = 1 / 3
 """Share of the rows above which a single group is not held out."""
+
+
+def groups_for(method: Callable[..., Any], groups: AnyArray | None) -> dict[str, AnyArray]:
+    """The argument ``groups`` of a method that asks for it; nothing for any other, or where every row is its own."""
+    return {} if groups is None or "groups" not in signature(method).parameters else {"groups": groups}
 
 
 def deal_groups(groups: AnyArray, strata: AnyArray, order: AnyArray, shares: AnyArray) -> AnyArray:

@@ -91,7 +91,8 @@ class LinearClassifier(OwnClassifier):
         Each fit starts where the stronger penalty ended; two steps without a gain end the path, whose weak end is slow.
         """
         folds = inner_folds(codes, _FOLDS, self.random_state, groups)
-        judged = range(_FOLDS if matrix.size <= _CHOICE_CELLS else 1)
+        # Of few groups a fold may have no row.
+        judged = np.unique(folds[folds >= 0])[: _FOLDS if matrix.size <= _CHOICE_CELLS else 1]
         iterations = min(self.max_iter, _CHOICE_ITERATIONS)
         models = [LogisticRegression(max_iter=iterations, warm_start=True) for _ in judged]
         best, chosen, worse = np.inf, STRENGTHS[0], 0
@@ -99,8 +100,6 @@ class LinearClassifier(OwnClassifier):
             loss = 0.0
             for fold, model in zip(judged, models, strict=True):
                 held, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-                if not len(held):
-                    continue
                 emphasis = None if weights is None else weights[training]
                 model.set_params(C=strength / scale).fit(matrix[training], codes[training], sample_weight=emphasis)
                 proba = model.predict_proba(matrix[held])[np.arange(len(held)), codes[held]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_ray.dealing import folds_of_groups, hold_groups
+from hybrid_ray.dealing import folds_of_groups, groups_for, hold_groups
 from hybrid_ray.types import AnyArray
 
 MIN_HELD = 16
@@ -20,12 +20,7 @@ MIN_HELD = 16
 
 def fit_grouped(model: Any, X: AnyArray, y: AnyArray, groups: AnyArray | None) -> None:
     """Fit a model on rows (n, d) and y (n,), and tell it which go together, where its ``fit`` asks for it."""
-    from sklearn.utils.validation import has_fit_parameter
-
-    if groups is not None and has_fit_parameter(model, "groups"):
-        model.fit(X, y, groups=groups)
-    else:
-        model.fit(X, y)
+    model.fit(X, y, **groups_for(model.fit, groups))
 
 
 def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | None = None) -> AnyArray:
@@ -41,8 +36,8 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | Non
     seed : int
     groups : ndarray of int (n,), optional
         Rows of one group are in one fold; where each group is of one class it counts as one row, so that of few groups
-        a fold may have none. Groups of several classes that are too few for the folds are not kept together. None:
-        every row is its own.
+        a fold may have none. Groups of several classes that are too few for the folds are not kept together, nor are
+        groups of one class where no class has two: nothing could be held out. None: every row is its own.
     """
     if groups is not None:
         first, own = _first_of(groups)
@@ -52,7 +47,7 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | Non
         if found is None or len(np.unique(found[found >= 0])) < n_folds:
             dealt = folds_of_groups(own, codes, n_folds, seed)
             found = found if dealt is None else dealt
-        if found is not None:
+        if found is not None and found.max() >= 0:
             return found
     rng = np.random.default_rng(seed)
     folds = np.full(len(codes), -1, np.int64)
@@ -60,6 +55,20 @@ def inner_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | Non
         rows = np.flatnonzero(codes == code)
         if len(rows) > 1:
             folds[rng.permutation(rows)] = (np.arange(len(rows)) + rng.integers(n_folds)) % n_folds
+    return folds
+
+
+def answering_folds(codes: AnyArray, n_folds: int, seed: int, groups: AnyArray | None = None) -> AnyArray:
+    """The same for whoever answers each row by a fit that was not given it: no class is left out for its one group.
+
+    Rows of a class that are all of one group are dealt one by one, beside the groups that are kept together: what is
+    learned from the answers must see rows of every class, and a fit that saw a row of the group, but not this one, says
+    more of it than a fit that saw this one.
+    """
+    folds = inner_folds(codes, n_folds, seed, groups)
+    alone = folds < 0
+    if groups is not None and alone.any():
+        folds[alone] = inner_folds(codes[alone], n_folds, seed)
     return folds
 
 

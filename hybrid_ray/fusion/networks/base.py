@@ -12,7 +12,7 @@ from pydantic import Field
 
 from hybrid_ray.errors import ArtifactError, DataError, NotFittedError
 from hybrid_ray.estimators.base import Trial
-from hybrid_ray.estimators.models.resample import hold_out, inner_folds
+from hybrid_ray.estimators.models.resample import answering_folds, hold_out
 from hybrid_ray.fusion.base import FeatureFusion
 from hybrid_ray.fusion.concat import Concat, ConcatParams
 from hybrid_ray.fusion.nested import nest, part
@@ -155,15 +155,17 @@ class NetworkFusion(FeatureFusion):
         if n > MAX_ROWS:
             rows = np.sort(np.random.default_rng(seed).choice(n, MAX_ROWS, replace=False))
         codes = np.zeros(n, np.int64) if target.codes is None else target.codes
-        folds = inner_folds(codes, self.params.folds, seed, groups)
+        folds = answering_folds(codes, self.params.folds, seed, groups)
         wanted = self._hidden(self._trained(shown, target, rows, seed, groups), shown[rows])
         copies = []
-        for fold in range(self.params.folds):
+        # Of few groups a fold may have no row, and needs no copy.
+        standing = np.unique(folds[folds >= 0]).tolist() or list(range(self.params.folds))
+        for fold in standing:
             mine = folds[rows] != fold
             weights = self._trained(shown, target, rows[mine], seed + 1 + fold, groups)
             copies.append(Copy(weights, *_turn(self._hidden(weights, shown[rows[mine]]), wanted[mine])))
         fused = np.empty((n, wanted.shape[1]), np.float32)
-        for fold, copy in enumerate(copies):
+        for fold, copy in zip(standing, copies, strict=True):
             fused[folds == fold] = self._turned(copy, shown[folds == fold])
         alone = folds < 0  # the only row of its class, which every copy needed
         if alone.any():

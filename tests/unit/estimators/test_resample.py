@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from hybrid_ray.estimators.models import resample
 from hybrid_ray.estimators.models.linear import LinearClassifier, LinearRegressor
-from hybrid_ray.estimators.models.resample import MIN_HELD, fit_grouped, hold_out, inner_folds, stratified_sample
+from hybrid_ray.estimators.models.resample import (
+    MIN_HELD,
+    answering_folds,
+    fit_grouped,
+    hold_out,
+    inner_folds,
+    stratified_sample,
+)
 from hybrid_ray.plugins import load_plugins
 from hybrid_ray.registry import ESTIMATORS
 
@@ -40,7 +47,7 @@ def test_a_hold_out_leaves_rows_of_every_class_to_train_on(sizes, share, seed):
     np.testing.assert_array_equal(hold_out(len(codes), codes, share, seed)[1], held)
 
 
-@given(counts, st.integers(2, 5), st.integers(0, 9))
+@given(counts.filter(lambda sizes: max(sizes) > 1), st.integers(2, 5), st.integers(0, 9))
 def test_copies_of_a_row_are_held_out_together_and_count_as_one(sizes, times, seed):
     rng = np.random.default_rng(seed)
     codes = np.repeat(np.arange(len(sizes)), sizes)
@@ -68,6 +75,26 @@ def test_groups_of_several_classes_are_held_out_together(n_groups, size, n_folds
     assert not set(groups[train]) & set(groups[held])
     assert set(codes[train]) == set(codes)
     assert len(set(groups[held])) == 0 or len(set(groups[held])) >= MIN_HELD
+
+
+@given(st.lists(st.integers(2, 20), min_size=2, max_size=5), st.integers(2, 5), st.integers(0, 9))
+def test_where_every_class_is_one_group_rows_are_held_out_one_by_one(sizes, n_folds, seed):
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    folds = inner_folds(codes, n_folds, seed, groups=codes + 7)
+    np.testing.assert_array_equal(folds, inner_folds(codes, n_folds, seed))
+    np.testing.assert_array_equal(folds, answering_folds(codes, n_folds, seed, codes + 7))
+    assert folds.min() >= 0
+
+
+@given(st.integers(2, 6), st.integers(2, 20), st.integers(2, 5), st.integers(0, 9))
+def test_a_class_of_one_group_is_answered_row_by_row_beside_groups_that_are_kept_together(n, alone, n_folds, seed):
+    groups = np.concatenate([np.repeat(np.arange(n), 5), np.full(alone, n)])
+    codes = (groups == n).astype(np.int64)
+    assert set(inner_folds(codes, n_folds, seed, groups)[groups == n]) == {-1}
+    folds = answering_folds(codes, n_folds, seed, groups)
+    assert folds.min() >= 0
+    assert all(len(set(folds[groups == group])) == 1 for group in range(n))
+    assert all(set(codes[folds != fold]) == {0, 1} for fold in range(n_folds))
 
 
 def test_copies_do_not_make_enough_rows_to_hold_out():
@@ -117,6 +144,16 @@ def test_every_family_that_holds_rows_out_keeps_copies_together(name, task, monk
     assert all(isinstance(each, np.ndarray) for each in told[times:])
 
 
+@pytest.mark.parametrize("name", [name for name, task in OURS if task == "binary"])
+def test_every_family_learns_where_each_class_is_one_group(name):
+    rng, codes = np.random.default_rng(0), np.repeat([0, 1], 30)
+    X = (rng.normal(size=(60, 3)) + 3.0 * codes[:, None]).astype(np.float32)
+    family = ESTIMATORS.get(name)
+    model = family.build(next(iter(family.examples("binary"))), "binary", 0)
+    fit_grouped(model, X, codes, groups=codes)
+    assert (model.predict_proba(X).argmax(axis=1) == codes).mean() > 0.8
+
+
 def test_a_penalty_for_numbers_is_not_chosen_by_copies():
     rng = np.random.default_rng(0)
     X, rows = rng.normal(size=(60, 40)), np.repeat(np.arange(60), 5)
@@ -145,3 +182,13 @@ def test_a_penalty_is_chosen_where_few_groups_leave_a_fold_empty():
     X = (rng.normal(size=(60, 4)) + codes[:, None]).astype(np.float32)
     model = LinearClassifier(random_state=0).fit(X, codes, groups)
     assert (model.predict_proba(X).argmax(axis=1) == codes).mean() > 0.8
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_penalty_is_judged_by_a_fold_that_has_rows(seed, monkeypatch):
+    monkeypatch.setattr(MODELS + "linear._CHOICE_CELLS", 0)
+    groups, rng = np.repeat(np.arange(3), 40), np.random.default_rng(0)
+    codes = (groups == 2).astype(np.int64)
+    X = (rng.normal(size=(120, 4)) + 4.0 * codes[:, None]).astype(np.float32)
+    model = LinearClassifier(random_state=seed).fit(X, codes, groups)
+    assert model.C_ > 0.1, "the strongest penalty was taken where no row was held out"

@@ -90,6 +90,25 @@ def test_repeated_rows_are_not_shown_by_a_network_that_was_trained_on_their_copi
     assert found[1] > 0.75
 
 
+@pytest.mark.parametrize("n_groups", [2, 3, 6])
+def test_where_classes_are_one_group_or_few_a_row_is_shown_by_a_copy_that_did_not_see_it(n_groups, monkeypatch):
+    inputs, _ = product_rows(120)
+    group = np.arange(120) * n_groups // 120
+    trained, shown = [], []
+    fusion = again(FUSIONS[0], folds=4, max_epochs=1)
+    found, turned = fusion._trained, fusion._turned
+    monkeypatch.setattr(fusion, "_trained", lambda *given: trained.append(given[2]) or found(*given))
+    monkeypatch.setattr(fusion, "_turned", lambda copy, rows: shown.append(rows) or turned(copy, rows))
+    fusion.fit_combine(inputs, (group == 0).astype(np.int64), "binary", 0, group)
+    whole = {row.tobytes(): number for number, row in enumerate(fusion._shown(inputs))}
+    own = [{whole[row.tobytes()] for row in rows} for rows in shown]
+    assert sorted(row for rows in own for row in rows) == list(range(120)), "each is shown by one copy"
+    assert len(own) == len(fusion._copies)
+    for rows, held in zip(trained[1:], own, strict=True):
+        assert held
+        assert not set(rows.tolist()) & held
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fusion", FUSIONS[:2], ids=NAMES[:2])
 def test_copies_agree_once_they_are_turned(fusion):
