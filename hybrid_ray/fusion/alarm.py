@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.fusion.inner import check_combiner, combiner_effort, combiner_tasks, make_combiner
+from hybrid_ray.fusion.inner import check_combiner, combiner_effort, combiner_tasks, fit_combiner, make_combiner
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
@@ -80,10 +80,16 @@ class Alarm(DecisionFusion):
         return combiner_effort(own.combiner, own.combiner_params)
 
     def fit(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+        self,
+        inputs: Mapping[str, AnyArray],
+        y: AnyArray,
+        task: Task,
+        seed: int = 0,
+        metric: Scoring | None = None,
+        groups: AnyArray | None = None,
     ) -> Self:
         """Fit the combiner, and take the threshold from the rows of the first class; of none, it stays at 0.5."""
-        self._inner.fit(inputs, y, task, seed, metric)
+        fit_combiner(self._inner, inputs, y, task, seed, metric, groups)
         said = self._inner.combine(inputs)[:, 1][np.asarray(y) == 0]
         # Just as much becomes 0.5, of which the first class is taken: no alarm.
         found = np.quantile(said, 1 - self.params.false_alarms, method="higher") if len(said) else 0.5

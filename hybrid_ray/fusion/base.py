@@ -210,6 +210,8 @@ class DecisionFusion(Fusion):
         """Learn from oof predictions of all members; ``y`` (n,) holds class codes or floats.
 
         ``metric`` is what the answer will be scored by: a fusion that can optimise it may, any other leaves it aside.
+        One that holds rows out of these has a parameter ``groups`` too, None by default: rows of one number (n,) go
+        together.
         """
 
     @abstractmethod

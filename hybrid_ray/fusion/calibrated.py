@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.estimators.models.resample import answering_folds
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.calibrators import Calibrator, Identity, Method, fit_calibrator, load_calibrator
-from hybrid_ray.fusion.inner import check_combiner, combiner_effort, combiner_tasks, make_combiner
+from hybrid_ray.fusion.inner import check_combiner, combiner_effort, combiner_tasks, fit_combiner, make_combiner
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.params import PluginParams
@@ -83,16 +84,23 @@ class Calibrated(DecisionFusion):
         return fits * combiner_effort(own.combiner, own.combiner_params)
 
     def fit(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+        self,
+        inputs: Mapping[str, AnyArray],
+        y: AnyArray,
+        task: Task,
+        seed: int = 0,
+        metric: Scoring | None = None,
+        groups: AnyArray | None = None,
     ) -> Self:
-        """Fit calibration and combiner; ``seed`` draws the inner folds."""
-        folds = np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
+        """Fit calibration and combiner; ``seed`` draws the inner folds, of whole groups."""
+        folds = _folds(y, seed, groups)
         parts = [_parts(folds, fold) for fold in np.unique(folds)]
         said = {name: self._calibrated_apart(inputs[name], y, parts) for name in sorted(inputs)}
 
         def combiner(rows: AnyArray | slice) -> DecisionFusion:
             inner = make_combiner(self.params.combiner, self.params.combiner_params)
-            return inner.fit({name: each[rows] for name, each in said.items()}, y[rows], task, seed, metric)
+            given = {name: each[rows] for name, each in said.items()}
+            return fit_combiner(inner, given, y[rows], task, seed, metric, None if groups is None else groups[rows])
 
         self._result = Identity()
         if self.params.result != "none":
@@ -171,10 +179,17 @@ class Calibrated(DecisionFusion):
         return fusion
 
 
+def _folds(y: AnyArray, seed: int, groups: AnyArray | None) -> AnyArray:
+    """Inner fold of each row, int64 (n,); with groups -1 for the row of a class that has no other."""
+    if groups is None:
+        return np.random.default_rng(seed).permutation(np.arange(len(y)) % INNER_FOLDS)
+    return answering_folds(np.asarray(y, np.int64), INNER_FOLDS, seed, groups)
+
+
 def _parts(folds: AnyArray, fold: int) -> tuple[AnyArray, AnyArray]:
-    """Rows to fit on and rows that are held out; a single row is both."""
+    """Rows to fit on and rows that are held out; a single row is both, and so is the only row of a class."""
     held = np.flatnonzero(folds == fold)
-    training = np.flatnonzero(folds != fold)
+    training = np.flatnonzero(folds != fold) if fold >= 0 else np.arange(len(folds))
     return (training if len(training) else held), held
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hybrid_ray.dealing import groups_for
 from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.scoring import Scoring
 from hybrid_ray.registry import FUSIONS, nearest
-from hybrid_ray.types import Task
+from hybrid_ray.types import AnyArray, Task
 
 
 def check_combiner(name: str, params: Mapping[str, Any], without: str = "") -> None:
@@ -40,3 +42,16 @@ def make_combiner(name: str, params: Mapping[str, Any]) -> DecisionFusion:
     """An unfitted decision-level fusion."""
     fusion: type[DecisionFusion] = FUSIONS.get(name)
     return fusion(fusion.Params.model_validate(dict(params)))
+
+
+def fit_combiner(
+    combiner: DecisionFusion,
+    inputs: Mapping[str, AnyArray],
+    y: AnyArray,
+    task: Task,
+    seed: int,
+    metric: Scoring | None,
+    groups: AnyArray | None,
+) -> DecisionFusion:
+    """Fit a decision-level fusion, and tell it which rows go together, where its ``fit`` asks for it."""
+    return combiner.fit(inputs, y, task, seed, metric, **groups_for(combiner.fit, groups))

@@ -11,8 +11,9 @@ from pydantic import Field, field_validator, model_validator
 
 from hybrid_ray.errors import ArtifactError, NotFittedError
 from hybrid_ray.estimators.base import Trial
+from hybrid_ray.estimators.models.resample import answering_folds
 from hybrid_ray.fusion.base import DecisionFusion
-from hybrid_ray.fusion.inner import check_combiner, combiner_tasks, make_combiner
+from hybrid_ray.fusion.inner import check_combiner, combiner_tasks, fit_combiner, make_combiner
 from hybrid_ray.fusion.meta_model import MetaModel, MetaSettings, View, check_learner, fit_pruned, learner_tasks
 from hybrid_ray.fusion.meta_stacking import best_start
 from hybrid_ray.fusion.nested import nest, part
@@ -134,19 +135,26 @@ class LayeredStacking(DecisionFusion):
         return math.inf
 
     def fit(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+        self,
+        inputs: Mapping[str, AnyArray],
+        y: AnyArray,
+        task: Task,
+        seed: int = 0,
+        metric: Scoring | None = None,
+        groups: AnyArray | None = None,
     ) -> Self:
-        """Fit both layers; ``seed`` draws the inner folds, and is the learners' own."""
+        """Fit both layers; ``seed`` draws the inner folds, of whole groups, and is the learners' own."""
         settings = self._settings(task)
-        folds = _folds(y, task, self.params.folds, seed)
+        folds = _folds(y, task, self.params.folds, seed, groups)
         scored = np.flatnonzero(folds >= 0)
         said = {
-            _LEARNER + name: _held_out(each, inputs, y, task, folds, seed)[scored] for name, each in settings.items()
+            _LEARNER + name: _held_out(each, inputs, y, task, folds, seed, groups)[scored]
+            for name, each in settings.items()
         }
         if self.params.passthrough:
             said |= {_MEMBER + name: np.asarray(array, np.float64)[scored] for name, array in inputs.items()}
         self._inner = make_combiner(self.params.combiner, self.params.combiner_params)
-        self._inner.fit(said, y[scored], task, seed, metric)
+        fit_combiner(self._inner, said, y[scored], task, seed, metric, None if groups is None else groups[scored])
         taken = self._inner.weights
         if not any(taken.values()):  # an answer that is the same for every row still needs to know how many there are
             taken = dict.fromkeys(taken, 1.0)
@@ -155,7 +163,7 @@ class LayeredStacking(DecisionFusion):
         for name, each in settings.items():
             if taken[_LEARNER + name] == 0:
                 continue
-            self._models[name], shares = fit_pruned(each, inputs, y, task, seed)
+            self._models[name], shares = fit_pruned(each, inputs, y, task, seed, groups)
             for member, share in shares.items():
                 self._weights[member] += abs(taken[_LEARNER + name]) / total * share
         self._passed = [name for name in sorted(inputs) if taken.get(_MEMBER + name, 0.0) != 0]
@@ -240,22 +248,29 @@ class LayeredStacking(DecisionFusion):
         return fusion
 
 
-def _folds(y: AnyArray, task: Task, n_folds: int, seed: int) -> AnyArray:
+def _folds(y: AnyArray, task: Task, n_folds: int, seed: int, groups: AnyArray | None) -> AnyArray:
     """Inner fold of each row, int64 (n,); -1 for the row of a class that has no other."""
-    if task == "regression":
+    if task == "regression" and groups is None:
         return np.random.default_rng(seed).permutation(np.arange(len(y)) % n_folds)
-    from hybrid_ray.estimators.models.resample import inner_folds
-
-    return inner_folds(np.asarray(y, np.int64), n_folds, seed)
+    codes = np.zeros(len(y), np.int64) if task == "regression" else np.asarray(y, np.int64)
+    return answering_folds(codes, n_folds, seed, groups)
 
 
 def _held_out(
-    settings: MetaSettings, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, folds: AnyArray, seed: int
+    settings: MetaSettings,
+    inputs: Mapping[str, AnyArray],
+    y: AnyArray,
+    task: Task,
+    folds: AnyArray,
+    seed: int,
+    groups: AnyArray | None,
 ) -> AnyArray:
     """Outputs (n, n_outputs) of a learner, each row's by one that was fitted on the other folds; 0 for fold -1."""
     answers = np.zeros(np.shape(next(iter(inputs.values()))))
     for fold in np.unique(folds[folds >= 0]):
         held, training = folds == fold, folds != fold
-        model = MetaModel.fit(settings, {n: each[training] for n, each in inputs.items()}, y[training], task, seed)
+        others = {name: each[training] for name, each in inputs.items()}
+        kept = None if groups is None else groups[training]
+        model = MetaModel.fit(settings, others, y[training], task, seed, kept)
         answers[held] = model.predict({name: each[held] for name, each in inputs.items()})
     return answers

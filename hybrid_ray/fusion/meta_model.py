@@ -10,6 +10,7 @@ import numpy as np
 
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.base import EstimatorFamily, Model
+from hybrid_ray.estimators.models.resample import fit_grouped
 from hybrid_ray.fusion.logits import centred_logits
 from hybrid_ray.fusion.nested import nest, part
 from hybrid_ray.fusion.weighted import NEGLIGIBLE, without_negligible
@@ -103,26 +104,36 @@ class MetaModel:
 
     @classmethod
     def fit(
-        cls, settings: MetaSettings, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0
+        cls,
+        settings: MetaSettings,
+        inputs: Mapping[str, AnyArray],
+        y: AnyArray,
+        task: Task,
+        seed: int = 0,
+        groups: AnyArray | None = None,
     ) -> Self:
-        """Fit on out-of-fold predictions of all ``inputs``; of more rows than the family takes, a sample."""
+        """Fit on out-of-fold predictions of all ``inputs``; of more rows than the family takes, a sample.
+
+        Rows of one group (n,) go together wherever the learner holds some out; None: every row is its own.
+        """
         names = sorted(inputs)
         family: type[EstimatorFamily] = ESTIMATORS.get(settings.learner)
         most = family.tags.max_rows or len(y)
         if len(y) > most:
             kept = np.sort(np.random.default_rng(seed).choice(len(y), most, replace=False))
             inputs, y = {name: inputs[name][kept] for name in names}, y[kept]
+            groups = None if groups is None else groups[kept]
         columns = _columns(inputs, names, settings.view)
         deviations = columns.std(axis=0)
         scaling = np.stack([columns.mean(axis=0), np.where(deviations > 0, deviations, 1.0)])
         model = family.build(family.Params.model_validate(dict(settings.params)), task, seed)
         codes: tuple[int, ...] = ()
         if task == "regression":
-            model.fit(_scaled(columns, scaling), y - _mean(inputs, names) if settings.residual else y)
+            target = y - _mean(inputs, names) if settings.residual else y
         else:
-            present, dense = np.unique(y, return_inverse=True)
+            present, target = np.unique(y, return_inverse=True)
             codes = tuple(int(code) for code in present)
-            model.fit(_scaled(columns, scaling), dense)
+        fit_grouped(model, _scaled(columns, scaling), target, groups)
         return cls(settings, names, model, codes, np.shape(inputs[names[0]])[1], scaling)
 
     def predict(self, inputs: Mapping[str, AnyArray]) -> AnyArray:
@@ -203,7 +214,12 @@ class MetaModel:
 
 
 def fit_pruned(
-    settings: MetaSettings, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0
+    settings: MetaSettings,
+    inputs: Mapping[str, AnyArray],
+    y: AnyArray,
+    task: Task,
+    seed: int = 0,
+    groups: AnyArray | None = None,
 ) -> tuple[MetaModel, dict[str, float]]:
     """A learner, and the share of each member in its importance; members that change next to nothing are left out.
 
@@ -211,12 +227,12 @@ def fit_pruned(
     that is needed has a share above 0; where no member has any importance, all are kept and have the same share.
     """
     names = sorted(inputs)
-    model = MetaModel.fit(settings, inputs, y, task, seed)
+    model = MetaModel.fit(settings, inputs, y, task, seed, groups)
     grown = model.importance(inputs, y, seed)
     shares = without_negligible(grown / grown.sum()) if grown.any() else np.ones(len(names))
     kept = [name for name, share in zip(names, shares, strict=True) if share > 0]
     if len(kept) < len(names):
-        model = MetaModel.fit(settings, {name: inputs[name] for name in kept}, y, task, seed)
+        model = MetaModel.fit(settings, {name: inputs[name] for name in kept}, y, task, seed, groups)
         grown = model.importance(inputs, y, seed)
     found = grown / grown.sum() if grown.any() else np.ones(len(kept))
     found = np.maximum(found, NEGLIGIBLE / len(kept))

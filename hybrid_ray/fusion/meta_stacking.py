@@ -94,10 +94,16 @@ class MetaStacking(DecisionFusion):
         return math.inf
 
     def fit(
-        self, inputs: Mapping[str, AnyArray], y: AnyArray, task: Task, seed: int = 0, metric: Scoring | None = None
+        self,
+        inputs: Mapping[str, AnyArray],
+        y: AnyArray,
+        task: Task,
+        seed: int = 0,
+        metric: Scoring | None = None,
+        groups: AnyArray | None = None,
     ) -> Self:
         """Fit the meta-learner; ``seed`` is its own, and shuffles the predictions."""
-        self._model, self._weights = fit_pruned(self._settings(task), inputs, y, task, seed)
+        self._model, self._weights = fit_pruned(self._settings(task), inputs, y, task, seed, groups)
         return self
 
     def _settings(self, task: Task) -> MetaSettings:

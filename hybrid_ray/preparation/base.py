@@ -78,7 +78,11 @@ class Preparation(ABC):
         return dict(blocks)
 
     def resample(self, blocks: Blocks, y: AnyArray, task: Task, seed: int = 0) -> Rows:
-        """Other training rows: some left out, repeated or made, each with its ``origin``. Every class keeps a row."""
+        """Other training rows: some left out, repeated or made, each with its ``origin``. Every class keeps a row.
+
+        A step that holds rows out of these has a parameter ``groups`` too, None by default: rows of one number (n,) go
+        together, or are copies of one row.
+        """
         return Rows(blocks, y)
 
     def class_weights(self, y: AnyArray, task: Task) -> dict[int, float]:

@@ -51,18 +51,18 @@ class FilterLabels(Preparation):
         """Up to a tenth."""
         yield FilterLabelsParams(share=0.1)
 
-    def resample(self, blocks: Blocks, y: AnyArray, task: Task, seed: int = 0) -> Rows:
-        """The training rows that stay, in their order."""
+    def resample(self, blocks: Blocks, y: AnyArray, task: Task, seed: int = 0, groups: AnyArray | None = None) -> Rows:
+        """The training rows that stay, in their order; no row is judged by rows of its own group."""
         X = standardised(side_by_side(blocks)[0])[0]
         if len(y) < FEWEST or X.shape[1] == 0:
             return Rows(blocks, y)
         if task == "regression":
-            residual = np.abs(_residuals(X, y, seed))
+            residual = np.abs(_residuals(X, y, seed, groups))
             middle = float(np.median(residual)) * _DEVIATION_OF_MAD
             dropped = worst(residual, np.zeros(len(y), np.int64), self.params.share, _SPREADS * middle)
         else:
             codes = np.unique(y, return_inverse=True)[1]
-            dropped = worst(_doubts(X, codes, seed), codes, self.params.share, 0.0)
+            dropped = worst(_doubts(X, codes, seed, groups), codes, self.params.share, 0.0)
         kept = np.delete(np.arange(len(y)), dropped)
         return Rows(taken(blocks, kept), y[kept], kept)
 
@@ -77,7 +77,7 @@ class FilterLabels(Preparation):
         return [{"share": 0.05}]
 
 
-def _doubts(X: FloatArray, codes: AnyArray, seed: int) -> AnyArray:
+def _doubts(X: FloatArray, codes: AnyArray, seed: int, groups: AnyArray | None) -> AnyArray:
     """By how much another class is more plausible than the own, float64 (n,); 0 where it is not.
 
     Plausible is what is as probable as it is on average for rows of that class.
@@ -88,27 +88,28 @@ def _doubts(X: FloatArray, codes: AnyArray, seed: int) -> AnyArray:
     proba = np.zeros((len(codes), n_classes))
     if n_classes < 2:
         return np.zeros(len(codes))
-    folds = inner_folds(codes, FOLDS, seed)
-    for fold in range(-1, FOLDS):
+    folds = inner_folds(codes, FOLDS, seed, groups)
+    for fold in range(FOLDS):
         held, train = folds == fold, folds != fold
-        if fold < 0:  # the only row of its class: every model saw it, and none may doubt it
-            proba[held, codes[held]] = 1.0
-        elif held.any():
+        if held.any():
             proba[held] = LinearClassifier(C=10.0).fit(X[train], codes[train]).predict_proba(X[held])
+    judged = folds >= 0
     own = proba[np.arange(len(codes)), codes]
-    usual = np.bincount(codes, own, n_classes) / np.bincount(codes, minlength=n_classes)
+    counts = np.bincount(codes[judged], minlength=n_classes)
+    usual = np.where(counts > 0, np.bincount(codes[judged], own[judged], n_classes) / np.maximum(counts, 1), 1.0)
     plausible = np.where(proba >= usual, proba, 0.0)
     plausible[np.arange(len(codes)), codes] = 0.0
-    return np.maximum(plausible.max(axis=1) - own, 0.0)
+    # The only row, or the only group, of its class: every model saw it, and none may doubt it.
+    return np.where(judged, np.maximum(plausible.max(axis=1) - own, 0.0), 0.0)
 
 
-def _residuals(X: FloatArray, y: AnyArray, seed: int) -> AnyArray:
+def _residuals(X: FloatArray, y: AnyArray, seed: int, groups: AnyArray | None) -> AnyArray:
     """What a ridge regression on the other rows leaves of each label, float64 (n,)."""
     from hybrid_ray.estimators.models.linear import LinearRegressor
 
-    folds = inner_folds(np.zeros(len(y), np.int64), FOLDS, seed)
+    folds = inner_folds(np.zeros(len(y), np.int64), FOLDS, seed, groups)
     residual = np.zeros(len(y))
-    for fold in range(FOLDS):
+    for fold in np.unique(folds[folds >= 0]):
         held = folds == fold
         residual[held] = y[held] - LinearRegressor(alpha=0.1).fit(X[~held], y[~held]).predict(X[held])
     return residual

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_ray.dealing import groups_for
 from hybrid_ray.preparation.balance import COPIES, repeated
 from hybrid_ray.preparation.base import Blocks, Preparation, Rows
 from hybrid_ray.registry import PREPARATIONS
@@ -101,7 +102,8 @@ def prepare_training(
         built = build_step(step)
         own = seed + position
         built.fit(blocks, y, task, seed=own)
-        changed = built.resample(built.transform(blocks), y, task, seed=own)
+        told = groups_for(built.resample, _several(groups))
+        changed = built.resample(built.transform(blocks), y, task, seed=own, **told)
         added = built.class_weights(changed.y, task)
         weights = {code: weights.get(code, 1.0) * weight for code, weight in added.items()} or weights
         if len(codes):
@@ -116,8 +118,12 @@ def prepare_training(
         groups, n_groups = _regrouped(built.name, groups, n_groups, changed)
         blocks, y = changed.blocks, changed.y
     prior = tuple(float(f) for f in factors) if corrected else ()
-    copies = len(np.unique(groups)) < len(groups)
-    return TrainingRows(tuple(fitted), blocks, y, weights, prior, groups if copies else None)
+    return TrainingRows(tuple(fitted), blocks, y, weights, prior, _several(groups))
+
+
+def _several(groups: AnyArray) -> AnyArray | None:
+    """Groups of rows, where one has several; None: every row is its own."""
+    return groups if len(np.unique(groups)) < len(groups) else None
 
 
 def _regrouped(name: str, groups: AnyArray, n_groups: int, rows: Rows) -> tuple[AnyArray, int]:

@@ -17,6 +17,7 @@ import numpy as np
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.evaluation.uncertainty import LEVELS
 from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.fusion.inner import fit_combiner
 from hybrid_ray.registry import FUSIONS
 from hybrid_ray.search.clock import TimeUpError, call_until
 from hybrid_ray.search.costs import Cost, Prices
@@ -236,8 +237,9 @@ class Ensembler:
 
     def _fitted(self, combiner: DecisionFusion, names: Sequence[str], rows: AnyArray) -> DecisionFusion:
         inputs = self.library.members(names, rows)
-        task = learned_as(self.library.task)
-        return combiner.fit(inputs, self.library.y[rows], task, self._seed, self.library.metric)
+        library, task = self.library, learned_as(self.library.task)
+        groups = None if library.groups is None else library.groups[rows]
+        return fit_combiner(combiner, inputs, library.y[rows], task, self._seed, library.metric, groups)
 
 
 def _combiner(recipe: Recipe) -> DecisionFusion:

@@ -39,6 +39,8 @@ class OofLibrary:
         True for time: a part may learn from earlier parts only.
     scores : ndarray (m, n_parts)
         The metric of each candidate on each part.
+    groups : ndarray of int (n,) or None
+        Rows of one number go together in what a combiner holds out of its own rows; None: every row is its own.
     """
 
     task: Task
@@ -49,6 +51,7 @@ class OofLibrary:
     bounds: tuple[int, ...]
     forward: bool
     scores: AnyArray
+    groups: AnyArray | None = None
 
     @classmethod
     def of(
@@ -60,13 +63,14 @@ class OofLibrary:
         y: AnyArray,
         bounds: Sequence[int],
         forward: bool = False,
+        groups: AnyArray | None = None,
     ) -> Self:
         """A library with its scores computed."""
         if len(bounds) == 2:
             bounds = (bounds[0], (bounds[0] + bounds[1]) // 2, bounds[1])
         parts = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
         scores = np.array([[metric.score(y[part], member[part]) for part in parts] for member in outputs])
-        return cls(task, metric, candidates, outputs, y, tuple(int(b) for b in bounds), forward, scores)
+        return cls(task, metric, candidates, outputs, y, tuple(int(b) for b in bounds), forward, scores, groups)
 
     @property
     def names(self) -> list[str]:
@@ -155,4 +159,5 @@ def build_library(
         for (start, stop), key in zip(pairwise(bounds), trial.keys, strict=True):
             member[start:stop] = ledger.oof(key)
     candidates = {name: trial.candidate for name, trial in zip(names, kept, strict=True)}
-    return OofLibrary.of(folded.task, metric, candidates, outputs, np.asarray(folded.y)[scored], bounds, folded.forward)
+    y, groups = np.asarray(folded.y)[scored], None if folded.groups is None else folded.groups[scored]
+    return OofLibrary.of(folded.task, metric, candidates, outputs, y, bounds, folded.forward, groups)

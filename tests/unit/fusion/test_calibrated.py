@@ -5,10 +5,18 @@ from scipy.special import softmax
 from sklearn.isotonic import IsotonicRegression
 
 from hybrid_ray.errors import ArtifactError, NotFittedError
+from hybrid_ray.estimators.models import gaussian_process
+from hybrid_ray.fusion import calibrated, layered_stacking
 from hybrid_ray.fusion.calibrated import Calibrated, CalibratedParams
 from hybrid_ray.fusion.calibrators import Isotonic, Temperature
+from hybrid_ray.fusion.inner import fit_combiner, make_combiner
+from hybrid_ray.fusion.layered_stacking import LayeredStacking, LayeredStackingParams
 from hybrid_ray.fusion.linear_pool import LinearPool, LinearPoolParams
+from hybrid_ray.plugins import load_plugins
+from hybrid_ray.testing.decision_fusions import toy_outputs
 from hybrid_ray.types import State
+
+load_plugins()
 
 
 def truth(n, seed=0):
@@ -134,3 +142,81 @@ def test_a_damaged_state_is_refused():
     parts = state.meta["parts"] | {"result": {"temperature": -1}}
     with pytest.raises(ArtifactError, match="must be a number above 0; got -1"):
         Calibrated.from_state(params, State({**state.meta, "parts": parts}, state.tensors))
+
+
+def grouped_rows(task):
+    """Members' outputs of 40 groups of rows, the last of which is all of its class."""
+    inputs, y = toy_outputs(task, n=200)
+    group = np.arange(200) // 5
+    if task != "regression":
+        y = np.where(group == 39, y.max() + 1, y)
+        inputs = {name: np.column_stack([each, np.full(200, 0.01)]) / 1.01 for name, each in inputs.items()}
+    return inputs, y, np.random.default_rng(0).permutation(40)[group]
+
+
+def test_rows_that_go_together_are_held_out_together(monkeypatch):
+    inputs, y, groups = grouped_rows("multiclass")
+    fitted_on = []
+    real = calibrated.fit_combiner
+    monkeypatch.setattr(
+        calibrated, "fit_combiner", lambda *given: fitted_on.append((given[2], given[-1])) or real(*given)
+    )
+    Calibrated(CalibratedParams()).fit(inputs, y, "multiclass", groups=groups)
+    *parts, (_, every) = fitted_on
+    assert len(parts) == 3
+    np.testing.assert_array_equal(every, groups)
+    only = groups[-1]
+    for codes, own in parts:
+        assert set(codes) == set(y)
+        left_out = set(groups) - set(own)
+        assert left_out
+        assert all((own == group).sum() in (0, 5) for group in set(own) - {only})
+        assert 0 < (own == only).sum() < 5, "the only group of a class is dealt row by row"
+
+
+def test_a_class_of_one_row_is_calibrated_beside_groups():
+    inputs, y, groups = grouped_rows("multiclass")
+    rows = np.flatnonzero((y < y.max()) | (np.arange(200) == 199))
+    few = {name: each[rows] for name, each in inputs.items()}
+    for members in ("none", "isotonic"):
+        fitted = Calibrated(CalibratedParams(members=members)).fit(few, y[rows], "multiclass", groups=groups[rows])
+        assert np.isfinite(fitted.combine(few)).all()
+        np.testing.assert_allclose(fitted.combine(few).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_layers_hold_out_rows_that_go_together(task, monkeypatch):
+    inputs, y, groups = grouped_rows(task)
+    said = []
+    real = layered_stacking._held_out
+    monkeypatch.setattr(layered_stacking, "_held_out", lambda *given: said.append(given[4]) or real(*given))
+    params = LayeredStackingParams(
+        learners=("knn",),
+        learner_params={"knn": {"n_neighbors": 5, "metric": "euclidean"}},
+        folds=4,
+        combiner="meta_stacking",
+    )
+    LayeredStacking(params).fit(inputs, y, task, groups=groups)
+    (folds,) = said
+    assert set(folds) == {0, 1, 2, 3}
+    only = set() if task == "regression" else {groups[-1]}
+    assert all(len(set(folds[groups == group])) == 1 for group in set(groups) - only)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("meta_stacking", {"learner": "gaussian_process"}),
+        ("layered_stacking", {"learners": ["gaussian_process"], "folds": 2}),
+        ("alarm", {"combiner": "meta_stacking", "combiner_params": {"learner": "gaussian_process"}}),
+        ("calibrated", {"combiner": "meta_stacking", "combiner_params": {"learner": "gaussian_process"}}),
+    ],
+)
+def test_learners_on_predictions_are_told_which_rows_go_together(name, params, monkeypatch):
+    inputs, y = toy_outputs("binary", n=120)
+    told = []
+    real = gaussian_process.inner_folds
+    monkeypatch.setattr(gaussian_process, "inner_folds", lambda *given: told.append(given[-1]) or real(*given))
+    fit_combiner(make_combiner(name, params), inputs, y, "binary", 0, None, np.arange(120) // 4)
+    assert told
+    assert all(isinstance(groups, np.ndarray) for groups in told)

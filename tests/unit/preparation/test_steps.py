@@ -3,6 +3,7 @@ import pytest
 
 from hybrid_ray.errors import ArtifactError, DataError, NotFittedError
 from hybrid_ray.plugins import load_plugins
+from hybrid_ray.preparation import filter_labels
 from hybrid_ray.registry import PREPARATIONS
 from hybrid_ray.types import Block, State
 
@@ -145,6 +146,45 @@ def test_most_wrong_labels_are_left_out_and_right_ones_stay():
     gone = set(range(400)) - set(out.blocks["table"].values[:, 2].astype(int))
     assert len(set(number[wrong]) & gone) >= 0.8 * len(wrong)
     assert len(gone - set(number[wrong])) <= 4
+
+
+def looking_alike(n_noise):
+    """Rows in groups that look alike: who has seen one knows the others, and their label, by heart."""
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(60), 5)
+    truth = rng.normal(size=60)
+    x = np.c_[3 * truth, rng.normal(size=(60, n_noise))][group] + 0.05 * rng.normal(size=(300, 1 + n_noise))
+    return x, truth, group
+
+
+def test_a_label_is_not_judged_by_rows_that_go_with_its_row():
+    x, truth, group = looking_alike(40)
+    wrong = np.abs(truth) > np.sort(np.abs(truth))[-7]
+    y = ((truth > 0) != wrong).astype(int)[group]
+    gone = []
+    for groups in (None, group):
+        out = build("filter_labels", share=0.2).resample({"table": block(x)}, y, "binary", seed=0, groups=groups)
+        gone.append(np.isin(np.arange(300), out.origin, invert=True)[wrong[group]].mean())
+    assert gone[1] > gone[0] + 0.5
+
+
+def test_a_number_is_not_judged_by_rows_that_go_with_its_row(monkeypatch):
+    x, _, group = looking_alike(80)
+    y = np.random.default_rng(1).normal(size=60)[group]
+    left = []
+    monkeypatch.setattr(filter_labels, "worst", lambda residual, *_: left.append(residual) or np.zeros(0, np.int64))
+    for groups in (None, group):
+        build("filter_labels").resample({"table": block(x)}, y, "regression", seed=0, groups=groups)
+    assert np.median(left[0]) < 0.3 * np.median(left[1])
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_only_group_of_a_class_is_not_doubted(task):
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(9), 20)
+    y = (group == 8).astype(int) if task == "binary" else rng.normal(size=180)
+    out = build("filter_labels", share=0.3).resample({"table": block(rng.normal(size=(180, 3)))}, y, task, groups=group)
+    if task == "binary":
+        assert out.y.sum() == 20
+    assert len(out.y) > 120
 
 
 def test_no_more_labels_are_doubted_than_was_asked():

@@ -228,6 +228,30 @@ def test_copies_are_known_through_all_steps():
     assert len(firsts) == len(set(firsts.values())) < len(rows.y)
 
 
+def test_a_step_that_asks_is_told_which_rows_go_together(monkeypatch):
+    told = []
+
+    class Asking(Preparation):
+        Params = PREPARATIONS.get("oversample").Params
+        name = "asking"
+
+        def resample(self, blocks, y, task, seed=0, groups=None):
+            told.append(groups)
+            return Rows(blocks, y)
+
+        space = portfolio = classmethod(lambda cls, *_: {})
+
+    monkeypatch.setitem(PREPARATIONS._classes, "asking", Asking)
+    blocks, y = rare(300)
+    together = np.arange(300) // 3 * 10
+    prepare_training([step("asking")], blocks, y, "binary", 0)
+    prepare_training([step("asking")], blocks, y, "binary", 0, together)
+    prepare_training([step("oversample"), step("asking")], blocks, y, "binary", 0)
+    assert told[0] is None
+    np.testing.assert_array_equal(told[1], together // 10)
+    assert len(np.unique(told[2])) == 300 < len(told[2]), "copies of a row go together"
+
+
 @pytest.mark.parametrize("name", ["undersample", "smote", "clip", "weigh_classes"])
 def test_without_copies_there_are_no_groups(name):
     assert prepare_training([step(name)], *rare(300), "binary", 0).groups is None
