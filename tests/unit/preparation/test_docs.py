@@ -21,6 +21,7 @@ def test_every_program_runs(text, monkeypatch):
 def test_every_extractor_that_augments_is_told_of():
     load_plugins()
     names = {"flip", "shift", "rotate", "crop", "colour", "erase", "drop", "swap"}
+    names |= {"word_dropout", "jitter", "noise", "mask", "pose"}
     section = TEXT.partition("## Augmentation")[2].partition("\n## ")[0]
     lines = [re.findall(r"`(\w+)`", line) for line in section.splitlines() if line.startswith("| `")]
     told = {line[0]: set(line[1:]) for line in lines}
