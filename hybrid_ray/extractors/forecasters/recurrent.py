@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field
 
-from hybrid_ray.dealing import parts_of_groups
 from hybrid_ray.errors import NotFittedError
 from hybrid_ray.extractors.base import ExtractorTags, FitContext
 from hybrid_ray.extractors.forecasters.base import CovariateParams, Forecaster, ForecasterParams
@@ -18,7 +17,7 @@ from hybrid_ray.forecasts import UNTESTED, scale_of
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.training.settings import Settings
-from hybrid_ray.types import HISTORY, AnyArray, Block, FloatArray, Kind, Prepared, State
+from hybrid_ray.types import HISTORY, AnyArray, FloatArray, Kind, Prepared, State
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,8 +28,6 @@ _MOST_WEIGHT = 20.0
 """Weight of a window whose seasons differ little beside its own spread: more would let a few rule the loss."""
 _STILL = 1e-9
 """Spread of a window that does not vary, as a share of its level: a counter that has come far varies by little more."""
-_PARTS = 2
-"""Parts of the series of a fit: each is forecast by a network that learned from the others."""
 _FURTHEST = 30.0
 """Spreads from its level beyond which what follows a window is no lesson."""
 
@@ -97,8 +94,7 @@ class ForecastRnn(Forecaster):
 
     It learns from windows of the training rows' histories, each in its own units, under the absolute error in units of
     MASE; beside the recurrent network stands a linear one that begins as the seasonal naive forecast. Nothing after a
-    row's origin is looked at: labels are not needed. The windows of a tenth of the rows say when to stop. What learners
-    see of the training rows are forecasts of networks that learned from other series, see ``cross_fitted``.
+    row's origin is looked at: labels are not needed. The windows of a tenth of the rows say when to stop.
 
     Covariates are read season by season beside the history, in units of their own; of those that are known ahead each
     step forecast is told its own, and what that differs by from the last season's.
@@ -251,25 +247,6 @@ class ForecastRnn(Forecaster):
         net = self.net()
         net.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in learned.items()})
         self._net = net.eval().requires_grad_(False).to(self._device)
-
-    def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
-        """Forecasts of the rows of the fit by networks that did not learn from their series.
-
-        What came after an earlier origin stands in the history of a later one: the one network has seen it, and what
-        weighs forecasts would trust it too much. None where rows are not of several series that folds hold out whole.
-        """
-        rows = np.flatnonzero(prepared.present)
-        parts = parts_of_groups(context.on(rows, 0).groups, _PARTS, context.seed)
-        if parts is None:
-            return None
-        block = self.block(prepared)
-        for part in range(_PARTS):
-            own, others = rows[parts == part], rows[parts != part]
-            twin = type(self)(self.params, self.columns)
-            twin.setup(self._device)
-            twin.fit(prepared.take(others), None, context.further(f"twin-{part}", others, context.seed + 1 + part))
-            block.values[own] = twin.block(prepared.take(own)).values
-        return block
 
     # ------------------------------------------------------------------ rows
 

@@ -110,6 +110,11 @@ def test_folds_over_series_hold_out_whole_series(tmp_path):
     assert set(fold_of.values()) == {0, 1, 2}
     assert (read.split.kind, read.split.forward, read.n_outputs) == ("grouped", False, 3)
     assert read.split.test.sum() == 25
+    group_of = {}
+    for row, group, fold in zip(rows, read.split.groups, read.split.fold, strict=True):
+        assert (group < 0) == (fold < 0)
+        assert fold < 0 or group_of.setdefault(row["name"], group) == group
+    assert len(set(group_of.values())) == 25
 
 
 def test_folds_over_time_are_blocks_of_origins(tmp_path):

@@ -178,31 +178,3 @@ def test_windows_of_whole_histories_say_when_to_stop(name, n, groups, whole):
         return
     assert 0.05 < len(held) / learner.rows < 0.2
     assert (not set(of[kept]) & set(of[held])) == whole
-
-
-@pytest.mark.parametrize("name", ["forecast_rnn", "arima_rnn"])
-def test_learners_see_forecasts_of_networks_that_do_not_know_the_series(name):
-    def batch(changed=None):
-        cells = np.empty(12, object)
-        for row in range(12):
-            steps = SEASONAL[: 80 + row] * (1 + row // 2)
-            cells[row] = np.where(row == changed, steps[::-1], steps)[:, None]
-        return {"history": cells}
-
-    def seen(groups, changed=None):
-        extractor = forecaster(name, epochs=2, windows=6, hidden=4, lr=1e-2)
-        prepared = extractor.prepare(batch(changed))
-        context = FitContext("forecasting", 12, seed=0, groups=groups)
-        extractor.fit(prepared, None, context)
-        told = extractor.cross_fitted(prepared, None, context)
-        return None if told is None else (told.values, extractor.block(prepared).values)
-
-    series = np.arange(12) // 2
-    plain, own = seen(series)
-    assert not np.array_equal(plain, own)
-    np.testing.assert_array_equal(plain[:, : ERROR + 1], own[:, : ERROR + 1])  # of the history itself
-    other, _ = seen(series, changed=5)
-    np.testing.assert_array_equal(other[4], plain[4])  # another row of its series says nothing
-    assert (other != plain).any(axis=1).sum() > 1
-    assert seen(None) is None
-    assert seen(np.zeros(12, np.int64)) is None
