@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from hybrid_ray.data.coerce import one_array
 from hybrid_ray.data.points import Irregular, Placed, placed_points, read_numbers, side_by_side, tested_points
 from hybrid_ray.data.resampling import Resampling, Steps
 from hybrid_ray.errors import DataError
@@ -67,7 +69,8 @@ def regular_series(
         Column that tells series apart; None: there is one.
     time, value : str
     split : str or None
-        Column of train and test: the last points of a series are for the final score.
+        Column of train and test: the last points of a series are for the final score. A row without a value needs no
+        word there: it goes with the point before it.
     by_points : bool, default False
         True: each point is a step, whatever time lies between; False: steps are equal times.
     resampling : Resampling or None, default None
@@ -88,7 +91,7 @@ def regular_series(
     """
     values = read_numbers(table[value], value)
     beside = side_by_side(table, covariates)
-    tested = np.zeros(len(table), bool) if split is None else tested_points(table[split], split)
+    tested, unsaid = _tested(table, split, np.isnan(values))
     placed, found = placed_points(
         table,
         name=name,
@@ -100,6 +103,7 @@ def regular_series(
     )
     series = []
     for each in placed:
+        tested[each.rows] = _as_before(tested[each.rows], unsaid[each.rows])
         if resampling is not None:
             rows = each.rows
             steps = resampling.combine(rows, each.places, values[rows], beside[rows], tested[rows])
@@ -118,6 +122,24 @@ def regular_series(
     for column, unknown in zip(covariates, _unknown(series, len(covariates)), strict=True):
         found.unknown[column] = int(unknown)
     return series, found
+
+
+def _tested(table: pa.Table, split: str | None, empty: BoolArray) -> tuple[BoolArray, BoolArray]:
+    """Points that are for the final score (n,), and rows that do not say, which may be those without a value."""
+    tested, unsaid = np.zeros(len(table), bool), np.zeros(len(table), bool)
+    if split is None:
+        return tested, unsaid
+    if empty.any():
+        words = one_array(table[split]).cast(pa.large_string())
+        unsaid = empty & np.asarray(pc.fill_null(pc.equal(pc.utf8_trim_whitespace(words), ""), True))
+    tested[~unsaid] = tested_points(table[split].filter(pa.array(~unsaid)), split)
+    return tested, unsaid
+
+
+def _as_before(tested: BoolArray, unsaid: BoolArray) -> BoolArray:
+    """Points by time (n,), where those that do not say what they are go with the one before."""
+    said = np.maximum.accumulate(np.where(unsaid, -1, np.arange(len(tested))))
+    return np.where(said >= 0, tested[said], False)
 
 
 def _unknown(series: Sequence[Series], k: int) -> AnyArray:

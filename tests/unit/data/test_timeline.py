@@ -189,3 +189,22 @@ def test_development_points_are_for_the_score_where_no_others_are():
         split="part",
     )
     assert found[0].tested == 3
+
+
+AHEAD = {"t": [1, 2, 3, 4, 5, 6, 7], "v": [1.0, None, 3.0, 4.0, 5.0, None, None], "c": [0.0] * 7}
+
+
+@pytest.mark.parametrize(("ahead", "tested"), [(True, 2), (False, 4)])
+@pytest.mark.parametrize("nothing", [None, " "])
+def test_a_row_without_a_value_needs_no_word_of_the_split(ahead, tested, nothing):
+    words = ["train", nothing, "train", "test", "test", nothing, nothing]
+    table = pa.table({**AHEAD, "part": pa.array(words)}).take([6, 0, 3, 5, 1, 2, 4])
+    asked = {"name": None, "time": "t", "value": "v", "split": "part", "covariates": {"c": "known"}, "ahead": ahead}
+    (found,), _ = regular_series(table, **asked)
+    assert (found.n_known, found.tested, len(found.beside)) == (3, tested, 7)
+
+
+def test_a_row_with_a_value_has_a_word_of_the_split():
+    table = pa.table({"t": [1, 2], "v": [1.0, 2.0], "part": ["train", None]})
+    with pytest.raises(DataError, match=r"must hold train, dev or test in every row; got .*None"):
+        regular_series(table, name=None, time="t", value="v", split="part")
