@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,9 +48,17 @@ class Annotated:
         return np.asarray(self.labelled & (first - second < 1e-9))
 
 
-def end_to_end(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Labels of all annotators, one column (n,) after another, in one type."""
-    return pa.chunked_array(_alike([plain_labels(column) for column in columns]))
+def end_to_end(columns: Sequence[pa.ChunkedArray], like: Sequence[Any] | None = None) -> pa.ChunkedArray:
+    """Labels of all annotators, one column (n,) after another, in one type.
+
+    Parameters
+    ----------
+    columns : sequence of pa.ChunkedArray
+    like : sequence, optional
+        Classes that are known: whether text that is all numbers is numbers; left out, it is.
+    """
+    numbers = None if not like else not isinstance(like[0], str)
+    return pa.chunked_array(_alike([plain_labels(column, numbers) for column in columns]))
 
 
 def agreed(every: Target, names: Sequence[str], how: How) -> tuple[Target, Annotated]:

@@ -32,7 +32,7 @@ class Consensus:
     Attributes
     ----------
     probabilities : ndarray float64 (n, C)
-        Of each class, rows sum to 1; rows without a vote hold the shares of the classes.
+        Of each class, rows sum to 1; rows without a vote hold the shares of the classes, equal ones if there is none.
     confusion : ndarray float64 (k, C, C)
         Of each annotator: the chance of each vote (last axis) by the true class.
     """
@@ -64,7 +64,7 @@ def majority(votes: AnyArray, n_classes: int) -> Consensus:
     """
     counts = np.stack([(votes == code).sum(axis=1) for code in range(n_classes)], axis=1)
     total = counts.sum(axis=1, keepdims=True)
-    shares = counts.sum(axis=0) / counts.sum()
+    shares = counts.sum(axis=0) / counts.sum() if counts.any() else np.full(n_classes, 1 / n_classes)
     probabilities = np.where(total > 0, counts / np.maximum(total, 1), shares)
     return Consensus(probabilities, _confusion(votes, probabilities))
 
@@ -89,7 +89,7 @@ def dawid_skene(votes: AnyArray, n_classes: int) -> Consensus:
     """
     found = majority(votes, n_classes)
     labelled = (votes != NO_VOTE).any(axis=1)  # what is thought of the others is these shares themselves
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MOST_ROUNDS if labelled.any() else 0):
         shares = np.maximum(found.probabilities[labelled].mean(axis=0), np.finfo(float).tiny)
         told = np.tile(np.log(shares), (len(votes), 1))
         for own, confusion in zip(votes.T, found.confusion, strict=True):

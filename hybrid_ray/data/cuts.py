@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import pyarrow as pa
 
 from hybrid_ray.data.pieces import Piece, Scan
+from hybrid_ray.data.scored import ScoredWindows
 from hybrid_ray.data.sink import is_answer
 from hybrid_ray.data.sliding import SlidingWindows
 from hybrid_ray.data.windows import SPLIT, Windows, split_column
@@ -75,13 +76,25 @@ class Cut(Protocol):
         ...
 
 
-def cut_points(data: DataSpec, points: Source, training: bool) -> Cut:
-    """The rows of a spec's points, which are open; read once by a process that asks again."""
+def cut_points(data: DataSpec, points: Source, training: bool, only_scored: bool = False) -> Cut:
+    """The rows of a spec's points, which are open; read once by a process that asks again.
+
+    Parameters
+    ----------
+    data : DataSpec
+    points : Source
+    training : bool
+        False for rows to predict.
+    only_scored : bool, default False
+        True: of rows to forecast those of the final score alone.
+    """
     from hybrid_ray.data.source import read_piece
 
-    key = digest_json([points.digest, data.model_dump(mode="json"), training])
+    key = digest_json([points.digest, data.model_dump(mode="json"), training, only_scored])
     if key not in _KEPT:
-        kind: type[Windows | SlidingWindows] = Windows if data.series is not None else SlidingWindows
+        kind: type[Windows | SlidingWindows] = SlidingWindows
+        if data.series is not None:
+            kind = ScoredWindows if only_scored else Windows
         known = points.schema.names
         columns = _checked(kind.named_columns(data, known, training), known, kind.added)
         tables = [table for piece in points.pieces for table in read_piece(points, piece, columns, 65_536)]

@@ -169,8 +169,15 @@ def read_windows(data: DataSpec, source: Source, folds: int, seed: int) -> Rows:
 
 
 def read_labels(source: Source, label: str, task: Task, classes: Sequence[Any] | None) -> Target:
-    """Labels of rows by the classes of a graph, see ``encode_known``; of series what came after the last origin."""
-    series = source.data.series
+    """Labels of rows by the classes of a graph, see ``encode_known``; of series what came after the last origin.
+
+    Where ``source.data`` names annotators, the consensus of their votes for classes that the graph knows.
+    """
+    series, names = source.data.series, source.data.annotators
+    if names:
+        table = read_columns(source, names)
+        votes = encode_known(end_to_end([table[name] for name in names], like=classes), task, classes)
+        return agreed(votes, names, source.data.consensus)[0]
     if series is None:
         return encode_known(read_columns(source, [label])[label], task, classes)
     table = read_columns(source, [HISTORY, label, SPLIT])

@@ -130,7 +130,9 @@ class Source:
                 yield table.take(pa.array(rows))
 
 
-def open_source(data: DataSpec, limit: int | None = None, *, training: bool = True) -> Source:
+def open_source(
+    data: DataSpec, limit: int | None = None, *, training: bool = True, only_scored: bool = False
+) -> Source:
     """Find the rows of a spec, without reading them (text files are counted).
 
     Parameters
@@ -140,6 +142,8 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
         Rows at most, from the start; default: ``data.limit``, else all.
     training : bool, default True
         False for rows to predict: they may lack the label and every column that is no input.
+    only_scored : bool, default False
+        True: of points to forecast the rows of the final score alone, which need none to learn from beside them.
 
     Raises
     ------
@@ -148,7 +152,7 @@ def open_source(data: DataSpec, limit: int | None = None, *, training: bool = Tr
     """
     limit = data.limit if limit is None else limit
     if data.series is not None or data.windows is not None:
-        return _open_cut(data, limit, training)
+        return _open_cut(data, limit, training, only_scored)
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     if paths and all(path.startswith((SCHEME, GENERATED)) for path in paths):
         return _open_made(data, paths, limit, training)
@@ -225,24 +229,25 @@ def _read(source: Source, piece: Piece, schema: pa.Schema, batch_rows: int) -> I
         return read_folders(piece, schema)
     if source.format == "windows":
         assert source.points is not None
-        made = cut_points(source.data, source.points, source.options["training"])
+        made = cut_points(source.data, source.points, source.options["training"], source.options["only_scored"])
         return iter([made.table(piece.first, piece.n_rows, schema.names)])
     return iter([_made(piece.uri, source.data).slice(piece.first, piece.n_rows).select(schema.names)])
 
 
-def _open_cut(data: DataSpec, limit: int | None, training: bool) -> Source:
+def _open_cut(data: DataSpec, limit: int | None, training: bool, only_scored: bool) -> Source:
     """Rows cut from points; see :mod:`hybrid_ray.data.cuts`."""
     points = open_source(points_of(data), training=False)
-    made = cut_points(data, points, training)
+    made = cut_points(data, points, training, only_scored)
     if data.series is not None:
         asked = data.series.identity()
     else:
         assert data.windows is not None
         asked = {"windows": data.windows.identity(), "test": data.split.test}
-    identity = [points.digest, asked, data.label, data.split.column, training]
+    identity = [points.digest, asked, data.label, data.split.column, training, *(["scored"] if only_scored else [])]
     about = {**points.about, "notes": made.notes, "points": points.n_rows, "series": made.n_series}
     about |= {} if made.step_length is None else {"step_length": made.step_length}
-    scan = replace(scan_cut(made, data.shard_rows), malformed=points.malformed, options={"training": training})
+    options = {"training": training, "only_scored": only_scored}
+    scan = replace(scan_cut(made, data.shard_rows), malformed=points.malformed, options=options)
     paths = [data.path] if isinstance(data.path, str) else list(data.path)
     bare = data.model_copy(update={"columns": None, "split": data.split.model_copy(update={"column": None})})
     source = _finish(bare, "windows", scan, identity, limit, points.base, about, training, paths[0])

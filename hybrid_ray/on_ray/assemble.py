@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from hybrid_ray.data.scored import scoring_facts
 from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import read_piece
 from hybrid_ray.forecasts import OUTLOOK, SERIES
@@ -108,6 +109,7 @@ def _facts(job: Job, found: Found) -> dict[str, Any]:
         "members": job.spec.graph.members,
         "serve": job.spec.serve.model_dump(mode="json"),
         "promote": job.spec.graph.promote,
+        **scoring_facts(job.spec.data),
     }
 
 

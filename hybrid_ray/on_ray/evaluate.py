@@ -32,6 +32,9 @@ CLUSTERED_ROWS = 10_000
 def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[str, Any]:
     """Predict labelled rows with a model on Ray Data, and score the answers.
 
+    Every row with a label that the model knows is scored, whatever a column says that once divided rows: see
+    :func:`hybrid_ray.on_ray.model.open_rows`.
+
     Clusters are scored on rows with or without labels, ``CLUSTERED_ROWS`` at most; what compares them with labels is
     null where there are none.
 
@@ -42,13 +45,13 @@ def evaluate_file(cluster: Cluster, model: str, store: str, data: str) -> dict[s
         ``name``, ``name@champion``, ``name:version`` or a folder.
     store : str
     data : str
-        Rows with the model's label column.
+        Rows with the model's label column, or those of the annotators of whose labels its own was made.
 
     Returns
     -------
     dict
-        ``model``, ``version``, ``rows``, ``unlabelled``, ``notes`` (of how series were read), ``metric``, ``test`` and
-        ``ci95`` by metric.
+        ``model``, ``version``, ``rows``, ``unlabelled``, ``notes`` (of how series and labels were read), ``metric``,
+        ``test`` and ``ci95`` by metric.
 
     Raises
     ------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
+from hybrid_ray.data.rows import read_labels
 from hybrid_ray.data.source import Source, read_piece
 from hybrid_ray.data.target import encode_known, known_rows
 from hybrid_ray.errors import BadInputError
@@ -45,7 +46,7 @@ def explain_file(
         ``name``, ``name@champion``, ``name:version`` or a folder.
     store : str
     data : str
-        Rows with the model's label column; best those that it was not trained on.
+        Rows with the model's label column, or those of its annotators; best rows that it was not trained on.
     out : str
         Folder that gets ``importance.json`` and ``importance.png``; made when it is not there.
     rows : int, default 500
@@ -74,7 +75,7 @@ def explain_file(
     source = open_rows(graph, data, training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
     table = sample_rows(source, wanted, rows, seed)
-    batch, y, metric = _measured(graph, table, source.base, data)
+    batch, y, metric = _measured(graph, table, source, choose_rows(source.n_rows, rows, seed), data)
     groups = column_groups(graph)
     workers = min(max(int(cluster.view().cpus), 1), len(groups))
     shared = ray.put((batch, y))
@@ -99,8 +100,21 @@ def explain_file(
     return answer
 
 
-def _measured(graph: Graph, table: pa.Table, base: str, data: str) -> tuple[Batch, AnyArray, Metric]:
+def _measured(
+    graph: Graph, table: pa.Table, source: Source, chosen: AnyArray, data: str
+) -> tuple[Batch, AnyArray, Metric]:
     """Rows, what is right for each, and the metric. Of clusters that is what the model itself answers to all columns.
+
+    Parameters
+    ----------
+    graph : Graph
+    table : pa.Table
+        The rows.
+    source : Source
+        What they were chosen from.
+    chosen : ndarray of int (n,)
+        Their numbers there.
+    data : str
 
     Raises
     ------
@@ -108,11 +122,15 @@ def _measured(graph: Graph, table: pa.Table, base: str, data: str) -> tuple[Batc
         The label column is missing, or no row has a label that the model knows.
     """
     if graph.task in CLUSTERING:
-        batch = coerce(table, graph.columns, base).batch
+        batch = coerce(table, graph.columns, source.base).batch
         return batch, graph.outputs(batch).argmax(axis=1), METRICS["ari"]
-    target = encode_known(table[graph.label], graph.task, graph.classes)
+    if source.data.annotators:  # all rows tell how far each is to be trusted
+        every = read_labels(source, graph.label, graph.task, graph.classes)
+        target = replace(every, y=every.y[chosen], missing=every.missing[chosen])
+    else:
+        target = encode_known(table[graph.label], graph.task, graph.classes)
     known = known_rows(target, data, graph.label)
-    batch = coerce(table.take(pa.array(known)), graph.columns, base).batch
+    batch = coerce(table.take(pa.array(known)), graph.columns, source.base).batch
     return batch, target.y[known], get_metric(graph.info.get("metric", "auto"), graph.task)
 
 
@@ -143,10 +161,14 @@ def _importance(
     return permutation_importance(graph, batch, y, gain, groups=groups, repeats=repeats, seed=seed)
 
 
+def choose_rows(n_rows: int, rows: int, seed: int) -> AnyArray:
+    """Numbers of at most ``rows`` rows, chosen at random, in row order."""
+    return np.sort(np.random.default_rng(seed).choice(n_rows, min(rows, n_rows), replace=False))
+
+
 def sample_rows(source: Source, columns: Sequence[str], rows: int, seed: int) -> pa.Table:
-    """At most ``rows`` rows of a source, chosen at random, in row order; reads every piece that holds one."""
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(source.n_rows, min(rows, source.n_rows), replace=False))
+    """At most ``rows`` rows of a source, see :func:`choose_rows`; reads every piece that holds one."""
+    chosen = choose_rows(source.n_rows, rows, seed)
     tables = []
     for piece in source.pieces:
         start = piece.start

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from hybrid_ray.data.scored import ANNOTATORS, CONSENSUS, SPLIT_COLUMN, known_annotators
 from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import Source, open_source
 from hybrid_ray.errors import DataError
@@ -100,7 +102,10 @@ def open_rows(graph: Graph, data: str, *, training: bool) -> Source:
     data : str
         File, folder, glob or URL. A table that has a column ``history``, or ``window``, holds rows already.
     training : bool
-        False for rows to predict: they may lack the label; series are forecast from their last points.
+        False for rows to predict: they may lack the label; series are forecast from their last points. True for rows to
+        score: all of them, whatever a column says that once divided others; of points to forecast those that come after
+        others of their series. Where annotators' labels were learned, they are what ``Source.data`` names, unless
+        the label is a column.
 
     Raises
     ------
@@ -110,13 +115,32 @@ def open_rows(graph: Graph, data: str, *, training: bool) -> Source:
     spec = DataSpec(path=data, label=graph.label)
     for part, column in ((SERIES, HISTORY), (WINDOWS, WINDOW)):
         asked = graph.info.get(part)
-        if asked is None or column in open_source(spec, training=False).schema.names:
+        if asked is None:
             continue
-        cut = DataSpec.model_validate({"path": data, "label": graph.label, part: asked})
+        columns = open_source(spec, training=False).schema.names
+        if column in columns:
+            continue
+        cut: dict[str, Any] = {"path": data, "label": graph.label, part: asked}
         if part == SERIES:
-            return open_source(cut, training=training)
-        source = open_source(cut, training=False)  # all windows: none is held out from a model that has learned
+            told = graph.info.get(SPLIT_COLUMN)
+            if training and told in columns:
+                cut["split"] = {"column": told}
+            return open_source(DataSpec.model_validate(cut), training=training, only_scored=training)
+        # All windows: none is held out from a model that has learned.
+        source = open_source(DataSpec.model_validate(cut), training=False)
         if training and graph.label not in source.schema.names:
             raise DataError(f"data.label: must be a column of the points; got {graph.label!r}, which is not there")
         return source
-    return open_source(spec, training=training)
+    if not training or not graph.info.get(ANNOTATORS):
+        return open_source(spec, training=training)
+    return _annotated(graph, open_source(spec, training=False))
+
+
+def _annotated(graph: Graph, rows: Source) -> Source:
+    """Rows that are scored by the consensus of annotators, as the model was taught, or by a column of the label."""
+    names, how = known_annotators(graph.info, graph.label, rows.schema.names), graph.info[CONSENSUS]
+    if not names:
+        return rows
+    notes = [*rows.about.get("notes", []), f"The label is the consensus ({how}) of {', '.join(map(repr, names))}."]
+    data = rows.data.model_copy(update={"annotators": names, "consensus": how})
+    return replace(rows, data=data, about=rows.about | {"notes": notes})

@@ -11,7 +11,9 @@ import pytest
 from hybrid_ray.data.columns import coerce
 from hybrid_ray.data.generate import generated
 from hybrid_ray.data.source import read_piece
+from hybrid_ray.evaluation.metrics import score_all
 from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.forecasts import Came
 from hybrid_ray.on_ray.evaluate import evaluate_file
 from hybrid_ray.on_ray.model import open_rows
 from hybrid_ray.on_ray.predict import predict_file
@@ -73,8 +75,46 @@ def test_points_of_series(run, cluster, tmp_path):
     assert [n for n, value in enumerate(history) if np.isnan(value)] == list(range(1, 69, 2))
 
     scored = evaluate_file(cluster, "sales", store, asked)
-    assert (scored["rows"], scored["unlabelled"]) == (24, 48)
+    assert (scored["rows"], scored["unlabelled"]) == (24, 0)
     assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
+
+
+def test_points_that_a_column_divides(run, cluster, tmp_path):
+    points = generated(POINTS, DataSpec(path=POINTS, label="value"))
+    t = points["t"].to_numpy()
+    asked = str(tmp_path / "points.parquet")
+    pq.write_table(points.append_column("part", pa.array(np.where(t < 62, "train", "test"))), asked)
+    spec = {
+        "name": "parts",
+        "data": {
+            "path": asked,
+            "label": "value",
+            "series": {"id": "name", "time": "t", "horizon": 4, "season": 6, "folds": "series"},
+            "split": {"column": "part"},
+        },
+        "extractors": ["seasonal_naive", "theta"],
+        "search": {"trials": 3, "folds": 2, "ensemble": {"trials": 2}},
+        "graph": {"members": "refit"},
+    }
+    store = str(tmp_path / "store")
+    answer = run(spec, store)
+    scored = evaluate_file(cluster, "parts", store, asked)
+    assert scored["rows"] == answer["rows"]["test"] == 48
+    assert scored["test"] == pytest.approx(answer["test"], rel=1e-5)
+
+    late, told = points.filter(pa.array(t >= 40)), str(tmp_path / "late.parquet")
+    pq.write_table(late.append_column("part", pa.array(["test"] * len(late))), told)
+    scored = evaluate_file(cluster, "parts", store, told)
+    assert (scored["rows"], scored["unlabelled"]) == (24 * 3, 0), "of 30 steps 16 are history before any forecast"
+    graph = ModelStore(StoreRoot(store)).load("parts")
+    graph.setup("cpu")
+    values = late["value"].to_numpy().reshape(24, 30)
+    histories = [own[:stop] for own in values for stop in (16, 20, 24)]
+    futures = np.array([own[stop : stop + 4] for own in values for stop in (16, 20, 24)])
+    table = pa.table({"history": pa.array(histories, pa.list_(pa.float64()))})
+    y = Came.after(histories, futures, 6).packed()
+    expected = score_all(y, graph.outputs(coerce(table, graph.columns).batch), "forecasting")
+    assert scored["test"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_covariates_of_points(run, cluster, tmp_path):

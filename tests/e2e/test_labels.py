@@ -7,7 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hybrid_ray.data.rows import read_rows
+from hybrid_ray.data.source import open_source
 from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.on_ray.evaluate import evaluate_file
+from hybrid_ray.on_ray.explain import explain_file
+from hybrid_ray.spec import DataSpec, TargetSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
@@ -66,6 +71,40 @@ def test_it_learns_what_annotators_mean(found):
     outputs = graph.outputs({name: rows[name].to_numpy() for name in ("size", "weight")})
     said = np.array(graph.classes)[outputs.argmax(axis=1)]
     assert (said == np.where(truth, "sick", "well")).mean() > 0.93  # more often right than all annotators but one
+
+
+def test_a_file_of_its_own_kind_is_scored_by_its_consensus(found, cluster):
+    answer, _, truth, folder = found
+    store, rows = str(folder / "store"), pd.read_csv(folder / "rows.csv")
+    own = evaluate_file(cluster, answer["model"], store, str(folder / "rows.csv"))
+    assert own["notes"] == ["The label is the consensus (dawid_skene) of 'ann', 'ben', 'cleo'."]
+    assert own["rows"] + own["unlabelled"] == len(rows)
+    graph = ModelStore(StoreRoot(store)).load(answer["model"])
+    graph.setup("cpu")
+    said = graph.outputs({name: rows[name].to_numpy() for name in ("size", "weight")}).argmax(axis=1)
+    asked = DataSpec(path=str(folder / "rows.csv"), label="state", annotators=tuple(MISTAKEN))
+    taught = read_rows(asked, TargetSpec(), open_source(asked), "binary", 3, 0).target
+    assert own["test"]["accuracy"] == pytest.approx((said == taught.y)[~taught.missing].mean())
+    rows["state"] = np.where(truth, "sick", "well")
+    rows.to_csv(folder / "true.csv", index=False)
+    true = evaluate_file(cluster, answer["model"], store, str(folder / "true.csv"))
+    assert (true["rows"], true["unlabelled"], true["notes"]) == (len(rows), 0, [])
+    assert true["test"]["accuracy"] > 0.93 > own["test"]["accuracy"]
+
+
+def test_what_it_needs_of_such_a_file_is_explained(found, cluster, tmp_path):
+    answer, _, _, folder = found
+    told = explain_file(
+        cluster,
+        answer["model"],
+        str(folder / "store"),
+        str(folder / "rows.csv"),
+        str(tmp_path / "out"),
+        rows=100,
+        repeats=2,
+    )
+    assert told["rows"] > 90
+    assert {each["name"] for each in told["importance"]} >= {"size", "weight"}
 
 
 def test_rows_whose_label_is_likely_wrong_are_listed(found):
