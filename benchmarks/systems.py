@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from recorded import ROOT, commit, hybrid_ray, write
 from systems_base import SPEC, Means, Row, System
 from systems_set import SYSTEMS
+from systems_sources import data_lines
 
 from hybrid_ray.data.rows import Rows, read_columns, read_rows
 from hybrid_ray.data.source import open_source
@@ -247,7 +248,8 @@ def page(cells: Mapping[str, Cell]) -> str:
         "makes: means over seeds on the test rows, with the 95 % interval of a run, and what the spec as it stands",
         "gains over the row, with its paired interval. Seconds: of a run on two cores, with another run beside it;",
         "CPU seconds: of all its processes, counted in later runs that nothing cut off.",
-        "Where rows are made of a data set, `python benchmarks/systems.py rows` makes them.",
+        "What files hold, and where they are from, is told under [data](#data); rows that are made of a data set",
+        "`python benchmarks/systems.py rows` makes.",
     ]
     for system in SYSTEMS.values():
         held = {name: _cells(cells, system.name, name) for name in system.rows}
@@ -262,10 +264,11 @@ def page(cells: Mapping[str, Cell]) -> str:
         found = verdict(system, cells)
         untold = f"not told before every row has run with {SEEDS} seeds"
         answer = {True: "holds", False: "does not hold", None: untold}[found["holds"]]
-        lines += ["", system.note] if system.note else []
+        notes = " ".join(filter(None, [system.note, _same_ensembles(system, held)]))
+        lines += ["", notes] if notes else []
         told = f" ({system.tells(means_of(system, cells))})" if system.tells and found["holds"] is not None else ""
         lines += ["", f"Must show: {system.must}: **{answer}**{told}."]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *data_lines()]) + "\n"
 
 
 def command_of(system: System) -> str:
@@ -304,6 +307,22 @@ def _weights(cells: list[Cell]) -> str:
             found[kind] = found.get(kind, 0.0) + member["weight"] / len(cells)
     heaviest = sorted(found, key=lambda kind: -found[kind])[:HEAVIEST]
     return ", ".join(f"`{kind}` {found[kind]:.2f}" for kind in heaviest)
+
+
+def _same_ensembles(system: System, held: Mapping[str, list[Cell]]) -> str:
+    """Which rows the search ended in the spec's own ensemble for: there is no difference that they could show."""
+    own = {cell["seed"]: cell["members"] for cell in held[SPEC]}
+    alike = [
+        row
+        for name, row in system.rows.items()
+        if name != SPEC and row.data == system.rows[SPEC].data and held[name]
+        if all(cell["members"] == own.get(cell["seed"]) and not any(_gains(cell).values()) for cell in held[name])
+    ]
+    alone = ", of one member" if all(len(members) == 1 for members in own.values()) else ""
+    return " ".join(
+        f"The row `{row.says}` is the spec's own choice: with every seed the search ended in the same ensemble{alone}."
+        for row in alike
+    )
 
 
 def _alone(cells: list[Cell]) -> str:

@@ -190,7 +190,8 @@ SYSTEMS = (
         must="F1 above 0.78 with a false alarm rate below 0.30, threshold chosen on training rows",
         holds=lambda m: m[SPEC]["f1"] > 0.78 and m[SPEC]["false_alarm_rate"] < 0.30,
         also=("false_alarm_rate", "missed_alarm_rate"),
-        note="F1 and rates are those of the leaderboard, over all moments of the test files, none adjusted. The "
+        note="F1 and rates are measured as on the leaderboard, over all moments of the test files, none adjusted; its "
+        "0.78 is of all 34 files, the figures here of the 16 of valve1, so that they are only roughly comparable. The "
         "threshold is that of 1 % false alarms on held-out training rows; the pump drifts, so that more come. How "
         "moments become windows was chosen while the test files were in view.",
     ),
@@ -218,7 +219,9 @@ SYSTEMS = (
         scores=trading_scores,
         also=_RISKS,
         note="The index is held for five days wherever that is forecast to gain, and not at all elsewhere; trades are "
-        "free, and value at risk is of five days; what begins with hold_ is of holding it always.",
+        "free, and value at risk is of five days; what begins with hold_ is of holding it always. With "
+        "a season of one, `seasonal_naive` is the last value: members that read it alone have most of the weight, with "
+        "one seed all of it. The search takes the last value, or nearly.",
     ),
     System(
         name="forecasting",

@@ -73,6 +73,47 @@ def test_the_page_is_written_from_the_figures(systems, cells):
     assert systems.PAGE.read_text() == systems.page(cells)
 
 
+def test_every_file_has_an_origin(systems):
+    from systems_sources import ORIGINS, data_lines
+
+    files = {origin.file for origin in ORIGINS}
+    read = {row.data for system in systems.SYSTEMS.values() for row in system.rows.values()}
+    assert {path for path in read if isinstance(path, str) and "://" not in path} <= files
+    told = "\n".join(data_lines())
+    for system in systems.SYSTEMS.values():
+        _, _, named = systems.command_of(system).partition("data.path=")
+        assert "<" not in named
+        assert f"{named}`" in told, system.name
+    assert all(line.count(" | ") == 3 for line in data_lines() if line.startswith("| "))
+
+
+def test_files_have_the_columns_that_specs_read(systems):
+    from systems_sources import ORIGINS
+
+    told = {origin.file.rpartition("/")[2]: origin.holds for origin in ORIGINS}
+    for name in ("cnn_svm", "medical", "multimodal", "bert_xgboost", "churn", "finance", "forecasting", "audio"):
+        data = load_spec(systems.spec_of(systems.SYSTEMS[name])).data
+        named = [data.label, *data.drop, data.split.column, *(data.columns or {})]
+        named += [data.series.id, data.series.time] if data.series else []
+        for column in filter(None, named):
+            assert f"`{column}`" in told[Path(data.path).name] or column == "history", (name, column)
+
+
+def test_rows_that_are_the_spec_s_own_choice_are_told(systems):
+    system = systems.SYSTEMS["anomaly"]
+    member = [{"name": "lof(series_stats)#1", "weight": 1.0}]
+    own = {"seed": 0, "members": member}
+    same = own | {"spec_gains": {"mean": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}}
+    held = {name: [] for name in system.rows} | {"spec": [own], "equal": [same], "isolation": [same]}
+    held["isolation"] = [same | {"spec_gains": {"mean": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.1}}]
+    assert systems._same_ensembles(system, held) == (
+        f"The row `{system.rows['equal'].says}` is the spec's own choice: with every seed the search ended in the same "
+        "ensemble, of one member."
+    )
+    held["equal"] = [same | {"members": [{"name": "lof(series_stats)#2", "weight": 1.0}]}]
+    assert systems._same_ensembles(system, held) == ""
+
+
 def test_returns_are_told_by_hand(systems):
     from systems_series import trading_scores
 
