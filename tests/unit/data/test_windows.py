@@ -90,6 +90,15 @@ def test_rows_to_predict_end_with_the_series(tmp_path):
     ]
 
 
+def test_series_without_a_number_are_told_where_they_are_not_forecast(tmp_path):
+    table = points([25, 5, 8])
+    held = zip(table["name"].to_pylist(), table["value"].to_pylist(), strict=True)
+    table = table.set_column(2, "value", pa.array([None if name == "s1" else value for name, value in held]))
+    source, rows = rows_of(spec_of(tmp_path, table), training=False)
+    assert sorted(row["name"] for row in rows) == ["s0", "s2"]
+    assert source.about["notes"] == ["1 of 3 series hold no number: they are left out."]
+
+
 def test_a_step_without_a_number_is_no_label(tmp_path):
     table = points([30])
     values = zip(table["t"].to_pylist(), table["value"].to_pylist(), strict=True)
