@@ -6,7 +6,8 @@
     python benchmarks/systems.py docs
 
 ``run`` runs each spec as it stands, and the rows beside it, with each seed: one `hybrid-ray run`, then one `hybrid-ray
-predict` of the test rows, whose answers are scored beside those of the spec as it stands (paired bootstrap). What
+predict` of the test rows, whose answers are scored beside those of the spec as it stands (paired bootstrap, of whole
+groups where rows go together). What
 benchmarks/systems.json has of the same spec is not run again; a run that was killed goes on where it was. ``rows``
 only makes the files that are made of the data sets, and prints where they lie. ``merge`` takes in what runs elsewhere
 wrote into files of their own (``--results``), and tells how much there is of each system. ``docs`` writes
@@ -36,6 +37,7 @@ from hybrid_ray.data.rows import Rows, read_columns, read_rows
 from hybrid_ray.data.source import open_source
 from hybrid_ray.evaluation.intervals import paired_difference
 from hybrid_ray.evaluation.metrics import METRICS
+from hybrid_ray.evaluation.ties import Ties
 from hybrid_ray.spec import Spec, load_spec
 from hybrid_ray.types import CLUSTERING, AnyArray
 
@@ -84,7 +86,8 @@ class Bench:
         begun.touch()
         run = hybrid_ray(self.store, LIMIT_S, "run", str(path), *asked, "--seed", str(seed), "--json")
         spec = load_spec(path, changed | {"seed": seed})
-        y, outputs = self.answer(spec, run, key)
+        rows, outputs = self.answer(spec, run, key)
+        y = rows.target.y[rows.test_rows]
         metric = row.metric or system.metric
         kept = {
             "system": system.name,
@@ -112,7 +115,7 @@ class Bench:
             reference = self.answers(key_of(system.name, row.beside, seed))
             if not reference.exists():  # its figures were kept elsewhere, its answers were not
                 self.run(system, row.beside, seed, anew=True)
-            gain = paired_difference(y, np.load(reference), outputs, METRICS[metric])
+            gain = paired_difference(y, np.load(reference), outputs, METRICS[metric], ties=Ties.of(rows.tied))
             kept["spec_gains"] = {"mean": gain.mean, "low": gain.low, "high": gain.high, "p_value": gain.p_value}
         self.cells[key] = kept
         self.write()
@@ -146,8 +149,8 @@ class Bench:
         """File of the outputs for the test rows of a cell."""
         return self.work / "answers" / f"{key}.npy"
 
-    def answer(self, spec: Spec, run: Cell, key: str) -> tuple[AnyArray, AnyArray]:
-        """Class codes, or values, of the test rows, and what `hybrid-ray predict` answers to them, which is kept.
+    def answer(self, spec: Spec, run: Cell, key: str) -> tuple[Rows, AnyArray]:
+        """What was read of the rows, and what `hybrid-ray predict` answers to those of the test, which is kept.
 
         Of clusters that is their numbers: what a comparison with labels looks at.
         """
@@ -166,7 +169,7 @@ class Bench:
         np.save(path, outputs)
         asked.unlink()
         answered.unlink()
-        return rows.target.y[rows.test_rows], outputs
+        return rows, outputs
 
     def read(self, spec: Spec, run: Cell, key: str) -> dict[str, float]:
         """Share of the graph's chains that read each column, which the test rows show."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from hybrid_ray.errors import BadInputError
@@ -84,6 +85,13 @@ METRIC_NAMES: Mapping[str, MetricName] = {
 }
 """Every metric, under scikit-learn's name where it has one."""
 
+_SHARES = frozenset(
+    name
+    for name in METRIC_NAMES
+    if name.startswith(("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision"))
+) | {"expected_calibration_error", "false_alarm_rate", "missed_alarm_rate", "nmi", "purity"}
+"""Metrics that lie from 0 to 1."""
+
 ALIASES: Mapping[str, str] = {
     "rmse": "root_mean_squared_error",
     "mae": "mean_absolute_error",
@@ -104,6 +112,16 @@ _DEFAULT: Mapping[Task, str] = {
     "clustering": "stable_silhouette",
     "forecasting": "mase",
 }
+
+
+def range_of(name: str) -> tuple[float, float]:
+    """The least and the largest score that there can be, by scikit-learn's name; infinite where there is no end."""
+    known = METRIC_NAMES.get(name)
+    if name in _SHARES:
+        return 0.0, 1.0
+    if known is None or not known.bounded:
+        return -inf, inf
+    return (-inf, 1.0) if known.direction == "maximize" else (0.0, inf)
 
 
 def metric_name(name: str, task: Task | None = None) -> str:

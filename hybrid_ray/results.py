@@ -31,7 +31,8 @@ def run_answer(
     dict
         JSON-able. ``test``, ``ci95`` and ``baselines.naive`` hold every metric of the task by name; ``modalities`` the
         same for the best candidate of each modality alone; ``groups`` the scores of the groups of each column of
-        ``data.groups``, where they rest on enough rows, and their gaps.
+        ``data.groups``, where they rest on enough rows, and their gaps; ``rows.test_groups`` how many groups of test
+        rows that go together intervals and p values were made of, null where of rows one by one.
     """
     scores = {level: defined(score_all(y_test, values, report.task)) for level, values in outputs.items()}
     rows = report.data
@@ -60,6 +61,7 @@ def run_answer(
             "train": rows.split.train,
             "test": rows.split.test,
             "bad": rows.rejects.rows,
+            "test_groups": report.evaluation.headline.tied,
         },
         "extraction": extraction_answer([row.model_dump() for row in report.extraction]),
         "search": {
@@ -144,9 +146,11 @@ def describe_run(answer: Mapping[str, Any]) -> list[str]:
     lines += ["", "  members:"]
     lines += [f"  {_number(m['weight']):>7}  {m['name']}" for m in answer["members"]]
     rows, extraction, search = answer["rows"], answer["extraction"], answer["search"]
+    tied = rows.get("test_groups")  # a run of an earlier version has none
     lines += [
         "",
-        f"  rows: {rows['total']} = {rows['train']} train + {rows['test']} test, {rows['bad']} bad",
+        f"  rows: {rows['total']} = {rows['train']} train + {rows['test']} test"
+        f"{f' of {tied} groups' if tied else ''}, {rows['bad']} bad",
         f"  extraction: {extraction['computed']} computed, {extraction['cached']} cached, "
         f"{extraction['seconds']:.1f} s",
         f"  search: {search['trials']} candidates, {search['resumed']} fits resumed, {search['seconds']:.1f} s",
@@ -167,7 +171,8 @@ def describe_search(answer: Mapping[str, Any]) -> list[str]:
 
 def describe_scores(answer: Mapping[str, Any]) -> list[str]:
     """Lines for people about a model scored on labelled rows."""
-    lines = [f"{answer['model']}:{answer['version']} on {answer['rows']} rows", *answer["notes"]]
+    tied = f" of {answer['test_groups']} groups" if answer["test_groups"] else ""
+    lines = [f"{answer['model']}:{answer['version']} on {answer['rows']} rows{tied}", *answer["notes"]]
     return lines + [
         f"  {name:<32} {_number(value):>9}  {_interval(answer['ci95'][name])}" for name, value in answer["test"].items()
     ]

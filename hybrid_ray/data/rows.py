@@ -14,9 +14,9 @@ from hybrid_ray.data.coerce import one_array
 from hybrid_ray.data.groups import Grouping, check_groups, group_rows
 from hybrid_ray.data.sliding import row_split
 from hybrid_ray.data.source import Source, read_piece
-from hybrid_ray.data.split import Split, make_split
+from hybrid_ray.data.split import Split, group_codes, make_split
 from hybrid_ray.data.target import Target, encode_known, encode_target, encode_windows, no_target
-from hybrid_ray.data.window_split import split_windows
+from hybrid_ray.data.window_split import split_windows, tied_rows
 from hybrid_ray.data.windows import ORIGIN, SPLIT
 from hybrid_ray.errors import DataError
 from hybrid_ray.forecasts import steps_of
@@ -58,6 +58,11 @@ class Rows:
     def test_rows(self) -> AnyArray:
         """Row numbers of the test rows."""
         return np.flatnonzero(self.split.test)
+
+    @property
+    def tied(self) -> AnyArray | None:
+        """Which test rows go together (n_test,): those of one number; None: every row is its own."""
+        return None if self.split.tied is None else self.split.tied[self.split.test]
 
     @property
     def n_training(self) -> int:
@@ -130,7 +135,7 @@ def read_rows(
     if inner.groups is not None:
         groups = np.full(n_rows, -1, np.int64)
         groups[labelled] = inner.groups
-    split = replace(inner, test=test, fold=fold, others=tuple(others), groups=groups)
+    split = replace(inner, test=test, fold=fold, others=tuple(others), groups=groups, tied=groups)
     return Rows(
         n_rows=n_rows,
         target=encoded,
@@ -163,7 +168,7 @@ def read_windows(data: DataSpec, source: Source, folds: int, seed: int) -> Rows:
         data.series.folds,
         folds,
         seed,
-        overlap=-(-data.series.horizon // (data.series.step or data.series.horizon)) - 1,
+        data.series.alike,
     )
     return Rows(len(table), target, split, int(target.missing.sum()), "none")
 
@@ -184,6 +189,27 @@ def read_labels(source: Source, label: str, task: Task, classes: Sequence[Any] |
     found = encode_windows(table[HISTORY], table[label], series.season)
     trained = np.array([role != "test" for role in table[SPLIT].to_pylist()], bool)
     return replace(found, missing=found.missing | trained)
+
+
+def read_tied(source: Source, column: str | None, scored: AnyArray) -> AnyArray:
+    """Which of some rows of a source go together, int (n,): those of one number.
+
+    Parameters
+    ----------
+    source : Source
+        Rows that it was cut into go together as those of a test: by stretches of their series where these are few.
+    column : str or None
+        Rows with the same value here go together, as of one series do; None: all rows are of one.
+    scored : ndarray of int (n,)
+        Numbers of the rows, in order.
+    """
+    found = np.zeros(len(scored), np.int64)
+    if column is not None:
+        found = group_codes(one_array(read_columns(source, [column])[column]))[scored]
+    series, windows = source.data.series, source.data.windows
+    if series is not None:
+        return tied_rows(found, series.alike, whole=series.folds == "series")
+    return found if windows is None else tied_rows(found, windows.alike, whole=windows.holdout == "series")
 
 
 def label_columns(data: DataSpec) -> tuple[str, ...]:

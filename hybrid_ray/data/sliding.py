@@ -1,6 +1,7 @@
 """Rows of any task but forecasting, made of series: windows of some steps, with the label of one of their points.
 
-Windows that share a point are never on both sides of a split: those that would be are not learned from.
+Windows that share a point are never on both sides of a split: those that would be are not learned from. Test windows of
+one series are alike too: what is said of them is by series or, where these are few, by stretches of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from hybrid_ray.data.coerce import one_array
 from hybrid_ray.data.points import Irregular, placed_points, read_numbers, side_by_side, tested_points
-from hybrid_ray.data.window_split import MANY_SERIES
+from hybrid_ray.data.window_split import BLOCKS, MANY_SERIES, stretches
 from hybrid_ray.data.windows import SPLIT, split_column
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec, SplitSpec
@@ -22,11 +23,9 @@ from hybrid_ray.spec.windows import WindowsSpec
 from hybrid_ray.types import WINDOW, AnyArray, BoolArray
 
 BLOCK = "block"
-"""Column of the rows beside the window: what is held out together."""
+"""Column of the rows beside the window: what is held out together and, of test rows, drawn together."""
 WINDOWS = "windows"
 """Where a graph's facts hold how points become its rows."""
-_BLOCKS = 20
-"""Blocks of time, about, that training windows of few series are divided into: folds are made of them."""
 _FEW = 5
 """Series below which each has two blocks at least, whatever is lost."""
 _MOST_LOST = 0.2
@@ -101,7 +100,7 @@ class SlidingWindows:
         self._points = table.select([name for name in (data.windows.id, data.windows.time) if name is not None])
         known = data.label in table.column_names
         self._labels = _Labels(one_array(table[data.label]), data.label, data.windows.label) if known else None
-        self._series, irregular = _stretches(table, data.windows)
+        self._series, irregular = _series_of(table, data.windows)
         self.notes = irregular.notes("have no point: no channel has a number there")
         self.step_length = irregular.step_length
         n_long = sum(len(stretch.rows) >= data.windows.length for stretch in self._series)
@@ -111,6 +110,8 @@ class SlidingWindows:
         self._stops = np.concatenate([each.stops for each in found])
         self._test = np.concatenate([each.test for each in found])
         self._blocks = np.concatenate([each.blocks for each in found])
+        if data.windows.holdout != "series":
+            self._blocks[self._test] = stretches(self._of[self._test], data.windows.alike)
         self.notes += self._divider.notes()
         if not len(self._stops):
             raise DataError(
@@ -171,8 +172,8 @@ class SlidingWindows:
         if name == SPLIT and self._divider.roles:
             return pa.array(np.where(self._test[own], "test", "train"), pa.string())
         if name == BLOCK and self._training:
-            blocks = zip(of, self._blocks[own], strict=True)
-            return pa.array([f"{number}.{block}" for number, block in blocks], pa.string())
+            blocks = zip(of, np.where(self._test[own], "test", ""), self._blocks[own], strict=True)
+            return pa.array([f"{number}.{part}{block}" for number, part, block in blocks], pa.string())
         last = [stretch.latest[cut.stop - 1] for stretch, cut in cuts]
         return self._points[name].take(pa.array(last, pa.int64()))
 
@@ -184,7 +185,7 @@ def row_split(split: SplitSpec, columns: Sequence[str]) -> SplitSpec:
     return split.model_copy(update={"kind": "grouped", "column": BLOCK})
 
 
-def _stretches(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], Irregular]:
+def _series_of(table: pa.Table, asked: WindowsSpec) -> tuple[list[_Stretch], Irregular]:
     """The series of a long table, and what was irregular."""
     channels = side_by_side(table, asked.places()).astype(np.float32)
     placed, irregular = placed_points(
@@ -283,7 +284,7 @@ class _Divider:
         lost = -(-asked.length // asked.every) - 1  # windows at a border that reach across it; fewer beside a gap
         most = 1 + int(_MOST_LOST * n / lost) if lost else n
         least = 2 if self._n_series < _FEW else 1
-        blocks = np.arange(n) * max(min(-(-_BLOCKS // self._n_series), most, n), least) // n
+        blocks = np.arange(n) * max(min(-(-BLOCKS // self._n_series), most, n), least) // n
         first = np.searchsorted(blocks, blocks)  # of its block
         before = np.where(first > 0, stops[first - 1], -asked.length)
         return np.where(stops - asked.length >= before, blocks, -1)

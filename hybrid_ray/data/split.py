@@ -31,6 +31,8 @@ ROLES = {
 """Values of a split column, and what they mean."""
 
 MANY_GROUPS = 20_000
+TOGETHER = "together"
+"""Where a graph's facts hold the column that tells which of its rows go together."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Split:
         Other divisions of the same training rows into as many folds, each like ``fold``; no two are alike.
     groups : ndarray of int (n,) or None
         Rows of one number are never on two sides, training rows of one series in two folds; None: every row is its own.
+    tied : ndarray of int (n,) or None
+        Test rows of one number go together: what is said of them is by whole groups. None: every row is its own.
     """
 
     kind: str
@@ -60,6 +64,7 @@ class Split:
     note: str
     others: tuple[AnyArray, ...] = ()
     groups: AnyArray | None = None
+    tied: AnyArray | None = None
 
     def record(self) -> dict[str, Any]:
         """What a run keeps: kind, sizes, and a digest that tells two splits apart. JSON-able."""
@@ -125,12 +130,12 @@ def make_split(
     elif values is None:
         raise DataError(f"data.split: a {kind} split must have its column; got none")
     elif kind == "grouped":
-        groups = _group_codes(values)
+        groups = group_codes(values)
         test, fold, note = _grouped(groups, strata, split.test, folds, rng)
     elif kind == "temporal":
         test, fold, note = temporal_split(times_of(values), split.test, folds)
     else:
-        groups = None if together is None else _group_codes(one_array(together))
+        groups = None if together is None else group_codes(one_array(together))
         test, fold, note = _by_column(values, strata, folds, rng, hidden, groups)
     forward = kind == "temporal"
     codes = y.astype(np.int64) if task in CODED else None
@@ -141,7 +146,8 @@ def make_split(
         others = _redrawn(fold, alike, groups, codes, [seed + r for r in range(1, repeats)])
         if len(others) < repeats - 1:
             notes.append(f"The training rows allow {1 + len(others)} cuts into folds instead of {repeats}.")
-    return Split(kind, test, fold.astype(np.int16), forward, " ".join(n for n in notes if n), others, groups)
+    told = " ".join(n for n in notes if n)
+    return Split(kind, test, fold.astype(np.int16), forward, told, others, groups, tied=groups)
 
 
 def is_split_column(values: pa.ChunkedArray | pa.Array) -> bool:
@@ -194,7 +200,12 @@ def _shuffled(strata: AnyArray, share: float, folds: int, rng: np.random.Generat
     return test, fold
 
 
-def _group_codes(column: pa.Array) -> AnyArray:
+def tied_column(split: SplitSpec) -> str | None:
+    """The column of rows that tells which of them go together, if one was named."""
+    return split.column if split.kind == "grouped" else split.together
+
+
+def group_codes(column: pa.Array) -> AnyArray:
     """A number for each group; a row without a group is a group of its own."""
     values = canonical_category(column.cast(pa.large_string()))
     codes = np.array(pc.fill_null(values.dictionary_encode().indices, -1).to_numpy(zero_copy_only=False), np.int64)

@@ -174,8 +174,8 @@ class Windows:
                 told = series.beside[row.stop : row.stop + horizon, place]
                 lacking[name] += horizon - int(np.isfinite(told).sum())
         empty = len(self.series) - len(self.rows)
-        told = [f"{empty} of {len(self.series)} series hold no number: they are left out."] if empty else []
-        return told + [
+        notes = [f"{empty} of {len(self.series)} series hold no number: they are left out."] if empty else []
+        return notes + [
             f"{count} of {horizon * len(self.rows)} steps ahead have no number of the covariate {name!r}: the last one "
             "stands in. Rows after the last value, with an empty label, give it."
             for name, count in lacking.items()

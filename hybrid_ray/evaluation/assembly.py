@@ -46,6 +46,7 @@ from hybrid_ray.evaluation.schema import (
     RocCurve,
 )
 from hybrid_ray.evaluation.significance import holm, mcnemar
+from hybrid_ray.evaluation.ties import Ties, rows_for_share
 from hybrid_ray.forecasts import Outlook
 from hybrid_ray.types import CLUSTERING, AnyArray, Modality, Task
 
@@ -144,6 +145,7 @@ def compare(
     oof: Mapping[str, float] | None = None,
     candidates: Mapping[str, str] | None = None,
     n: int = RESAMPLES,
+    ties: Ties | None = None,
 ) -> list[LevelRow]:
     """Every level on the same rows, and whether its gain over the best single modality is more than chance.
 
@@ -161,13 +163,15 @@ def compare(
         Label of the candidate behind each level, to be shown.
     n : int, default 1000
         Bootstrap resamples.
+    ties : Ties, optional
+        Which rows go together; default: row by row.
 
     Returns
     -------
     list of LevelRow
         From the naive baseline to the ensemble.
     """
-    return _level_rows(Comparison(y, outputs, metric, n, seed), list(outputs), oof or {}, candidates or {})
+    return _level_rows(Comparison(y, outputs, metric, n, seed, ties), list(outputs), oof or {}, candidates or {})
 
 
 def _ablation_rows(found: Comparison) -> list[AblationRow]:
@@ -214,6 +218,7 @@ def evaluate_test(
     outlook: Outlook | None = None,
     seed: int = 0,
     n: int = RESAMPLES,
+    ties: Ties | None = None,
 ) -> Evaluation:
     """Everything that is measured on the test rows.
 
@@ -241,6 +246,8 @@ def evaluate_test(
     seed : int, default 0
     n : int, default 1000
         Bootstrap resamples.
+    ties : Ties, optional
+        Which rows go together: every interval and p value is by whole groups of them. Default: row by row.
 
     Returns
     -------
@@ -254,7 +261,7 @@ def evaluate_test(
     missing = sorted({ENSEMBLE, NAIVE} - set(outputs))
     if missing:
         raise ValueError(f"outputs: must hold '{ENSEMBLE}' and '{NAIVE}'; missing {missing}")
-    found = Comparison(y, outputs, metric, n, seed)
+    found = Comparison(y, outputs, metric, n, seed, ties)
     shown = [name for name in outputs if level_kind(name) != "without"]
     graph = np.asarray(outputs[ENSEMBLE], np.float64)
     learned = None if task in CLUSTERING else classes
@@ -265,40 +272,49 @@ def evaluate_test(
         naive=found.scores[NAIVE],
         gain=metric.gain(found.scores[ENSEMBLE], found.scores[NAIVE]),
         rows=len(y),
-        interval="Wilson" if metric.name == "accuracy" else "percentile bootstrap",
+        interval=_way(metric, ties),
+        tied=None if ties is None else ties.n,
     )
     measured = Evaluation(
         headline=headline,
-        metrics=_metric_rows(y, graph, outputs[NAIVE], task, seed, n),
+        metrics=_metric_rows(y, graph, outputs[NAIVE], task, seed, n, ties),
         levels=_level_rows(found, shown, oof or {}, candidates or {}),
         ablation=_ablation_rows(found),
         members={name: metric.score(y, values) for name, values in (members or {}).items()},
-        groups=group_cards(y, graph, groups, task=task, classes=learned, seed=seed, n=n) if groups else [],
+        groups=group_cards(y, graph, groups, task=task, classes=learned, seed=seed, n=n, ties=ties) if groups else [],
     )
     if task in CLUSTERING:
         named = np.arange(len(y)) if numbers is None else numbers
         return measured.model_copy(update={"clusters": cluster_card(y, graph, named, classes, seed)})
     if task == "forecasting":
-        return measured.model_copy(update={"forecast": forecast_card(y, graph, outlook)})
+        return measured.model_copy(update={"forecast": forecast_card(y, graph, outlook, ties)})
     if classes is None:
         return measured.model_copy(update={"residuals": _residual_card(y, graph, seed)})
     scores = curves.class_scores(y, graph)
     return measured.model_copy(
         update={
-            "right": _right_rows(y, outputs, shown),
+            "right": _right_rows(y, outputs, shown, ties),
             "classes": _class_rows(scores, classes),
             "confusion": _confusion(y, graph, classes),
-            "calibration": _calibration(y, graph, classes),
+            "calibration": _calibration(y, graph, classes, ties),
             "roc": _roc_curves(y, graph, classes, scores),
             "precision_recall": _precision_recall_curves(y, graph, classes, scores),
         }
     )
 
 
-def _metric_rows(y: AnyArray, outputs: AnyArray, naive: AnyArray, task: Task, seed: int, n: int) -> list[MetricRow]:
+def _way(metric: Metric, ties: Ties | None) -> str:
+    """How the headline's interval is made."""
+    way = "Wilson" if metric.name == "accuracy" else "percentile bootstrap"
+    return way if ties is None else f"{way}, {ties.n:,} groups of rows that go together"
+
+
+def _metric_rows(
+    y: AnyArray, outputs: AnyArray, naive: AnyArray, task: Task, seed: int, n: int, ties: Ties | None
+) -> list[MetricRow]:
     rows = []
     for metric in metrics_of(task).values():
-        found = Comparison(y, {ENSEMBLE: outputs}, metric, n, seed)
+        found = Comparison(y, {ENSEMBLE: outputs}, metric, n, seed, ties)
         rows.append(
             MetricRow(
                 metric=metric.name,
@@ -310,14 +326,29 @@ def _metric_rows(y: AnyArray, outputs: AnyArray, naive: AnyArray, task: Task, se
     return rows
 
 
-def _right_rows(y: AnyArray, outputs: Mapping[str, AnyArray], names: Sequence[str]) -> list[RightRow]:
+def _right_rows(
+    y: AnyArray, outputs: Mapping[str, AnyArray], names: Sequence[str], ties: Ties | None
+) -> list[RightRow]:
     rows = []
     for name in sorted(set(names) - {ENSEMBLE}, key=lambda name: _ORDER.index(level_kind(name))):
-        found = mcnemar(np.asarray(y), outputs[ENSEMBLE], outputs[name])
+        found = mcnemar(np.asarray(y), outputs[ENSEMBLE], outputs[name], ties)
         rows.append(
-            RightRow(name=name, ensemble_only=found.first_only, other_only=found.second_only, p_value=found.p_value)
+            RightRow(
+                name=name,
+                ensemble_only=found.first_only,
+                other_only=found.second_only,
+                p_value=found.p_value,
+                counted=None if ties is None else _counted(y, outputs[ENSEMBLE], outputs[name], ties),
+            )
         )
     return rows
+
+
+def _counted(y: AnyArray, first: AnyArray, second: AnyArray, ties: Ties) -> float:
+    """As how many rows those count for that only one of two gets right."""
+    right = first.argmax(axis=1) == y
+    own = np.flatnonzero(right != (second.argmax(axis=1) == y))
+    return rows_for_share(right[own], ties.take(own)) if len(own) else 0.0
 
 
 def _class_rows(scores: Sequence[curves.ClassScores], classes: Sequence[Any]) -> list[ClassRow]:
@@ -340,8 +371,8 @@ def _confusion(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> Confus
     return Confusion(labels=[str(c) for c in classes], counts=curves.confusion_matrix(y, outputs).tolist())
 
 
-def _calibration(y: AnyArray, outputs: AnyArray, classes: Sequence[Any]) -> Calibration:
-    bins = curves.calibration_bins(y, outputs)
+def _calibration(y: AnyArray, outputs: AnyArray, classes: Sequence[Any], ties: Ties | None) -> Calibration:
+    bins = curves.calibration_bins(y, outputs, ties=ties)
     return Calibration(
         of=f"class {classes[1]}" if len(classes) == 2 else "the predicted class",
         error=METRICS["expected_calibration_error"].score(y, outputs),

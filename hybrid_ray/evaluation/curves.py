@@ -8,6 +8,7 @@ import numpy as np
 
 from hybrid_ray.evaluation.intervals import wilson
 from hybrid_ray.evaluation.statistics import CALIBRATION_BINS, Claims, Ranking
+from hybrid_ray.evaluation.ties import Ties, rows_for_share
 from hybrid_ray.types import AnyArray
 
 
@@ -86,17 +87,23 @@ class CalibrationBin:
     observed_high: float
 
 
-def calibration_bins(y: AnyArray, outputs: AnyArray, bins: int = CALIBRATION_BINS) -> list[CalibrationBin]:
+def calibration_bins(
+    y: AnyArray, outputs: AnyArray, bins: int = CALIBRATION_BINS, ties: Ties | None = None
+) -> list[CalibrationBin]:
     """Confidence against what came true, in bins of equal width; bins without rows are left out.
 
     Two classes: the probability of class 1 against its share. More: the probability of the predicted class against the
-    share of rows where it was right.
+    share of rows where it was right. Of rows that go together an interval counts what they are worth.
     """
     claims = Claims.of(y, outputs, bins)
     rows = np.bincount(claims.bins, minlength=bins)
     true = np.bincount(claims.bins, weights=claims.came_true, minlength=bins)
     mass = np.bincount(claims.bins, weights=claims.confidence, minlength=bins)
     low, high = wilson(true, rows)
+    if ties is not None:
+        held = [np.flatnonzero(claims.bins == i) for i in range(bins)]
+        counted = np.array([rows_for_share(claims.came_true[own], ties.take(own)) if len(own) else 0.0 for own in held])
+        low, high = wilson(true / np.maximum(rows, 1) * counted, counted)
     return [
         CalibrationBin(
             low=i / bins,

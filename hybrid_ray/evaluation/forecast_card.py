@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hybrid_ray.evaluation.schema import DrawnForecast, Estimate, ForecastCard, ReachRow, StepRow
+from hybrid_ray.evaluation.ties import Ties
 from hybrid_ray.forecasts import Came, Outlook
 from hybrid_ray.types import AnyArray
 
@@ -13,7 +14,7 @@ DRAWN = 4
 _Z = 1.959963984540054
 
 
-def forecast_card(y: AnyArray, outputs: AnyArray, outlook: Outlook | None) -> ForecastCard:
+def forecast_card(y: AnyArray, outputs: AnyArray, outlook: Outlook | None, ties: Ties | None = None) -> ForecastCard:
     """Forecasts of the test rows, step by step.
 
     Parameters
@@ -23,6 +24,8 @@ def forecast_card(y: AnyArray, outputs: AnyArray, outlook: Outlook | None) -> Fo
         Of the ensemble.
     outlook : Outlook or None
         Its intervals.
+    ties : Ties, optional
+        Which rows go together, as those of one series do; default: row by row.
     """
     came = Came.of(y)
     errors = [(np.abs(told - came.values) / came.scale).mean(axis=0) for told in (outputs, came.seasonal, came.naive2)]
@@ -34,14 +37,15 @@ def forecast_card(y: AnyArray, outputs: AnyArray, outlook: Outlook | None) -> Fo
         return ForecastCard(steps=steps, drawn=_drawn(came, outputs, []))
     _, *ends = outlook.parts(outlook.around(outputs, came.scale)).values()
     pairs = list(zip(ends[::2], ends[1::2], strict=True))
-    rows = [_reach(level, came, low, high) for level, (low, high) in zip(outlook.levels, pairs, strict=True)]
+    rows = [_reach(level, came, low, high, ties) for level, (low, high) in zip(outlook.levels, pairs, strict=True)]
     return ForecastCard(steps=steps, intervals=rows, drawn=_drawn(came, outputs, list(pairs[-1])))
 
 
-def _reach(level: float, came: Came, low: AnyArray, high: AnyArray) -> ReachRow:
+def _reach(level: float, came: Came, low: AnyArray, high: AnyArray, ties: Ties | None) -> ReachRow:
     """Coverage of one interval, its width and the pinball loss of its ends."""
     inside = ((low <= came.values) & (came.values <= high)).mean(axis=1)
-    share, half = float(inside.mean()), float(_Z * inside.std() / np.sqrt(len(inside)))
+    share = float(inside.mean())
+    half = ties.half_width(inside) if ties is not None else float(_Z * inside.std() / np.sqrt(len(inside)))
     loss = [
         np.maximum(q * (came.values - end), (q - 1) * (came.values - end)) / came.scale
         for q, end in (((1 - level) / 2, low), ((1 + level) / 2, high))

@@ -4,7 +4,9 @@ The largest of many differences is large even where all groups are the same. Its
 all pairs of groups together: the spread that it is held against is that of the largest difference between the errors of
 the groups' scores, as Tukey's range is for means. Shares of rows (accuracy, selection, true and false positive rates)
 are redrawn from a binomial that is pulled a little to one half, so that a group without an error is not taken for
-certain; other metrics from bootstrap samples of each group's rows.
+certain; other metrics from bootstrap samples of each group's rows. Where rows go together (see
+:mod:`hybrid_ray.evaluation.ties`), shares are of as many rows as theirs count for, and samples of whole such groups; a
+group whose rows all go together is compared as it is, row by row.
 
 References
 ----------
@@ -26,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.data.groups import Grouping
-from hybrid_ray.evaluation.intervals import LEVEL, percentiles, resampled_scores, wilson
+from hybrid_ray.evaluation.intervals import LEVEL, interval_of, resampled_scores, wilson
 from hybrid_ray.evaluation.metrics import Metric, metrics_of
 from hybrid_ray.evaluation.schema import Estimate, GapRow, GroupCard, GroupRow
 from hybrid_ray.evaluation.statistics import Scorer, mean_scorer
+from hybrid_ray.evaluation.ties import Ties, rows_for_share
 from hybrid_ray.types import CLASSIFICATION, REGRESSION, AnyArray, BoolArray, Task
 
 LEAST_ROWS = 10
@@ -50,16 +53,24 @@ class _Share:
 
     hits: BoolArray
     among: BoolArray
+    ties: Ties | None
 
     def of(self, rows: AnyArray, n: int, rng: np.random.Generator) -> _Measured | None:
-        among = self.among[rows]
-        total, hits = int(among.sum()), int((self.hits[rows] & among).sum())
+        own = rows[self.among[rows]]
+        found = self.hits[own]
+        total, hits = len(own), float(found.sum())
         if total < LEAST_ROWS:
             return None
-        low, high = wilson(hits, total)
+        value = hits / total
+        if self.ties is not None:
+            counted = rows_for_share(found, self.ties.take(own))
+            total, hits = max(round(counted), 1), value * max(counted, 1.0)
+            low, high = wilson(hits, max(counted, 1.0))
+        else:
+            low, high = wilson(hits, total)
         pulled = (hits + 2) / (total + 4)
         errors = rng.binomial(total, pulled, n) / total - pulled
-        return _Measured(Estimate(value=hits / total, low=float(low), high=float(high)), errors)
+        return _Measured(Estimate(value=value, low=float(low), high=float(high)), errors)
 
 
 @dataclass(frozen=True)
@@ -69,14 +80,16 @@ class _Scored:
     metric: Metric
     y: AnyArray
     outputs: AnyArray
+    ties: Ties | None
 
     def of(self, rows: AnyArray, n: int, rng: np.random.Generator) -> _Measured | None:
         y, outputs = self.y[rows], self.outputs[rows]
         if self._rests_on(y) < LEAST_ROWS:
             return None
-        drawn = resampled_scores(y, {"": outputs}, self.metric, n, int(rng.integers(2**31)))[""]
-        low, high = percentiles(drawn)
+        ties = None if self.ties is None else self.ties.take(rows)
+        drawn = resampled_scores(y, {"": outputs}, self.metric, n, int(rng.integers(2**31)), ties)[""]
         value = self.metric.score(y, outputs)
+        low, high = interval_of(value, drawn, self.metric, ties)
         return _Measured(Estimate(value=value, low=low, high=high), drawn - value) if np.isfinite(value) else None
 
     def _rests_on(self, y: AnyArray) -> int:
@@ -107,6 +120,7 @@ def group_cards(
     classes: Sequence[Any] | None,
     seed: int = 0,
     n: int = RESAMPLES,
+    ties: Ties | None = None,
 ) -> list[GroupCard]:
     """Scores of one model by groups of the same rows.
 
@@ -123,6 +137,8 @@ def group_cards(
     seed : int, default 0
     n : int, default 500
         Bootstrap samples; never more than the default.
+    ties : Ties, optional
+        Which rows go together, whatever column they are divided by; default: row by row.
 
     Returns
     -------
@@ -131,25 +147,26 @@ def group_cards(
         ``selection_rate`` (rows predicted as the second class), ``true_positive_rate`` and ``false_positive_rate``; for
         numbers ``mean_error`` (predicted less true).
     """
-    measures = _measures(np.asarray(y), np.asarray(outputs, np.float64), task)
+    measures = _measures(np.asarray(y), np.asarray(outputs, np.float64), task, ties)
     positive = str(classes[1]) if classes is not None and len(classes) == 2 else ""
     return [_card(grouping, measures, positive, seed, min(n, RESAMPLES)) for grouping in groupings]
 
 
-def _measures(y: AnyArray, outputs: AnyArray, task: Task) -> dict[str, _Share | _Scored]:
+def _measures(y: AnyArray, outputs: AnyArray, task: Task, ties: Ties | None) -> dict[str, _Share | _Scored]:
     found: dict[str, _Share | _Scored] = {
-        name: _Scored(metric, y, outputs) for name, metric in metrics_of(task).items() if not metric.biased
+        name: _Scored(metric, y, outputs, ties) for name, metric in metrics_of(task).items() if not metric.biased
     }
     every = np.ones(len(y), bool)
     if task in REGRESSION:
-        found[MEAN_ERROR] = _Scored(Metric(MEAN_ERROR, "minimize", REGRESSION, "values", _mean_error), y, outputs)
+        mean_error = Metric(MEAN_ERROR, "minimize", REGRESSION, "values", _mean_error)
+        found[MEAN_ERROR] = _Scored(mean_error, y, outputs, ties)
         return found
     guess = outputs.argmax(axis=1)
-    found["accuracy"] = _Share(guess == y, every)
+    found["accuracy"] = _Share(guess == y, every, ties)
     if outputs.shape[1] == 2:
-        found[SELECTION] = _Share(guess == 1, every)
-        found[TRUE_POSITIVES] = _Share(guess == 1, y == 1)
-        found[FALSE_POSITIVES] = _Share(guess == 1, y == 0)
+        found[SELECTION] = _Share(guess == 1, every, ties)
+        found[TRUE_POSITIVES] = _Share(guess == 1, y == 1, ties)
+        found[FALSE_POSITIVES] = _Share(guess == 1, y == 0, ties)
     return found
 
 

@@ -1,7 +1,8 @@
 """How sure a score is: bootstrap intervals, and whether one set of outputs beats another.
 
 All resamples of a metric are scored at once (see :mod:`hybrid_ray.evaluation.statistics`), and all sets of outputs
-that are compared see the same resamples, so their differences are paired.
+that are compared see the same resamples, so their differences are paired. Where rows go together, whole groups of them
+are drawn: see :mod:`hybrid_ray.evaluation.ties`.
 
 References
 ----------
@@ -19,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hybrid_ray.evaluation.metrics import Metric
+from hybrid_ray.evaluation.ties import Ties, rows_for_share
+from hybrid_ray.metric_names import range_of
 from hybrid_ray.types import AnyArray
 
 LEVEL = 0.95
@@ -26,7 +29,7 @@ LEVEL = 0.95
 _Z = 1.959963984540054
 
 MAX_ROWS = 20_000
-"""Rows of a resample; above, resamples of this many rows are drawn and their spread is scaled to all rows."""
+"""Rows, or groups of rows, of a resample; above, so many are drawn, and their spread is scaled to all."""
 MIN_RESAMPLES = 200
 _PASSES = 60_000_000
 """Rows times classes times resamples above which fewer resamples are drawn, never fewer than ``MIN_RESAMPLES``."""
@@ -59,18 +62,28 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def _resamples(n: int, n_resamples: int, rows: int, seed: int) -> Iterator[AnyArray]:
-    """Counts (b, n) of resamples of ``rows`` rows drawn from n with replacement, in chunks of bounded size."""
+def _resamples(n: int, n_resamples: int, rows: int, seed: int, ties: Ties | None = None) -> Iterator[AnyArray]:
+    """Counts (b, n) of rows in resamples, in chunks of bounded size.
+
+    ``rows`` of the n rows are drawn with replacement; with ties as many of their groups, with all that is in them.
+    """
     rng = np.random.default_rng(seed)
+    units = n if ties is None else ties.n
     size = max(1, _CHUNK // max(n, rows))
     for start in range(0, n_resamples, size):
         b = min(size, n_resamples - start)
-        drawn = rng.integers(0, n, size=(b, rows)) + np.arange(b)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n).astype(np.float64)
+        drawn = rng.integers(0, units, size=(b, rows)) + np.arange(b)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=b * units).reshape(b, units).astype(np.float64)
+        yield counts if ties is None else counts[:, ties.codes]
 
 
 def resampled_scores(
-    y: AnyArray, outputs: Mapping[str, AnyArray], metric: Metric, n: int = 1000, seed: int = 0
+    y: AnyArray,
+    outputs: Mapping[str, AnyArray],
+    metric: Metric,
+    n: int = 1000,
+    seed: int = 0,
+    ties: Ties | None = None,
 ) -> dict[str, AnyArray]:
     """Bootstrap scores of several sets of outputs over the same resamples.
 
@@ -82,11 +95,14 @@ def resampled_scores(
     n : int, default 1000
         Resamples; fewer (down to 200) are drawn where the metric costs a pass over many rows for each of many classes.
     seed : int, default 0
+    ties : Ties, optional
+        Which rows go together: whole groups are drawn. Default: row by row.
 
     Returns
     -------
     dict of str to ndarray (n,)
-        Scores whose spread about the score of all rows is that of a resample of all rows.
+        Scores whose spread about the score of all rows is that of a resample of all rows; of few groups widened, so
+        that some may lie where no score can.
     """
     scorers = {name: metric.scorer(y, values) for name, values in outputs.items()}
     if not scorers:
@@ -97,15 +113,25 @@ def resampled_scores(
     work = rows * passes * max(1.0, len(outputs) / 4)
     n_resamples = int(np.clip(_PASSES // work, min(MIN_RESAMPLES, n), n))
     drawn: dict[str, list[AnyArray]] = {name: [] for name in scorers}
-    for counts in _resamples(n_rows, n_resamples, rows, seed):
+    units = n_rows if ties is None else ties.n
+    n_drawn = min(units, MAX_ROWS)
+    for counts in _resamples(n_rows, n_resamples, n_drawn, seed, ties):
         for name, scorer in scorers.items():
             drawn[name].append(scorer(counts))
     scores = {name: np.concatenate(parts) for name, parts in drawn.items()}
-    if rows == n_rows:
+    if ties is not None:
+        scores = {name: _spread(values, ties.widening) for name, values in scores.items()}
+    if n_drawn == units:
         return scores
-    shrink = np.sqrt(rows / n_rows)
+    shrink = np.sqrt(n_drawn / units)
     whole = {name: scorer(np.ones((1, n_rows)))[0] for name, scorer in scorers.items()}
     return {name: whole[name] + (values - np.nanmean(values)) * shrink for name, values in scores.items()}
+
+
+def _spread(scores: AnyArray, factor: float) -> AnyArray:
+    """Scores as many times as far from their mean; NaN stays."""
+    known = scores[np.isfinite(scores)]
+    return scores if not len(known) else known.mean() + (scores - known.mean()) * factor
 
 
 def percentiles(scores: AnyArray) -> Interval:
@@ -117,19 +143,38 @@ def percentiles(scores: AnyArray) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _interval(value: float, scores: AnyArray, metric: Metric) -> Interval:
+def interval_of(value: float, scores: AnyArray, metric: Metric, ties: Ties | None = None) -> Interval:
     """The percentile interval; turned round about the score (the basic interval) where resamples score worse.
 
     The calibration error of a resample is larger than that of all rows, whose own is larger than the true one: the
     percentiles would leave out what is nearest to the truth.
+
+    Parameters
+    ----------
+    value : float
+        Score of all rows.
+    scores : ndarray (n,)
+        Of resamples, see :func:`resampled_scores`.
+    metric : Metric
+    ties : Ties, optional
+        Groups that were drawn.
+
+    Returns
+    -------
+    Interval
+        Within what the metric can be.
     """
     low, high = percentiles(scores)
-    if not metric.biased:
-        return Interval(low, high)
-    return Interval(max(0.0, 2 * value - high), max(value, 2 * value - low))
+    if metric.biased:
+        low, high = max(0.0, 2 * value - high), max(value, 2 * value - low)
+    if ties is not None:  # the spread of few groups is widened, beyond what there can be
+        low, high = np.clip([low, high], *range_of(metric.name)).tolist()
+    return Interval(low, high)
 
 
-def bootstrap(y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, seed: int = 0) -> Interval:
+def bootstrap(
+    y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, seed: int = 0, ties: Ties | None = None
+) -> Interval:
     """The 95 % bootstrap interval of a score: the percentile one, or for a biased metric the basic one.
 
     Parameters
@@ -141,12 +186,15 @@ def bootstrap(y: AnyArray, outputs: AnyArray, metric: Metric, n: int = 1000, see
     n : int, default 1000
         Resamples.
     seed : int, default 0
+    ties : Ties, optional
+        Which rows go together; default: row by row.
 
     Returns
     -------
     Interval
     """
-    return _interval(metric.score(y, outputs), resampled_scores(y, {"": outputs}, metric, n, seed)[""], metric)
+    drawn = resampled_scores(y, {"": outputs}, metric, n, seed, ties)[""]
+    return interval_of(metric.score(y, outputs), drawn, metric, ties)
 
 
 def wilson(successes: AnyArray | float, total: AnyArray | float) -> tuple[AnyArray, AnyArray]:
@@ -172,6 +220,8 @@ class Comparison:
     n : int, default 1000
         Resamples.
     seed : int, default 0
+    ties : Ties, optional
+        Which rows go together; default: row by row.
 
     Attributes
     ----------
@@ -180,22 +230,32 @@ class Comparison:
     """
 
     def __init__(
-        self, y: AnyArray, outputs: Mapping[str, AnyArray], metric: Metric, n: int = 1000, seed: int = 0
+        self,
+        y: AnyArray,
+        outputs: Mapping[str, AnyArray],
+        metric: Metric,
+        n: int = 1000,
+        seed: int = 0,
+        ties: Ties | None = None,
     ) -> None:
         self.metric = metric
-        self.n_rows = len(y)
         self.scores = {name: metric.score(y, values) for name, values in outputs.items()}
-        self._drawn = resampled_scores(y, outputs, metric, n, seed)
+        self._ties = ties
+        self._drawn = resampled_scores(y, outputs, metric, n, seed, ties)
+        self._counted: dict[str, float] = {}
+        if metric.name == "accuracy":
+            self._counted = {name: rows_for_share(v.argmax(axis=1) == y, ties) for name, v in outputs.items()}
 
     def interval(self, name: str) -> Interval:
         """The 95 % interval of a set's score.
 
-        Wilson's for accuracy, because a small test set without an error would otherwise get an interval of no width;
-        the percentile bootstrap for everything else but a biased metric, which gets the basic one.
+        Wilson's for accuracy, because a small test set without an error would otherwise get an interval of no width,
+        with as many rows as those that go together count for; the percentile bootstrap for everything else but a biased
+        metric, which gets the basic one.
         """
         if self.metric.name != "accuracy":
-            return _interval(self.scores[name], self._drawn[name], self.metric)
-        low, high = wilson(self.scores[name] * self.n_rows, self.n_rows)
+            return interval_of(self.scores[name], self._drawn[name], self.metric, self._ties)
+        low, high = wilson(self.scores[name] * self._counted[name], self._counted[name])
         return Interval(float(low), float(high))
 
     def difference(self, name: str, over: str) -> Difference:
@@ -212,7 +272,13 @@ class Comparison:
 
 
 def paired_difference(
-    y: AnyArray, a: AnyArray, b: AnyArray, metric: Metric, n: int = 1000, seed: int = 0
+    y: AnyArray,
+    a: AnyArray,
+    b: AnyArray,
+    metric: Metric,
+    n: int = 1000,
+    seed: int = 0,
+    ties: Ties | None = None,
 ) -> Difference:
     """How much better outputs ``a`` are than outputs ``b`` on the same rows.
 
@@ -224,6 +290,8 @@ def paired_difference(
     n : int, default 1000
         Resamples.
     seed : int, default 0
+    ties : Ties, optional
+        Which rows go together; default: row by row.
 
     Returns
     -------
@@ -231,4 +299,4 @@ def paired_difference(
         With the two-sided p-value that inverts the bootstrap interval: twice the share of resamples on the other
         side of zero.
     """
-    return Comparison(y, {"a": a, "b": b}, metric, n, seed).difference("a", "b")
+    return Comparison(y, {"a": a, "b": b}, metric, n, seed, ties).difference("a", "b")

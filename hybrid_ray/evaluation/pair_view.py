@@ -66,7 +66,8 @@ def _right_line(row: RightRow, axis: Axis) -> RightLine:
     differ = row.ensemble_only + row.other_only
     strip = None
     if differ:
-        low, high = wilson(row.ensemble_only, differ)
+        counted = row.counted or differ
+        low, high = wilson(row.ensemble_only / differ * counted if row.counted else row.ensemble_only, counted)
         strip = axis.strip(Estimate(value=row.ensemble_only / differ, low=float(low), high=float(high)))
     return RightLine(row.name, row.ensemble_only, row.other_only, strip, p_value(row.p_value))
 

@@ -6,6 +6,7 @@ Dietterich, "Approximate statistical tests for comparing supervised classificati
 Computation 1998.
 Nadeau and Bengio, "Inference for the generalization error", Machine Learning 2003.
 Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 2006.
+Obuchowski, "On the comparison of correlated proportions for clustered data", Statistics in Medicine 1998.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hybrid_ray.evaluation.ties import Ties
 from hybrid_ray.types import AnyArray, Direction
 
 EXACT_BELOW = 25
 """Rows that only one of two gets right, below which McNemar's test is the exact binomial one."""
+_EXACT_WORK = 20_000_000
+"""Groups of rows times rows that only one of two gets right, up to which swaps of whole groups are counted exactly."""
 
 
 class PairedTest(NamedTuple):
@@ -94,8 +98,11 @@ class RankTest(NamedTuple):
         return [name for name, rank in self.ranks.items() if rank - best <= self.critical_difference]
 
 
-def mcnemar(y: AnyArray, first: AnyArray, second: AnyArray) -> McNemar:
+def mcnemar(y: AnyArray, first: AnyArray, second: AnyArray, ties: Ties | None = None) -> McNemar:
     """McNemar's test of two classifiers on the same rows.
+
+    Where rows go together, the two are swapped in whole groups of them: if neither is better, either is as likely to be
+    the one with more rows of a group. Many groups are tested by the normal law of the same sum (Obuchowski).
 
     Parameters
     ----------
@@ -103,6 +110,8 @@ def mcnemar(y: AnyArray, first: AnyArray, second: AnyArray) -> McNemar:
         Class codes.
     first, second : ndarray (n, C)
         Probabilities; the most probable class is the answer.
+    ties : Ties, optional
+        Which rows go together; default: row by row.
     """
     from statsmodels.stats.contingency_tables import mcnemar as test
 
@@ -110,9 +119,28 @@ def mcnemar(y: AnyArray, first: AnyArray, second: AnyArray) -> McNemar:
     first_only, second_only = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     if first_only + second_only == 0:
         return McNemar(0, 0, 1.0)
+    if ties is not None:
+        more = np.bincount(ties.codes, right[0].astype(np.float64) - right[1], ties.n).astype(np.int64)
+        return McNemar(first_only, second_only, _swapped(more[more != 0]))
     table = [[0, first_only], [second_only, 0]]
     found = test(table, exact=first_only + second_only < EXACT_BELOW, correction=True)
     return McNemar(first_only, second_only, float(found.pvalue))
+
+
+def _swapped(differences: AnyArray) -> float:
+    """Two-sided p value of the sum of whole numbers (k,), none 0, each of which might as well have the other sign."""
+    from scipy.stats import norm
+
+    sizes, reach = np.abs(differences), int(np.abs(differences).sum())
+    seen = abs(int(differences.sum()))
+    if len(sizes) * reach > _EXACT_WORK:
+        return float(2 * norm.sf(seen / np.sqrt(np.square(sizes).sum())))
+    # Chances of the sums -reach to reach: each number goes half of the way up, half of it down.
+    chances = np.zeros(2 * reach + 1)
+    chances[reach] = 1.0
+    for size in sizes.tolist():
+        chances = (np.roll(chances, size) + np.roll(chances, -size)) / 2
+    return min(1.0, float(chances[np.abs(np.arange(-reach, reach + 1)) >= seen].sum()))
 
 
 def corrected_resampled_t(differences: AnyArray, n_train: float, n_test: float) -> ResampledT:

@@ -21,6 +21,7 @@ import numpy as np
 from hybrid_ray.evaluation.intervals import bootstrap, wilson
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.evaluation.schema import CoverageRow, Estimate, UncertaintyCard, UncertaintyRow
+from hybrid_ray.evaluation.ties import Ties, rows_for_share
 from hybrid_ray.fusion.predictive import NormalMixture
 from hybrid_ray.types import AnyArray
 
@@ -112,6 +113,7 @@ def measure_uncertainty(
     predictive: NormalMixture | None = None,
     margins: Mapping[float, float] | None = None,
     seed: int = 0,
+    ties: Ties | None = None,
 ) -> UncertaintyCard | None:
     """Whether the ensemble knows where it is wrong, and whether its intervals hold what they promise.
 
@@ -127,6 +129,8 @@ def measure_uncertainty(
         Half the width of the interval of each level around the answer, from errors on rows held out in training.
     seed : int, default 0
         Of the bootstrap.
+    ties : Ties, optional
+        Which rows go together; default: row by row.
 
     Returns
     -------
@@ -142,14 +146,16 @@ def measure_uncertainty(
     else:
         error = np.abs(answer[:, 0] - y)
         wrong = error > np.median(error)
-    rows = [_uncertainty_row(name, values, wrong, seed) for name, values in found.items()]
+    rows = [_uncertainty_row(name, values, wrong, seed, ties) for name, values in found.items()]
     coverage: list[CoverageRow] = []
     if not classes:
         for level in LEVELS if predictive is not None else ():
             assert predictive is not None, "looked for above"
-            coverage.append(_coverage("predictive distribution", level, y, *predictive.interval(level)))
+            ends = predictive.interval(level)
+            coverage.append(_coverage("predictive distribution", level, y, *ends, ties))
         for level, margin in (margins or {}).items():
-            coverage.append(_coverage("held-out errors", level, y, answer[:, 0] - margin, answer[:, 0] + margin))
+            ends = answer[:, 0] - margin, answer[:, 0] + margin
+            coverage.append(_coverage("held-out errors", level, y, *ends, ties))
     return UncertaintyCard(
         unit="nats" if classes else "unit of the label",
         split=("right", "wrong") if classes else ("smaller half of the errors", "larger half"),
@@ -159,11 +165,11 @@ def measure_uncertainty(
     )
 
 
-def _uncertainty_row(name: str, values: AnyArray, wrong: AnyArray, seed: int) -> UncertaintyRow:
+def _uncertainty_row(name: str, values: AnyArray, wrong: AnyArray, seed: int, ties: Ties | None) -> UncertaintyRow:
     area = get_metric("roc_auc", "binary")
     scores = np.column_stack([-values, values])
     codes = wrong.astype(np.int64)
-    low, high = bootstrap(codes, scores, area, seed=seed)
+    low, high = bootstrap(codes, scores, area, seed=seed, ties=ties)
     return UncertaintyRow(
         name=name,
         mean=float(values.mean()),
@@ -173,12 +179,13 @@ def _uncertainty_row(name: str, values: AnyArray, wrong: AnyArray, seed: int) ->
     )
 
 
-def _coverage(of: str, level: float, y: AnyArray, low: AnyArray, high: AnyArray) -> CoverageRow:
-    inside = int(((low <= y) & (y <= high)).sum())
-    ends = wilson(inside, len(y))
+def _coverage(of: str, level: float, y: AnyArray, low: AnyArray, high: AnyArray, ties: Ties | None) -> CoverageRow:
+    held = (low <= y) & (y <= high)
+    share, counted = int(held.sum()) / len(y), rows_for_share(held, ties)
+    ends = wilson(int(held.sum()) if ties is None else share * counted, counted)
     return CoverageRow(
         of=of,
         level=level,
-        covered=Estimate(value=inside / len(y), low=float(ends[0]), high=float(ends[1])),
+        covered=Estimate(value=share, low=float(ends[0]), high=float(ends[1])),
         width=float((high - low).mean()),
     )

@@ -196,7 +196,8 @@ def verdict(evaluation: Evaluation) -> str:
     size = number(abs(row.gain.value), decimals)
     ends = interval_text(row.gain, decimals, sign=True)
     known = f"95\N{NO-BREAK SPACE}% interval of the gain {ends}, {_p_text(row.p_value)}"
-    rows = f"{evaluation.headline.rows:,} test rows"
+    head = evaluation.headline
+    rows = f"{head.rows:,} test rows" + (f" of {head.tied:,} groups" if head.tied else "")
     if row.p_value is None or row.p_value >= SIGNIFICANT:
         return f"The ensemble and the best single input ({reference}) cannot be told apart on {rows}: {known}."
     better = "better" if row.gain.value > 0 else "worse"

@@ -11,6 +11,7 @@ import ray
 from hybrid_ray.data.scored import scoring_facts
 from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import read_piece
+from hybrid_ray.data.split import TOGETHER, tied_column
 from hybrid_ray.forecasts import OUTLOOK, SERIES
 from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
 from hybrid_ray.on_ray.saving import LATENCY_ROWS, HeldBack, count_chains, promote, save_graph
@@ -91,16 +92,17 @@ def _saved(job: Job) -> ModelVersion | None:
 
 
 def _facts(job: Job, found: Found) -> dict[str, Any]:
-    series, outlook = job.spec.data.series, found.outlook(job)
+    series, windows, outlook = job.spec.data.series, job.spec.data.windows, found.outlook(job)
     # Later points are brought to the steps that the graph has learned, however far apart they lie.
     step = {"step_length": job.source.about.get("step_length")}
-    told = (
+    told: dict[str, Any] = (
         {}
         if series is None or outlook is None
         else {OUTLOOK: outlook.to_json(), SERIES: series.model_dump(mode="json") | step}
     )
-    windows = job.spec.data.windows
     told |= {} if windows is None else {WINDOWS: windows.model_dump(mode="json") | step}
+    together = tied_column(job.spec.data.split)
+    told |= {TOGETHER: together} if together is not None and series is None and windows is None else {}
     return told | {
         "run_id": job.run_id,
         "metric": found.plan.metric,

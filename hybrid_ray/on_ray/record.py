@@ -43,6 +43,7 @@ from hybrid_ray.evaluation.schema import (
     UncertaintyCard,
 )
 from hybrid_ray.evaluation.sensitivity import sensitivity
+from hybrid_ray.evaluation.ties import Ties, tie_note
 from hybrid_ray.evaluation.uncertainty import measure_uncertainty
 from hybrid_ray.forecasts import rows_for
 from hybrid_ray.infer import Resolved
@@ -120,6 +121,7 @@ def write_report(
         numbers=job.rows.test_rows,
         outlook=found.outlook(job),
         seed=job.spec.seed,
+        ties=Ties.of(job.rows.tied),
     )
     report = Report(
         name=job.spec.name,
@@ -164,9 +166,9 @@ def write_report(
 
 def _notes(job: Job, found: Found, parts: Parts, composed: Composed, resolved: Resolved) -> list[str]:
     """What a reader must know first; some are empty."""
-    told = [job.rows.split.note, *resolved.warnings, found.ensemble.note, _size_note(found, composed), *_twins(found)]
-    told += [*_reserve_notes(found), found.note, ablation_note(parts.levels, job.modality_of())]
-    return [*told, *_level_notes(job, found)]
+    told = [job.rows.split.note, tie_note(job.rows.tied), *resolved.warnings, found.ensemble.note]
+    told += [_size_note(found, composed), *_twins(found), *_reserve_notes(found), found.note]
+    return [*told, ablation_note(parts.levels, job.modality_of()), *_level_notes(job, found)]
 
 
 def _level_notes(job: Job, found: Found) -> list[str]:
@@ -302,6 +304,7 @@ def _uncertainty(job: Job, found: Found, parts: Parts, composed: Composed, y: An
         predictive=ensemble.fusion.predictive(members),
         margins=ensemble.margins,
         seed=job.spec.seed,
+        ties=Ties.of(job.rows.tied),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.candidate import Candidate
+from hybrid_ray.evaluation.ties import Ties
 from hybrid_ray.evaluation.uncertainty import LEVELS
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.fusion.inner import fit_combiner
@@ -110,6 +111,8 @@ class Ensembler:
     ) -> tuple[dict[str, tuple[float, float]], int | None]:
         """Middle 95 % of the weights of members, over combiners fitted on bootstrap samples of all rows.
 
+        Rows that go together are drawn together.
+
         Parameters
         ----------
         recipe : Recipe
@@ -127,7 +130,7 @@ class Ensembler:
             How many there was time for; None: for all.
         """
         rows = self.library.rows(self.library.parts)
-        rng = np.random.default_rng(self._seed)
+        rng, ties = np.random.default_rng(self._seed), Ties.of(self.library.groups)
         drawn: list[list[float]] = []
         cut = None
         try:
@@ -136,7 +139,7 @@ class Ensembler:
                 if until is not None and began + fit_s >= until:
                     cut = len(drawn)
                     break
-                sample = rows[rng.integers(len(rows), size=len(rows))]
+                sample = rows[rng.integers(len(rows), size=len(rows)) if ties is None else ties.draw(rng)]
                 weights = self._fitted(_combiner(recipe), names, sample).weights
                 drawn.append([weights.get(name, 0.0) for name in names])
                 fit_s = time.time() - began

@@ -204,9 +204,11 @@ class SplitSpec(Section):
     test: float = Field(0.2, gt=0, lt=1)
     """Share of rows held out for the final score."""
     column: str | None = None
-    """grouped: the group; temporal: the time; column: holds train / dev / test."""
+    """grouped: the group, of which intervals and p values draw whole ones; temporal: the time; column: holds train /
+    dev / test."""
     together: str | None = None
-    """column: rows with the same value here are in one fold; of one machine, say, whose rows are alike."""
+    """column: rows with the same value here are in one fold, and drawn together for intervals and p values; of one
+    machine, say, whose rows are alike."""
     seed: int | None = None
     """Seed of the split; left out, the spec's seed."""
 

@@ -92,6 +92,11 @@ class SeriesSpec(Documented):
         """Steps that a row's history must have."""
         return self.min_history or 2 * self.season + 4
 
+    @property
+    def alike(self) -> int:
+        """Origins in a row, from one on, after which some of the same numbers come."""
+        return -(-self.horizon // (self.step or self.horizon))
+
     def identity(self) -> dict[str, Any]:
         """The fields as a digest of the rows has them, JSON-able: without what is not asked for."""
         unasked = {

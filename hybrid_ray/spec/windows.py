@@ -41,6 +41,11 @@ class WindowsSpec(Documented):
         """Steps from one window to the next."""
         return self.step or self.length
 
+    @property
+    def alike(self) -> int:
+        """Windows in a row, from one on, that share points with it."""
+        return -(-self.length // self.every)
+
     def identity(self) -> dict[str, Any]:
         """The fields as a digest of the rows has them, JSON-able: without what is not asked for."""
         return self.model_dump(mode="json", exclude={"step_length"} if self.step_length is None else set())

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hybrid_ray.evaluation.schema import Report
+from hybrid_ray.on_ray.evaluate import evaluate_file
 from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
@@ -30,11 +31,16 @@ def found(run, tmp_path_factory):
     rows = pd.DataFrame(values, columns=["a", "b", "c", "d"])
     rows["state"] = np.where(faulty, "fault", "ok")
     rows["split"] = np.where(np.arange(260) < 160, "train", "test")
+    rows["pump"] = np.arange(260) // 10
     rows.to_csv(folder / "rows.csv", index=False)
     spec = {
         "name": "pump",
         "task": "anomaly",
-        "data": {"path": str(folder / "rows.csv"), "label": "state"},
+        "data": {
+            "path": str(folder / "rows.csv"),
+            "label": "state",
+            "split": {"kind": "column", "column": "split", "together": "pump"},
+        },
         "target": {"anomalous": "fault", "false_alarms": 0.05},
         "search": {"trials": 4, "folds": 3, "batch": 2, "ensemble": {"trials": 3}},
         "graph": {"members": "refit"},
@@ -65,6 +71,21 @@ def test_the_report_shows_scores_and_alarms(found):
     assert sum(each.normal + each.anomalous for each in alarms.bins) == len(rows)
     assert report.labels is None
     assert "raise an alarm" in Path(answer["report"]).read_text()
+
+
+def test_rows_of_one_pump_are_drawn_together(found, cluster):
+    answer, rows, folder = found
+    assert answer["rows"]["test_groups"] == 10
+    rows.to_csv(folder / "later.csv", index=False)
+    scored = evaluate_file(cluster, "pump", str(folder / "store"), str(folder / "later.csv"))
+    assert (scored["test_groups"], scored["notes"]) == (10, [])
+    assert scored["ci95"]["roc_auc"] == pytest.approx(answer["ci95"]["roc_auc"], abs=1e-3)
+    rows.drop(columns="pump").to_csv(folder / "bare.csv", index=False)
+    bare = evaluate_file(cluster, "pump", str(folder / "store"), str(folder / "bare.csv"))
+    assert (bare["test"], bare["test_groups"]) == (scored["test"], None)
+    assert bare["notes"] == [
+        "There is no column 'pump' that tells which rows go together: intervals take them one by one."
+    ]
 
 
 def test_the_saved_graph_answers_as_it_was_scored(found):

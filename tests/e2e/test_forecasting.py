@@ -40,7 +40,7 @@ def test_points_of_series(run, cluster, tmp_path):
     store = str(tmp_path / "store")
     answer = run(spec, store)
     assert (answer["task"], answer["metric"]) == ("forecasting", "mase")
-    assert answer["rows"] == {"total": 72, "train": 48, "test": 24, "bad": 0}
+    assert answer["rows"] == {"total": 72, "train": 48, "test": 24, "bad": 0, "test_groups": None}
     assert answer["test"]["owa"] < 1.2
     assert {"naive", "seasonal naive", "naive2", "alone:theta", "ensemble"} <= set(answer["levels"])
     report = Report.model_validate(json.loads(Path(answer["report"]).with_suffix(".json").read_text()))

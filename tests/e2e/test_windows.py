@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hybrid_ray.errors import DataError
+from hybrid_ray.evaluation.intervals import wilson
 from hybrid_ray.on_ray.evaluate import evaluate_file
 from hybrid_ray.on_ray.explain import explain_file
 from hybrid_ray.on_ray.predict import predict_file
@@ -67,6 +68,12 @@ def test_faults_of_machines_are_told_by_windows_of_their_sensors(run, cluster, t
     assert answer["test"]["roc_auc"] > 0.9
     notes = json.loads(Path(answer["report"]).with_suffix(".json").read_text())["notes"]
     assert any("training windows overlap with others that folds hold out" in note for note in notes)
+    # Windows of one stretch of time are alike: five stretches of each machine are drawn, not 220 windows.
+    assert answer["rows"]["test_groups"] == 20
+    assert "20 groups of rows that go together" in Path(answer["report"]).read_text()
+    low, high = answer["ci95"]["accuracy"]
+    alone = wilson(220 * answer["test"]["accuracy"], 220)
+    assert high - low > 1.2 * (alone[1] - alone[0])
 
     # Points of a later day, without labels: every window is answered, under its machine and its last second.
     later = readings(seed=1)
@@ -82,7 +89,7 @@ def test_faults_of_machines_are_told_by_windows_of_their_sensors(run, cluster, t
 
     later.drop(columns="split").to_csv(tmp_path / "labelled.csv", index=False)
     scored = evaluate_file(cluster, "machines", store, str(tmp_path / "labelled.csv"))
-    assert scored["rows"] == 4 * 145
+    assert (scored["rows"], scored["test_groups"]) == (4 * 145, 20)
     assert scored["test"]["accuracy"] == pytest.approx(np.mean(answers["prediction"] == true))
     with pytest.raises(DataError, match=r"data.label: must be a column of the points; got 'fault'"):
         evaluate_file(cluster, "machines", store, str(tmp_path / "later.csv"))

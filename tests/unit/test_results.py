@@ -50,6 +50,17 @@ def test_the_answer_holds_scores_by_group_and_their_gaps(answer):
     json.dumps(answer, allow_nan=False)
 
 
+def test_people_read_of_how_many_groups_the_test_rows_are(answer):
+    assert answer["rows"]["test_groups"] is None
+    rows = answer["rows"]
+    assert "  rows: 999 = 799 train + 200 test, 0 bad" in describe_run(answer)
+    assert "  rows: 999 = 799 train + 200 test of 12 groups, 0 bad" in describe_run(
+        {**answer, "rows": {**rows, "test_groups": 12}}
+    )
+    earlier = {name: n for name, n in rows.items() if name != "test_groups"}
+    assert "  rows: 999 = 799 train + 200 test, 0 bad" in describe_run({**answer, "rows": earlier})
+
+
 def test_people_read_the_gap_of_the_metric(answer):
     assert any(line.startswith("  accuracy by sex: gap 0.") and "f and m" in line for line in describe_run(answer))
     assert not any(" by sex" in line for line in describe_run({**answer, "groups": {}}))

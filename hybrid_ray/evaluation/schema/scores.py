@@ -24,6 +24,9 @@ class Headline(Part):
     """Test rows."""
     interval: str
     """How the intervals were made."""
+    tied: int | None = None
+    """Groups of test rows that go together, of which whole ones were drawn for intervals and p values; null: rows were
+    taken one by one."""
 
 
 class MetricRow(Part):
@@ -75,6 +78,8 @@ class RightRow(Part):
     ensemble_only: int
     other_only: int
     p_value: Score
+    counted: Score = None
+    """As how many rows those count for that go together; null: as many as there are."""
 
 
 class FoldRow(Part):
@@ -252,7 +257,8 @@ class ReachRow(Part):
 
     level: float
     covered: Estimate
-    """Share of all steps of all rows that lie inside; its interval treats rows, not steps, as independent."""
+    """Share of all steps of all rows that lie inside; its interval treats rows, or groups of them that go together, as
+    independent, not steps."""
     width: Score
     """Mean width, in units of the rows' scales."""
     pinball: Score

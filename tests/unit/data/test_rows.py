@@ -42,7 +42,9 @@ def test_rows_that_the_split_keeps_together_are_known(tmp_path):
     assert rows.split.groups[:2].tolist() == [-1, -1]
     assert len(set(rows.split.groups[2:5])) == 1
     assert len(set(rows.split.groups.tolist())) == 21
-    assert read(tmp_path, label).split.groups is None
+    np.testing.assert_array_equal(rows.tied, rows.split.groups[rows.test_rows])
+    alone = read(tmp_path, label)
+    assert alone.split.groups is alone.tied is None
 
 
 def test_the_split_has_its_own_seed(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ray.data.rows import read_rows
+from hybrid_ray.data.rows import read_rows, read_tied
 from hybrid_ray.data.source import open_source, read_piece
 from hybrid_ray.errors import BadInputError, DataError
 from hybrid_ray.infer import resolve_spec
@@ -157,6 +157,49 @@ def test_folds_are_blocks_of_time(tmp_path):
     np.testing.assert_array_equal(found.split.test, [row["split"] == "test" for row in rows])
     folds = [set.union(*[held(rows[i]) for i in np.flatnonzero(found.split.fold == k)]) for k in range(4)]
     assert not any(left & right for left, right in itertools.combinations(folds, 2))
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6])
+@pytest.mark.parametrize("lengths", [[200], [90, 60], [40] * 6])
+def test_test_windows_go_together_by_stretches_of_which_only_neighbours_share_points(tmp_path, lengths, step):
+    label = [i // 7 % 2 for i in range(sum(lengths))]
+    spec = spec_of(tmp_path, points(lengths, label), {"split": {"test": 0.4}}, step=step)
+    source, rows = rows_of(spec)
+    found = read_rows(spec.data, TargetSpec(), source, "binary", 2, 0)
+    test = [row for row in rows if row["split"] == "test"]
+    assert len(found.tied) == len(test)
+    groups = {}
+    for row, group in zip(test, found.tied.tolist(), strict=True):
+        groups.setdefault((row["machine"], group), []).append(row)
+    assert len(groups) == len(set(found.tied.tolist())), "none is of two series"
+    assert len(lengths) < len(groups) < 20 + len(lengths)
+    for machine in {row["machine"] for row in test}:
+        own = [set.union(*map(held, group)) for (of, _), group in groups.items() if of == machine]
+        assert not any(left & right for left, right in zip(own, own[2:], strict=False))
+        assert [max(each) for each in own] == sorted(max(each) for each in own), "one after another"
+    training = {row["block"] for row in rows if row["split"] == "train"}
+    assert not training & {row["block"] for row in test}
+
+
+def test_test_windows_of_series_that_are_held_out_whole_go_together(tmp_path):
+    for lengths, asked in (([12] * 25, {}), ([40] * 6, {"holdout": "series"})):
+        spec = spec_of(tmp_path, points(lengths), step=1, **asked)
+        source, rows = rows_of(spec)
+        found = read_rows(spec.data, TargetSpec(), source, "binary", 3, 0)
+        machines = [rows[i]["machine"] for i in found.test_rows]
+        pairs = set(zip(machines, found.tied.tolist(), strict=True))
+        assert len(pairs) == len(set(machines)) == len(set(found.tied.tolist())) > 0
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_windows_of_a_file_go_together_as_those_of_a_test(tmp_path, step):
+    spec = spec_of(tmp_path, points([200, 100]), step=step)
+    source, rows = rows_of(spec, training=False)
+    scored = np.arange(5, len(rows))
+    tied = read_tied(source, "machine", scored)
+    pairs = set(zip([rows[i]["machine"] for i in scored], tied.tolist(), strict=True))
+    assert len(pairs) == len(set(tied.tolist())) == 20
+    assert (np.diff(tied) != 0).sum() == 19, "one stretch of time after another"
 
 
 def test_many_series_are_held_out_whole(tmp_path):

@@ -347,6 +347,7 @@ def test_rows_of_one_value_are_in_one_fold():
     found = made(5)
     check(found, N)
     np.testing.assert_array_equal(found.test, roles == "test")
+    assert len(set(found.tied[found.test])) == 5, "test rows of one value are drawn together"
     for each in np.unique(machine[150:]):
         assert len(set(found.fold[(machine == each) & ~found.test])) == 1
     few = made(5, np.arange(N) % 3)

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hybrid_ray.data.rows import read_labels, read_rows
+from hybrid_ray.data.rows import read_labels, read_rows, read_tied
 from hybrid_ray.data.source import open_source, read_piece
 from hybrid_ray.errors import BadInputError, DataError
 from hybrid_ray.forecasts import Came
@@ -67,6 +67,31 @@ def test_origins_roll_over_many_test_points(tmp_path):
     assert [row["value"][0] for row in tested] == [28, 30, 32, 34, 36]
     assert all(row["history"][-1] + 1 == row["value"][0] for row in tested)
     assert max(row["value"][-1] for row in rows if row["split"] == "train") == 27
+
+
+@pytest.mark.parametrize(
+    ("lengths", "series", "groups"),
+    [
+        ([60] * 25, {}, 25),  # whole series
+        ([60] * 6, {"folds": "series"}, 6),
+        ([200], {"step": 1, "origins": 8}, 20),  # stretches of one
+        ([200, 200], {"step": 3}, 20),
+        ([40], {"step": 1, "origins": 8}, 4),  # of which each is three origins: a horizon
+    ],
+)
+def test_origins_of_one_series_go_together(tmp_path, lengths, series, groups):
+    table = points(lengths)
+    roles = ["test" if p["t"] >= 0.6 * lengths[int(p["name"][1:])] else "train" for p in table.to_pylist()]
+    table = table.append_column("split", pa.array(roles))
+    spec = spec_of(tmp_path, table, **series)
+    source, rows = rows_of(spec)
+    found = read_rows(spec.data, TargetSpec(), source, "forecasting", 2, 0)
+    names = [rows[i]["name"] for i in found.test_rows]
+    assert len(names) > len(set(found.tied.tolist())) == groups
+    assert len(set(zip(names, found.tied.tolist(), strict=True))) == groups, "none is of two series"
+    # A file is read alike.
+    tied = read_tied(source, "name", found.test_rows)
+    assert np.unique(tied, return_inverse=True)[1].tolist() == np.unique(found.tied, return_inverse=True)[1].tolist()
 
 
 def test_a_history_is_no_longer_than_asked(tmp_path):

@@ -178,6 +178,21 @@ def test_weights_come_with_bootstrap_intervals(make_plan):
     assert again == few
 
 
+def test_weights_of_rows_that_go_together_are_less_certain():
+    library, recipe = make_library([1.5, 0.9, 0.8], n=150), Recipe("best", 3, "linear_pool", {"solver": "convex"})
+    times = {
+        "outputs": np.repeat(library.outputs, 6, axis=1),
+        "y": np.repeat(library.y, 6),
+        "bounds": tuple(6 * bound for bound in library.bounds),
+    }
+    found = {}
+    for name, groups in (("tied", np.repeat(np.arange(150), 6)), ("alone", None)):
+        copied = replace(library, **times, groups=groups)
+        low, high = Ensembler(copied, 0).weight_intervals(recipe, ["m0", "m1", "m2"])[0]["m0"]
+        found[name] = high - low
+    assert found["tied"] > 1.5 * found["alone"]
+
+
 def test_a_sample_that_cannot_be_fitted_leaves_no_intervals():
     ensembler = Ensembler(make_library([1.0, 0.5]), 0)
     assert ensembler.weight_intervals(Recipe("best", 2, "linear_pool", {"no_such": 1}), ["m0", "m1"]) == ({}, None)
