@@ -220,7 +220,7 @@ def test_a_search_above_max_matrix_runs_on_a_sample(rows, run, tmp_path, cluster
         name for member in ModelStore(StoreRoot(str(tmp_path / "store"))).load("toy").members for name in member.keys
     }
     assert sum(note.startswith("Rows that lack ") for note in report["notes"]) == (2 if len(read) == 2 else 0)
-    assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0}
+    assert answer["rows"] | {"bad": 0} == {"total": 120, "train": 96, "test": 24, "bad": 0, "test_groups": None}
     asked["search"]["max_matrix"] = 10 * 4 * width / cluster.view().smallest_store
     with pytest.raises(ResourceError, match=r"search.max_matrix: .* must hold 20 rows a fold; got room for \d+"):
         run(asked, tmp_path / "store")
