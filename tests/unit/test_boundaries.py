@@ -17,7 +17,7 @@ RANKS = {
     "console": 1, "spec": 1,
     "data": 2, "training": 2,
     "estimators": 3, "extractors": 3, "fusion": 3, "preparation": 3,
-    "candidate": 4, "evaluation": 4,
+    "candidate": 4, "evaluation": 4, "placing": 4,
     "graph": 5,
     "store": 6,
     "search": 7,
