@@ -8,8 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from hybrid_ray.data.resampling import DAY_MS, MONTHS, UNITS_MS
-from hybrid_ray.errors import DataError
+from hybrid_ray.data.resampling import DAY_MS, MONTHS, UNITS_MS, check_length
 from hybrid_ray.spec.lengths import parse_length
 from hybrid_ray.types import AnyArray
 
@@ -82,9 +81,7 @@ class Beat:
         DataError
             It is a duration and times are numbers, or the other way round.
         """
-        if isinstance(length, str) != dates:
-            wanted = "a duration, 1h or 1mo say, as times are dates" if dates else "a number, as times are numbers"
-            raise DataError(f"{where}.step_length: must be {wanted}; got {length!r}")
+        check_length(length, dates, f"{where}.step_length")
         distances = [_distances(times) for times in series]
         if not isinstance(length, str):
             return cls._exactly(float(length), 0, distances, dates)

@@ -22,6 +22,19 @@ _PARTIAL = 0.5
 """Share of the usual number of points of a step below which the last step may not be over."""
 
 
+def check_length(length: str | float, dates: bool, where: str) -> None:
+    """Refuse a length that is not of the times' kind; ``where`` says where the spec names it.
+
+    Raises
+    ------
+    DataError
+        A duration for times that are numbers, or a number for dates.
+    """
+    if isinstance(length, str) != dates:
+        wanted = "a duration, 1h or 1mo say, as times are dates" if dates else "a number, as times are numbers"
+        raise DataError(f"{where}: must be {wanted}; got {length!r}")
+
+
 @dataclass(frozen=True)
 class Steps:
     """Steps of one series, from the first point to the last.
@@ -71,10 +84,7 @@ class Resampling:
         DataError
             A duration for times that are numbers, or a number for dates.
         """
-        every = self.asked.every
-        if isinstance(every, str) != calendar:
-            wanted = "a duration, 1h or 1mo say, as times are dates" if calendar else "a number, as times are numbers"
-            raise DataError(f"data.series.resample.every: must be {wanted}; got {every!r}")
+        check_length(self.asked.every, calendar, "data.series.resample.every")
 
     def places(self, times: AnyArray) -> AnyArray:
         """Number of the step of each time, int64 (n,). Times are milliseconds, or numbers where steps are.

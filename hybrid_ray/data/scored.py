@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from hybrid_ray.data.windows import Window, Windows
+from hybrid_ray.data.windows import Window, Windows, scored_origins
 from hybrid_ray.errors import DataError
 from hybrid_ray.spec import DataSpec
 
@@ -56,9 +56,7 @@ class ScoredWindows(Windows):
         short = untested = unscored = 0
         for number, series in enumerate(self.series):
             n_steps = len(series.values)
-            first = series.n_known if told else n_steps - horizon
-            origins = range(first, n_steps - horizon + 1, asked.step or horizon)
-            stops = [stop for stop in origins if stop >= asked.shortest]
+            stops = scored_origins(n_steps, series.n_known if told else n_steps - horizon, asked)
             self.rows += [Window(number, stop, -1) for stop in stops]
             unscored += told and not series.tested
             untested += 0 < series.tested < horizon

@@ -211,10 +211,15 @@ def _origins(series: Series, asked: SeriesSpec, most: int, told: bool) -> list[t
     horizon = asked.horizon
     # Where no column tells test points, the last horizon is the final score's.
     known = series.n_known if told else len(series.values) - horizon
-    late = range(known, len(series.values) - horizon + 1, asked.step or horizon)
-    last = [(stop, -1) for stop in late if stop >= asked.shortest]
+    last = [(stop, -1) for stop in scored_origins(len(series.values), known, asked)]
     stops = [known - horizon - back * (asked.step or horizon) for back in range(most)]
     return [(stop, back) for back, stop in enumerate(stops) if stop >= asked.shortest][::-1] + last
+
+
+def scored_origins(n_steps: int, known: int, asked: SeriesSpec) -> list[int]:
+    """Origins of the final score of a series of so many steps, of which the first ``known`` are not for it."""
+    late = range(known, n_steps - asked.horizon + 1, asked.step or asked.horizon)
+    return [stop for stop in late if stop >= asked.shortest]
 
 
 def split_column(data: DataSpec, columns: Sequence[str], training: bool = True) -> str | None:
