@@ -20,7 +20,7 @@ RANKS = {
     "candidate": 4, "evaluation": 4, "placing": 4,
     "graph": 5,
     "store": 6,
-    "search": 7,
+    "search": 7, "serving": 7,
     "explain": 8, "infer": 8, "monitoring": 8, "results": 8,
     "on_ray": 9,
     "cli": 10, "demo": 10, "plugin_page": 10, "testing": 10,

@@ -1,0 +1,1 @@
+"""Which version answers whom, who may ask, and what is decided about versions: rules, and no server."""
