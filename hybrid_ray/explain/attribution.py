@@ -1,0 +1,229 @@
+"""Why a graph answers a row as it does: what each column, modality, extractor and member adds to the answer.
+
+Each level is a game (Lundberg and Lee, "A unified approach to interpreting model predictions", NeurIPS 2017): what is
+not in a coalition is as in rows of the background, one after the other, and the coalition is worth the mean answer. Shares of a
+level and its base add up to the answer, whatever stands between: fusion, estimators, or stacked decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybrid_ray.explain.shapley import Game, Shares, owen_values, shapley_values
+from hybrid_ray.fusion.base import DecisionFusion
+from hybrid_ray.graph import Graph, Member
+from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block, BoolArray
+
+ROWS = 4096
+"""Rows that the graph is given at once."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Shares of one level; with ``base`` they add up to the answer.
+
+    Attributes
+    ----------
+    base : float
+        The mean answer to the background.
+    shares : dict of str to float
+        The largest, whatever its sign, first.
+    errors : dict of str to float
+        Standard errors of the shares; 0 where all coalitions were asked.
+    """
+
+    base: float
+    shares: dict[str, float]
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Why one row is answered as it is.
+
+    Attributes
+    ----------
+    output : str
+        What is explained: the label whose probability it is, or ``prediction``.
+    answer : float
+        Probability of that label, or the number; of a forecast the mean of its steps.
+    columns, modalities, extractors, members : Level
+        A modality is its columns together. Extractors are what their features add, members what their own answers add.
+    """
+
+    output: str
+    answer: float
+    columns: Level
+    modalities: Level
+    extractors: Level
+    members: Level
+
+
+class Explainer:
+    """Explains rows of one graph against one background.
+
+    The cost of a row is (coalitions × background) rows of the graph, 2 ^ columns coalitions for few columns; an
+    extractor is given no rows that differ in nothing it reads.
+
+    Parameters
+    ----------
+    graph : Graph
+        Set up.
+    background : Batch
+        m rows of the kind that is usual: what a column that is not known might be.
+    orders : int, default 32
+        Orders that are drawn where players are many.
+    seed : int, default 0
+    """
+
+    def __init__(self, graph: Graph, background: Batch, *, orders: int = 32, seed: int = 0) -> None:
+        self._graph = graph
+        self._background = background
+        self._orders = orders
+        self._seed = seed
+        self._m = len(next(iter(background.values())))
+        self._usual = graph.extract(background)
+        self._unions = _by_modality(graph)
+
+    def explain(self, batch: Batch, output: int | None = None) -> Iterator[Attribution]:
+        """Why the graph answers each row of a batch as it does.
+
+        Parameters
+        ----------
+        batch : Batch
+        output : int, optional
+            Code of the label to explain; default: the one that is predicted, of each row.
+        """
+        outputs = self._graph.outputs(batch)
+        for row in range(len(outputs)):
+            yield self._explained({c: values[row : row + 1] for c, values in batch.items()}, outputs[row], output)
+
+    def _explained(self, row: Batch, outputs: AnyArray, output: int | None) -> Attribution:
+        classes = self._graph.classes
+        code = None if classes is None else int(outputs.argmax()) if output is None else output
+        blocks = self._graph.extract(row)
+        names = list(self._graph.columns)
+        found = owen_values(self._columns(row, code), list(self._unions.values()), orders=self._orders, seed=self._seed)
+        groups = list(self._graph.groups())
+        extractors = shapley_values(self._extractors(blocks, code), len(groups), orders=self._orders, seed=self._seed)
+        return Attribution(
+            output="prediction" if code is None or classes is None else str(classes[code]),
+            answer=float(self._scalar(outputs[None], code)[0]),
+            columns=_level(found, [[i] for i in range(len(names))], names),
+            modalities=_level(found, list(self._unions.values()), list(self._unions)),
+            extractors=_level(extractors, [[i] for i in range(len(groups))], groups),
+            members=self._members(blocks, code),
+        )
+
+    def _scalar(self, outputs: AnyArray, code: int | None) -> AnyArray:
+        """What is explained of outputs (n, n_outputs): (n,)."""
+        if self._graph.outlook is not None:
+            return outputs[:, : self._graph.outlook.horizon].mean(axis=1)
+        return outputs[:, code or 0]
+
+    def _worth(self, blocks: Mapping[str, Block], code: int | None) -> AnyArray:
+        """Mean answer (k,) over the background, of blocks of k · m rows."""
+        return self._scalar(self._graph.combine(blocks), code).reshape(-1, self._m).mean(axis=1)
+
+    def _columns(self, row: Batch, code: int | None) -> Game:
+        names = list(self._graph.columns)
+
+        def game(masks: BoolArray) -> AnyArray:
+            worth = []
+            for part in _pieces(masks, self._m):
+                blocks: dict[str, Block] = {}
+                for group, keys in self._graph.groups().items():
+                    read = [names.index(column) for column in self._graph.extractors[keys[0]].columns]
+                    blocks |= self._mixed(group, row, part[:, read])
+                worth.append(self._worth(blocks, code))
+            return np.concatenate(worth)
+
+        return game
+
+    def _mixed(self, group: str, row: Batch, masks: BoolArray) -> dict[str, Block]:
+        """Blocks of k · m rows: columns bool (k, columns of the group) as in a row, the others as in the background."""
+        distinct, which = np.unique(masks, axis=0, return_inverse=True)
+        columns = self._graph.extractors[self._graph.groups()[group][0]].columns
+        batch = {}
+        for position, column in enumerate(columns):
+            values = np.tile(self._background[column], len(distinct))
+            kept = np.repeat(distinct[:, position], self._m)
+            values[kept] = np.repeat(row[column], kept.sum())
+            batch[column] = values
+        found = self._graph.blocks(group, self._graph.prepare(group, batch))
+        rows = (which.reshape(-1, 1) * self._m + np.arange(self._m)).ravel()
+        return {key: block.take(rows) for key, block in found.items()}
+
+    def _extractors(self, blocks: Mapping[str, Block], code: int | None) -> Game:
+        groups = self._graph.groups()
+
+        def game(masks: BoolArray) -> AnyArray:
+            worth = []
+            for part in _pieces(masks, self._m):
+                mixed: dict[str, Block] = {}
+                for position, keys in enumerate(groups.values()):
+                    kept = np.repeat(part[:, position], self._m)
+                    mixed |= {key: _either(blocks[key], self._usual[key], kept) for key in keys}
+                worth.append(self._worth(mixed, code))
+            return np.concatenate(worth)
+
+        return game
+
+    def _members(self, blocks: Mapping[str, Block], code: int | None) -> Level:
+        """What each member's answer adds: of the ensemble, or of the reserve that answers the row."""
+        members, decision = self._answering(blocks)
+        ours = {member.name: member.predict(blocks) for member in members}
+        usual = {member.name: member.predict(self._usual) for member in members}
+        names = list(ours)
+
+        def game(masks: BoolArray) -> AnyArray:
+            worth = []
+            for part in _pieces(masks, self._m):
+                mixed = {}
+                for position, name in enumerate(names):
+                    kept = np.repeat(part[:, position], self._m)[:, None]
+                    mixed[name] = np.where(kept, ours[name], np.tile(usual[name], (len(part), 1)))
+                answers = self._scalar(decision.combine(mixed), code)
+                worth.append(answers.reshape(-1, self._m).mean(axis=1))
+            return np.concatenate(worth)
+
+        found = shapley_values(game, len(names), orders=self._orders, seed=self._seed)
+        return _level(found, [[i] for i in range(len(names))], names)
+
+    def _answering(self, blocks: Mapping[str, Block]) -> tuple[Sequence[Member], DecisionFusion]:
+        for reserve, _ in self._graph.reserved(blocks):
+            return reserve.members, reserve.decision
+        return self._graph.members, self._graph.decision
+
+
+def _by_modality(graph: Graph) -> dict[str, list[int]]:
+    """Positions of columns by their modality."""
+    unions: dict[str, list[int]] = {}
+    for position, kind in enumerate(graph.columns.values()):
+        unions.setdefault(MODALITY_OF[kind], []).append(position)
+    return unions
+
+
+def _pieces(masks: BoolArray, m: int) -> Iterator[BoolArray]:
+    """Coalitions, so many at a time that they make ``ROWS`` rows."""
+    most = max(ROWS // m, 1)
+    for start in range(0, len(masks), most):
+        yield masks[start : start + most]
+
+
+def _either(row: Block, usual: Block, kept: BoolArray) -> Block:
+    """Rows of one or the other: the single row where ``kept`` (k · m,), else the background's, over and over."""
+    times = len(kept) // len(usual.present)
+    values = np.where(kept[:, None], row.values, np.tile(usual.values, (times, 1)))
+    return Block(values, np.where(kept, row.present, np.tile(usual.present, times)))
+
+
+def _level(found: Shares, unions: Sequence[Sequence[int]], names: Sequence[str]) -> Level:
+    """Shares by name, those of a union together: their errors are added as if they went one way."""
+    shares = {name: float(found.values[union].sum()) for name, union in zip(names, unions, strict=True)}
+    errors = {name: float(found.errors[union].sum()) for name, union in zip(names, unions, strict=True)}
+    order = sorted(names, key=lambda name: (-abs(shares[name]), name))
+    return Level(found.none, {name: shares[name] for name in order}, {name: errors[name] for name in order})
