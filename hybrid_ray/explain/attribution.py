@@ -1,8 +1,8 @@
 """Why a graph answers a row as it does: what each column, modality, extractor and member adds to the answer.
 
 Each level is a game (Lundberg and Lee, "A unified approach to interpreting model predictions", NeurIPS 2017): what is
-not in a coalition is as in rows of the background, one after the other, and the coalition is worth the mean answer. Shares of a
-level and its base add up to the answer, whatever stands between: fusion, estimators, or stacked decisions.
+not in a coalition is as in rows of the background, one after the other, and the coalition is worth the mean answer.
+Shares of a level and its base add up to the answer, whatever stands between: fusion, estimators, stacked decisions.
 """
 
 from __future__ import annotations

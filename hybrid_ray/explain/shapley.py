@@ -142,7 +142,7 @@ def _exact(asked: _Asked, unions: Sequence[Sequence[int]], n: int) -> AnyArray:
 def _sampled(
     asked: _Asked, unions: Sequence[Sequence[int]], n: int, orders: int, rng: np.random.Generator
 ) -> tuple[AnyArray, AnyArray]:
-    """Means over pairs of an order and its reverse, and standard errors: pairs are independent, their orders are not."""
+    """Means over pairs of an order and its reverse, and standard errors: pairs are independent, orders are not."""
     drawn = [_order(unions, rng) for _ in range(orders)]
     both = [order for each in drawn for order in (each, each[::-1])]
     steps = [frozenset(order[:i]) for order in both for i in range(n + 1)]
