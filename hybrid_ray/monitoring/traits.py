@@ -13,9 +13,8 @@ import numpy as np
 from hybrid_ray.data.encoded import DecodeError
 from hybrid_ray.data.images import decode
 from hybrid_ray.data.sounds import decode_sound
-from hybrid_ray.forecasts import scale_in
 from hybrid_ray.graph import Graph
-from hybrid_ray.types import AnyArray, Batch, Block, Kind
+from hybrid_ray.types import HISTORY, AnyArray, Batch, Kind
 
 Form = Literal["number", "category", "vector"]
 Source = Literal["input", "embedding", "prediction"]
@@ -66,32 +65,20 @@ def input_traits(batch: Batch, columns: Mapping[str, Kind]) -> Traits:
     return found
 
 
-def embedding_traits(graph: Graph, blocks: Mapping[str, Block]) -> Traits:
-    """What extractors made of rows, a vector each where the modality was there: of copies of one, the first's.
-
-    None of forecasters: what these give is told by the forecast.
-    """
-    if graph.outlook is not None:
-        return {}
-    found: Traits = {}
-    for group, keys in graph.groups().items():
-        block = blocks[keys[0]]
-        found[f"embedding:{group}"] = Trait("embedding", "vector", block.values[block.present])
-    return found
-
-
-def prediction_traits(graph: Graph, outputs: AnyArray, blocks: Mapping[str, Block]) -> Traits:
+def prediction_traits(graph: Graph, outputs: AnyArray, batch: Batch) -> Traits:
     """What was answered, from outputs (n, n_outputs): the class and how sure, the number, or how far a forecast goes.
 
-    Forecasts are counted in units of each history's own scale: their mean over the steps, and their spread.
+    Forecasts are told in deviations of each row's history, from its mean: their mean over the steps, and their spread.
     """
     if graph.outlook is not None:
         steps = outputs[:, : graph.outlook.horizon]
-        scale = scale_in(blocks)[:, None] if blocks else np.ones((len(steps), 1))
-        steps = steps / np.where(scale > 0, scale, 1.0)
+        held = np.array([(_of(np.mean, row), _of(np.std, row)) for row in batch[HISTORY] if row is not None])
+        told = steps[_present(batch[HISTORY])]
+        middle, scale = held.reshape(-1, 2).T
+        told = (told - middle[:, None]) / np.where(scale > 0, scale, 1.0)[:, None]
         return {
-            "prediction:mean": Trait("prediction", "number", steps.mean(axis=1)),
-            "prediction:spread": Trait("prediction", "number", steps.std(axis=1)),
+            "prediction:mean": Trait("prediction", "number", told.mean(axis=1)),
+            "prediction:spread": Trait("prediction", "number", told.std(axis=1)),
         }
     if graph.classes is None:
         return {"prediction": Trait("prediction", "number", outputs[:, 0].astype(np.float64))}

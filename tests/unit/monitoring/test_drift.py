@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from hybrid_ray.monitoring.drift import Accumulated, Rule, differences, joined, thinned
-from hybrid_ray.monitoring.traits import Trait, embedding_traits, input_traits, prediction_traits
+from hybrid_ray.monitoring.reference import embeddings_of, traits_of
+from hybrid_ray.monitoring.traits import Trait
 from hybrid_ray.testing.graphs import toy_batch, toy_graph, toy_rows
 
 ROWS = list(toy_rows(150, seed=5, missing=0.1))
@@ -20,11 +21,14 @@ def graph():
     return made
 
 
-def traits_of(graph, rows):
+def told(graph, rows):
     batch = toy_batch(rows)
+    return told_of(graph, batch)
+
+
+def told_of(graph, batch):
     blocks = graph.extract(batch)
-    found = input_traits(batch, graph.columns)
-    return found | embedding_traits(graph, blocks) | prediction_traits(graph, graph.combine(blocks), blocks)
+    return traits_of(graph, batch, embeddings_of(graph, blocks), graph.combine(blocks))
 
 
 def numbers(n, shift=0.0, seed=0):
@@ -32,7 +36,7 @@ def numbers(n, shift=0.0, seed=0):
 
 
 def test_every_column_extractor_and_answer_is_watched(graph):
-    found = traits_of(graph, ROWS)
+    found = told(graph, ROWS)
     assert {name.partition(":")[0] for name in found} == {*graph.columns, "embedding", "prediction"}
     assert {f"embedding:{group}" for group in graph.groups()} <= set(found)
     given = found["photo:given"].values
@@ -41,7 +45,7 @@ def test_every_column_extractor_and_answer_is_watched(graph):
 
 
 def test_rows_of_the_same_kind_have_not_drifted(graph):
-    found = differences(traits_of(graph, ROWS), traits_of(graph, list(toy_rows(120, seed=77, missing=0.1))))
+    found = differences(told(graph, ROWS), told(graph, list(toy_rows(120, seed=77, missing=0.1))))
     assert not [each for each in found if each.drifted]
 
 
@@ -55,16 +59,14 @@ def test_a_picture_that_is_darker_is_seen_in_input_and_embedding(graph):
 
     dark = np.array([data if data is None else darker(data) for data in batch["photo"]], object)
     now = {**batch, "photo": dark}
-    blocks = graph.extract(now)
-    window = input_traits(now, graph.columns) | embedding_traits(graph, blocks)
-    drifted = {each.trait for each in differences(traits_of(graph, ROWS), window) if each.drifted}
+    drifted = {each.trait for each in differences(told(graph, ROWS), told_of(graph, now)) if each.drifted}
     assert {"photo:brightness", "embedding:picture"} <= drifted
     assert not {name for name in drifted if name.startswith(("price", "brand", "title", "listed"))}
 
 
 def test_what_is_left_out_more_often_is_seen(graph):
     rows = [{**row, "price": None if i % 2 else row["price"]} for i, row in enumerate(ROWS)]
-    found = differences(traits_of(graph, ROWS), traits_of(graph, rows))
+    found = differences(told(graph, ROWS), told(graph, rows))
     assert found[0].trait == "price:given"
     assert found[0].drifted
 
