@@ -119,6 +119,6 @@ def projection(vectors: FloatArray, name: str) -> FloatArray:
     if d <= WIDTH:
         return vectors
     rng = np.random.default_rng([d, zlib.crc32(name.encode())])
-    directions = rng.choice(np.array([-1.0, 1.0], np.float32), (d, WIDTH)) / np.float32(np.sqrt(WIDTH))
+    directions = (rng.choice([-1.0, 1.0], (d, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
     projected: FloatArray = vectors @ directions
     return projected
