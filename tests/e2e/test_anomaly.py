@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from hybrid_ray.evaluation.schema import Report
 from hybrid_ray.on_ray.evaluate import evaluate_file
-from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.api import single
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
@@ -103,7 +103,7 @@ def test_the_saved_graph_answers_as_it_was_scored(found):
     served = Served.of(graph, 1, Probe({name: values[:1] for name, values in batch.items()}), ServeSpec())
     stage = RowBatcher(whole(graph), 8, 0.001).submit
     asked = rows[list("abcd")].head(20)
-    with TestClient(build_api(served, Pipeline(served, {"+".join(graph.groups()): stage}))) as client:
+    with TestClient(single(served, Pipeline(served, {"+".join(graph.groups()): stage}))) as client:
         told = client.post("/predict", json={"rows": asked.to_dict("records")})
         schema = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]
     assert told.status_code == 200, told.text

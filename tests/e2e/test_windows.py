@@ -13,7 +13,7 @@ from hybrid_ray.evaluation.intervals import wilson
 from hybrid_ray.on_ray.evaluate import evaluate_file
 from hybrid_ray.on_ray.explain import explain_file
 from hybrid_ray.on_ray.predict import predict_file
-from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.api import single
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
@@ -102,7 +102,7 @@ def test_faults_of_machines_are_told_by_windows_of_their_sensors(run, cluster, t
     served = Served.of(graph, 1, Probe({}), ServeSpec())
     stage = RowBatcher(whole(graph), 8, 0.001).submit
     window = later.loc[300 - LENGTH : 299, ["load", "heat"]].to_numpy().tolist()
-    with TestClient(build_api(served, Pipeline(served, {"+".join(graph.groups()): stage}))) as client:
+    with TestClient(single(served, Pipeline(served, {"+".join(graph.groups()): stage}))) as client:
         (told,) = client.post("/predict", json={"rows": [{"window": window}]}).json()["predictions"]
     assert told["prediction"] == answers.loc[144, "prediction"]
     assert told["proba"]["1"] == pytest.approx(answers.loc[144, "proba_1"], abs=1e-5)

@@ -14,7 +14,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.api import single
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Loader, Served, unavailable
 from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunked, combination, whole
@@ -171,7 +171,7 @@ class Ingress:
             run = Extraction(graph, here) if combine is not None else whole(graph)
             run(served.probe.batch)
             stages["+".join(here)] = _batched(run, limits, slots=2)
-        self.api = build_api(served, Pipeline(served, stages, combine))
+        self.api = single(served, Pipeline(served, stages, combine))
 
 
 def _batched(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> Stage:

@@ -12,12 +12,15 @@ from pydantic_core import from_json
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from hybrid_ray.on_ray.serve.arrow_body import MEDIA_TYPE
 from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unprocessable
 from hybrid_ray.types import ENCODED, Kind
 
 _INDEXED = re.compile(r"(?P<column>.+)\[(?P<row>\d{1,6})\]", re.DOTALL)
 _DRAIN_FACTOR = 4
 _PART_ROOM = 64
+_KINDS = ("application/json", "multipart/form-data", MEDIA_TYPE)
+"""Media types that ``/predict`` reads."""
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -34,10 +37,10 @@ def content_type(headers: Mapping[str, str]) -> str:
         kind = message.get_content_type() if message["content-type"] else ""
         charset = str(message.get_param("charset", "utf-8")).lower().replace("_", "-")
     except ValueError:  # the number of a continued parameter (RFC 2231) may be too long to be one
-        raise _unsupported("content-type must be application/json or multipart/form-data; got what is none") from None
+        raise _unsupported(f"content-type must be one of {list(_KINDS)}; got what is none") from None
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    if kind not in ("application/json", "multipart/form-data"):
-        raise _unsupported(f"content-type must be application/json or multipart/form-data; got {kind or 'none'!r}")
+    if kind not in _KINDS:
+        raise _unsupported(f"content-type must be one of {list(_KINDS)}; got {kind or 'none'!r}")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise _unsupported(f"charset must be utf-8; got {charset[:40]!r}")
     if encoding not in ("", "identity"):

@@ -11,7 +11,7 @@ import numpy as np
 from hybrid_ray.forecasts import Outlook
 from hybrid_ray.graph import Graph
 from hybrid_ray.spec import ServeSpec
-from hybrid_ray.types import AnyArray, Batch, Kind, Task
+from hybrid_ray.types import AnyArray, Batch, Block, Kind, Task
 
 MAX_FAULTS = 20
 """Faults of one request that are listed; the others are counted."""
@@ -202,10 +202,13 @@ class Outcome:
     outputs : ndarray of float64 (n, n_outputs)
     errors : dict of int to (column, reason)
         Rows that hold something undecodable.
+    embeddings : dict of str to Block
+        What extractors made of the rows, on few directions; empty where nobody asked for it.
     """
 
     outputs: AnyArray
     errors: dict[int, tuple[str, str]] = field(default_factory=dict)
+    embeddings: dict[str, Block] = field(default_factory=dict)
 
 
 class Backend(Protocol):

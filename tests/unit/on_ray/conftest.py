@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from hybrid_ray.graph import Graph
-from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.api import single
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, combination, whole
@@ -31,6 +31,6 @@ def client_of() -> Callable[[Graph, bool, Batch], TestClient]:
             pipeline = Pipeline(served, stages, batched(combination(graph)))
         else:
             pipeline = Pipeline(served, {"+".join(graph.groups()): batched(whole(graph))})
-        return TestClient(build_api(served, pipeline))
+        return TestClient(single(served, pipeline))
 
     return make

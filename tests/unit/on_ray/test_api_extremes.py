@@ -19,7 +19,7 @@ from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.columns import coerce
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.graph import Graph, Member, fit_chain
-from hybrid_ray.on_ray.serve.api import build_api
+from hybrid_ray.on_ray.serve.api import single
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
@@ -63,7 +63,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     graph = shipped_graph(request.param)
     served = Served.of(graph, 1, Probe(generated_batch(graph)), ServeSpec(max_batch_rows=8))
     stage = RowBatcher(whole(graph), 8, 0.0).submit
-    app = build_api(served, Pipeline(served, {"+".join(graph.groups()): stage}))
+    app = single(served, Pipeline(served, {"+".join(graph.groups()): stage}))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

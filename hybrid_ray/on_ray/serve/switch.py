@@ -1,0 +1,145 @@
+"""Which version answers a request: versions that are ready, and the traffic among them, changed whole."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import uuid
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hybrid_ray.on_ray.serve.contract import Backend, Served
+from hybrid_ray.on_ray.serve.rows import RowReader
+from hybrid_ray.serving.log import PredictionLog
+from hybrid_ray.serving.traffic import Traffic
+from hybrid_ray.serving.verdict import Tally
+
+REQUEST_ID = "x-request-id"
+"""Header by which a client names its request; it comes back, and feedback is told by it."""
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
+"""Ends of the bins in which answers' times are counted."""
+
+
+class Counted:
+    """What one replica counts of one version; on its event loop only."""
+
+    def __init__(self) -> None:
+        self.requests = self.errors = self.slow = 0
+        self.seconds = 0.0
+        self.bins = [0] * len(SECONDS)
+
+    def add(self, seconds: float, *, failed: bool, slow_ms: float | None = None) -> None:
+        """Count one request; it was slow if it took more than ``slow_ms``, where that is said."""
+        self.requests += 1
+        self.errors += failed
+        self.slow += slow_ms is not None and seconds * 1000 > slow_ms
+        self.seconds += seconds
+        self.bins[bisect_left(SECONDS, seconds)] += 1
+
+    def tally(self) -> Tally:
+        """All that was counted until now."""
+        return Tally(self.requests, self.errors, self.slow)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A version that can answer.
+
+    Attributes
+    ----------
+    served : Served
+    backend : Backend
+    log : PredictionLog or None
+        Where a share of its answers is kept.
+    reader : RowReader
+        Of its own columns: versions may read different ones.
+    counted : Counted
+    """
+
+    served: Served
+    backend: Backend
+    log: PredictionLog | None = None
+    reader: RowReader = field(init=False)
+    counted: Counted = field(default_factory=Counted)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", RowReader(self.served))
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What holds for requests that come now; never changed, only replaced."""
+
+    champion: Live
+    versions: Mapping[str, Live]
+    traffic: Traffic | None
+
+
+class Switch:
+    """Chooses who answers. A request is answered by one version as a whole, whatever changes meanwhile.
+
+    Parameters
+    ----------
+    champion : Live
+        Answers all, until :meth:`change`.
+    """
+
+    def __init__(self, champion: Live) -> None:
+        self._now = _Now(champion, {str(champion.served.version): champion}, None)
+
+    @property
+    def champion(self) -> Live:
+        """The version that answers who is not given to another."""
+        return self._now.champion
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What decides; None: the champion answers all."""
+        return self._now.traffic
+
+    @property
+    def versions(self) -> dict[str, Live]:
+        """All that are ready, by number."""
+        return dict(self._now.versions)
+
+    def change(self, traffic: Traffic, live: Mapping[int, Live]) -> None:
+        """Let other versions answer, from the next request on.
+
+        Parameters
+        ----------
+        traffic : Traffic
+        live : mapping of int to Live
+            All versions that ``traffic`` names.
+        """
+        missing = sorted(set(traffic.versions) - set(live))
+        if missing:
+            raise ValueError(f"switch: versions that traffic names must be ready; {missing} are not")
+        versions = {str(number): live[number] for number in traffic.versions}
+        self._now = _Now(live[traffic.champion], versions, traffic)
+
+    def chosen(self, headers: Mapping[str, str]) -> tuple[Live, tuple[Live, ...]]:
+        """Who answers a request, and who looks on."""
+        now = self._now
+        if now.traffic is None:
+            return now.champion, ()
+        key = headers.get(now.traffic.key) if now.traffic.key is not None else None
+        place = random.random() if key is None else now.traffic.place_of(key)
+        answering = now.versions[str(now.traffic.version_at(place))]
+        shadows = tuple(now.versions[str(number)] for number in now.traffic.shadows)
+        return answering, tuple(live for live in shadows if live is not answering)
+
+    def named(self, version: str) -> Live | None:
+        """A version by its number, where it is ready."""
+        return self._now.versions.get(version)
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The id that a client gave its request, else a new one."""
+    told = headers.get(REQUEST_ID, "")
+    return told if _ID.fullmatch(told) else uuid.uuid4().hex
