@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from hybrid_ray.estimators.models.base import ClassWeight, OwnClassifier, OwnEstimator, OwnRegressor
+from hybrid_ray.estimators.models.quick import Quickened
 from hybrid_ray.estimators.models.resample import hold_out
 from hybrid_ray.types import AnyArray, FloatArray
 
@@ -25,11 +26,12 @@ MIN_GAIN = 5e-4
 """Gain on held-out rows, in nats or squared deviations, that counts as one: else many classes grow on for ever."""
 
 
-class Boosted(OwnEstimator):
+class Boosted(Quickened, OwnEstimator):
     """Grows trees until held-out rows get no better.
 
-    Subclasses write ``_train`` and hold what it gives as ``booster_``. Constructor parameters that this class reads:
-    ``n_estimators``, ``patience``, ``held_share``, ``refit_rows``, ``random_state``.
+    Subclasses write ``_train``, ``slow_outputs`` and ``compiled``, and hold what the first gives as ``booster_``.
+    Constructor parameters that this class reads: ``n_estimators``, ``patience``, ``held_share``, ``refit_rows``,
+    ``random_state``.
     """
 
     n_estimators: int
@@ -73,14 +75,10 @@ class Boosted(OwnEstimator):
 
 
 class BoostedClassifier(OwnClassifier, Boosted):
-    """A boosted classifier; subclasses write ``_train`` and ``_outputs``."""
+    """A boosted classifier: trees give the probability of the second class (n,) of two, else probabilities (n, C)."""
 
     kept = ("classes_", "rounds_")
     class_weight: ClassWeight
-
-    @abstractmethod
-    def _outputs(self, X: FloatArray) -> AnyArray:
-        """Probability of the second class (n,) for two classes, else probabilities (n, C)."""
 
     def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
         """Fit on rows (n, d) and labels (n,); rows of one group (n,) are copies of one row."""
@@ -89,7 +87,7 @@ class BoostedClassifier(OwnClassifier, Boosted):
 
     def predict_proba(self, X: Any) -> AnyArray:
         """Class probabilities float64 (n, C)."""
-        outputs = np.asarray(self._outputs(self._matrix(X)), np.float64)
+        outputs = np.asarray(self.tree_outputs(self._matrix(X)), np.float64)
         if outputs.ndim == 1:
             return np.column_stack([1.0 - outputs, outputs])
         proba: AnyArray = outputs / outputs.sum(axis=1, keepdims=True)
@@ -97,13 +95,9 @@ class BoostedClassifier(OwnClassifier, Boosted):
 
 
 class BoostedRegressor(OwnRegressor, Boosted):
-    """A boosted regressor on a standardised target; subclasses write ``_train`` and ``_outputs``."""
+    """A boosted regressor on a standardised target, of which trees give values (n,)."""
 
     kept = ("target_", "rounds_")
-
-    @abstractmethod
-    def _outputs(self, X: FloatArray) -> AnyArray:
-        """Standardised values (n,)."""
 
     def fit(self, X: Any, y: Any, groups: AnyArray | None = None) -> Self:
         """Fit on rows (n, d) and values (n,); rows of one group (n,) are copies of one row."""
@@ -112,7 +106,7 @@ class BoostedRegressor(OwnRegressor, Boosted):
 
     def predict(self, X: Any) -> AnyArray:
         """Values float64 (n,)."""
-        return self._restore(self._outputs(self._matrix(X)))
+        return self._restore(self.tree_outputs(self._matrix(X)))
 
 
 def bins(n_features: int) -> int:

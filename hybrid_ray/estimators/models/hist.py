@@ -12,6 +12,7 @@ from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.codecs import from_skops, to_skops
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.models.quick import QuickTrees
 from hybrid_ray.estimators.models.thresholds import neighbours
 from hybrid_ray.types import AnyArray, FloatArray, State
 
@@ -70,6 +71,12 @@ class HistBoosted(Boosted):
         model._predictors = model._predictors[:best]
         _part_halfway(model, X)
         return model, best
+
+    def compiled(self) -> QuickTrees:
+        """The model's trees, compiled."""
+        import treelite
+
+        return QuickTrees(treelite.sklearn.import_model(self.booster_))
 
     def pack(self) -> State:
         """The model as skops bytes, beside what the class keeps."""
@@ -166,9 +173,10 @@ class HistClassifier(HistBoosted, BoostedClassifier):
             random_state=self.random_state,
         )
 
-    def _outputs(self, X: FloatArray) -> AnyArray:
+    def slow_outputs(self, X: FloatArray) -> AnyArray:
+        """What scikit-learn answers: of two classes the probability of the second."""
         proba: AnyArray = self.booster_.predict_proba(X)
-        return proba
+        return proba[:, 1] if proba.shape[1] == 2 else proba
 
 
 class HistRegressor(HistBoosted, BoostedRegressor):
@@ -214,6 +222,7 @@ class HistRegressor(HistBoosted, BoostedRegressor):
             random_state=self.random_state,
         )
 
-    def _outputs(self, X: FloatArray) -> AnyArray:
+    def slow_outputs(self, X: FloatArray) -> AnyArray:
+        """What scikit-learn answers."""
         values: AnyArray = self.booster_.predict(X)
         return values

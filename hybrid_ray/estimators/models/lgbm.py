@@ -10,6 +10,7 @@ import numpy as np
 from hybrid_ray.errors import ArtifactError
 from hybrid_ray.estimators.models.base import ClassWeight
 from hybrid_ray.estimators.models.boosting import MIN_GAIN, Boosted, BoostedClassifier, BoostedRegressor, bins
+from hybrid_ray.estimators.models.quick import QuickTrees
 from hybrid_ray.estimators.streaming import RowStream, Team
 from hybrid_ray.types import AnyArray, FloatArray, State
 
@@ -85,7 +86,14 @@ class LightGBMBoosted(Boosted):
         rounds = int(self.rounds_[0])
         return _answering(lightgbm.train(settings, train, rounds), rounds)
 
-    def _outputs(self, X: FloatArray) -> AnyArray:
+    def compiled(self) -> QuickTrees:
+        """The booster's trees, compiled."""
+        import treelite
+
+        return QuickTrees(treelite.frontend.from_lightgbm(self.booster_))
+
+    def slow_outputs(self, X: FloatArray) -> AnyArray:
+        """What the booster answers."""
         outputs: AnyArray = self.booster_.predict(X, num_threads=self.n_jobs)
         return outputs
 
