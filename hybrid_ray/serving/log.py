@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hybrid_ray.errors import HybridRayError
+from hybrid_ray.spec import LogSpec
 from hybrid_ray.store.golden import to_cells
 from hybrid_ray.store.root import StoreRoot, check_name
 from hybrid_ray.types import AnyArray, Batch, Block, Kind
@@ -91,30 +92,6 @@ class Seen:
     embeddings: Mapping[str, Block] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How much is kept.
-
-    Attributes
-    ----------
-    share : float
-        Of the requests, 0 to 1.
-    redact : collection of str
-        Columns that are never written.
-    rows : int
-        Rows of a file; a file is also written every ``seconds``.
-    seconds : float
-    held : int
-        Rows that wait for the store at most; more are dropped.
-    """
-
-    share: float = 0.1
-    redact: Collection[str] = ()
-    rows: int = 500
-    seconds: float = 10.0
-    held: int = 5000
-
-
 def is_kept(request: str, share: float) -> bool:
     """Whether a request is of the share that is logged: the same for all versions that see it."""
     digest = blake2b(request.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -129,7 +106,8 @@ class Written:
     root : StoreRoot
     prefix : str
         Folder of the files.
-    rows, seconds, held : see :class:`Limits`
+    kept : LogSpec
+        Rows of a file, seconds until it is written, and rows that may wait.
     clock : callable, default time.time
     """
 
@@ -137,17 +115,12 @@ class Written:
         self,
         root: StoreRoot,
         prefix: str,
-        *,
-        rows: int,
-        seconds: float,
-        held: int,
+        kept: LogSpec,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._root = root
         self._prefix = prefix
-        self._rows = rows
-        self._seconds = seconds
-        self._most = held
+        self._kept = kept
         self._clock = clock
         self._waiting: list[pa.Table] = []
         self._held = 0
@@ -160,12 +133,12 @@ class Written:
     def add(self, table: pa.Table) -> None:
         """Take rows; they are dropped where too many wait."""
         with self._changed:
-            if self._ended or self._held + len(table) > self._most:
+            if self._ended or self._held + len(table) > self._kept.held:
                 self.dropped += len(table)
                 return
             self._waiting.append(table)
             self._held += len(table)
-            if self._held >= self._rows:
+            if self._held >= self._kept.rows:
                 self._changed.notify()
 
     def close(self) -> None:
@@ -178,7 +151,7 @@ class Written:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._held >= self._rows, self._seconds)
+                self._changed.wait_for(lambda: self._ended or self._held >= self._kept.rows, self._kept.seconds)
                 taken, ended = self._waiting, self._ended
                 self._waiting = []
             self._write(taken)
@@ -211,14 +184,24 @@ class PredictionLog:
     model : str
     version : int
     columns : mapping of str to Kind
-    limits : Limits
+    kept : LogSpec
+    redact : collection of str
+        Columns that are never written.
     """
 
-    def __init__(self, root: StoreRoot, model: str, version: int, columns: Mapping[str, Kind], limits: Limits) -> None:
+    def __init__(
+        self,
+        root: StoreRoot,
+        model: str,
+        version: int,
+        columns: Mapping[str, Kind],
+        kept: LogSpec,
+        redact: Collection[str] = (),
+    ) -> None:
         self._columns = columns
-        self._limits = limits
-        prefix = predictions_of(model, version)
-        self._written = Written(root, prefix, rows=limits.rows, seconds=limits.seconds, held=limits.held)
+        self._share = kept.share
+        self._redact = frozenset(redact)
+        self._written = Written(root, predictions_of(model, version), kept)
 
     @property
     def dropped(self) -> int:
@@ -227,11 +210,11 @@ class PredictionLog:
 
     def keeps(self, request: str) -> bool:
         """Whether a request is of those that are logged."""
-        return is_kept(request, self._limits.share)
+        return is_kept(request, self._share)
 
     def add(self, seen: Seen) -> None:
         """Take one request. Large images and sounds are made smaller, long texts and series cut."""
-        self._written.add(prediction_rows(seen, self._columns, self._limits.redact))
+        self._written.add(prediction_rows(seen, self._columns, self._redact))
 
     def close(self) -> None:
         """Write what waits."""

@@ -81,7 +81,7 @@ class TrafficStore:
         ----------
         name : str
         form : dict
-            ``challengers``, ``shadows``, ``key``, ``salt`` and ``rule`` of a :class:`Traffic`; what is left out is as if
+            ``challengers``, ``shadows``, ``key``, ``salt``, ``rule`` of a :class:`Traffic`; what is left out is as if
             it had never been set.
         by : str
             Who asks: ``cli``, a token's id, ``rule``.

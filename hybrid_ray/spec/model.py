@@ -395,6 +395,19 @@ class ScaleSpec(Section):
     target_ongoing_requests: float = Field(8, gt=0)
 
 
+class LogSpec(Section):
+    """Requests and answers that are kept in the store; columns that ``data.redact`` names never are."""
+
+    share: float = Field(0.1, ge=0, le=1)
+    """Of the requests."""
+    rows: int = Field(500, ge=1, le=100_000)
+    """Rows of one file."""
+    seconds: float = Field(10.0, gt=0)
+    """Longest time until rows are written."""
+    held: int = Field(5000, ge=1)
+    """Rows that may wait for the store; more are dropped, and counted."""
+
+
 class ServeSpec(Section):
     """How the graph is served."""
 
@@ -416,6 +429,9 @@ class ServeSpec(Section):
     """Requests waiting above which the answer is 503."""
     timeout_s: float = Field(30.0, gt=0)
     """Time a request may take."""
+    ready_timeout_s: float = Field(600.0, gt=0)
+    """Time in which a version must be ready to answer."""
+    log: LogSpec = LogSpec()
     required: tuple[str, ...] = ()
     """Columns that every row of a request must hold; any other may be left out: its modality is then missing."""
     ingress: ScaleSpec = ScaleSpec(target_ongoing_requests=16)

@@ -7,28 +7,38 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from pydantic_core import from_json
 
 from hybrid_ray.on_ray.serve.answering import Answering
-from hybrid_ray.on_ray.serve.contract import Backend, RequestError, Served
+from hybrid_ray.on_ray.serve.body import read_body
+from hybrid_ray.on_ray.serve.contract import Backend, RequestError, Served, unprocessable
+from hybrid_ray.on_ray.serve.desk import Desk
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.open_inference import metadata
 from hybrid_ray.on_ray.serve.replies import json_reply
 from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema
 from hybrid_ray.on_ray.serve.switch import Live, Switch
+from hybrid_ray.serving.standing import Standing
+
+_DESK_BYTES = 4_000_000
+"""Bytes of a body of feedback or traffic above which it is refused."""
 
 
-def build_api(switch: Switch, guard: Guard) -> FastAPI:
+def build_api(switch: Switch, guard: Guard, desk: Desk | None = None) -> FastAPI:
     """The application that the ingress runs.
 
     Parameters
     ----------
     switch : Switch
     guard : Guard
+    desk : Desk, optional
+        Of a model in a store: its traffic can be changed, and labels told.
 
     Returns
     -------
     FastAPI
-        Routes /predict, /models, /healthz, /readyz, /docs and /openapi.json, and those of the Open Inference Protocol.
+        Routes /predict, /models, /traffic and /feedback with a desk, /healthz, /readyz, /docs and /openapi.json, and
+        those of the Open Inference Protocol.
     """
     name = switch.champion.served.name
     app = FastAPI(title=name, description=f"Predictions of the model {name}.", redoc_url=None)
@@ -46,7 +56,7 @@ def build_api(switch: Switch, guard: Guard) -> FastAPI:
     @app.get("/models", summary="Versions that are ready, and who answers whom.", responses=_refusals(_GUARDED))
     async def models(request: Request) -> Response:
         guard.admit(request.headers, "predict")
-        return json_reply(_told(switch))
+        return json_reply(_versions(switch))
 
     @app.get("/healthz", summary="Whether the process answers.")
     async def healthz() -> dict[str, str]:
@@ -56,6 +66,8 @@ def build_api(switch: Switch, guard: Guard) -> FastAPI:
     async def readyz() -> Response:
         return await _readiness(switch.champion)
 
+    if desk is not None:
+        _add_desk(app, switch, guard, desk)
     _add_open_inference(app, switch, guard, answering)
     app.openapi = _Schema(app, switch)  # type: ignore[method-assign]
     return app
@@ -64,6 +76,46 @@ def build_api(switch: Switch, guard: Guard) -> FastAPI:
 def single(served: Served, backend: Backend) -> FastAPI:
     """The application of one version that answers everybody."""
     return build_api(Switch(Live(served, backend)), Guard(None))
+
+
+def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
+    """Routes that change and tell."""
+
+    @app.post("/feedback", summary="Tell labels that came later.", status_code=202, responses=_refusals(_TOLD))
+    async def feedback(request: Request) -> Response:
+        guard.admit(request.headers, "feedback")
+        accepted = desk.tell(await _json_body(request), switch.champion.served)
+        return json_reply({"accepted": accepted}, 202)
+
+    @app.get("/traffic", summary="Who answers whom, and who decided so.", responses=_refusals(_GUARDED))
+    async def traffic(request: Request) -> Response:
+        guard.admit(request.headers, "predict")
+        return json_reply(_standing(await desk.standing()))
+
+    @app.put("/traffic", summary="Let others answer beside the champion.", responses=_refusals(_TOLD))
+    async def change(request: Request) -> Response:
+        token = guard.admit(request.headers, "admin")
+        by = "api" if token is None else f"token {token.id}"
+        return json_reply(_standing(await desk.change(await _json_body(request), by)))
+
+    @app.post("/models/{version}/promote", summary="Make a version the champion.", responses=_refusals(_TOLD))
+    async def promote(request: Request, version: int) -> Response:
+        token = guard.admit(request.headers, "admin")
+        by = "api" if token is None else f"token {token.id}"
+        return json_reply(_standing(await desk.promote(version, by, "asked for over HTTP")))
+
+
+async def _json_body(request: Request) -> Any:
+    body = await read_body(request.headers, request.stream(), _DESK_BYTES)
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise unprocessable(f"the body must be JSON; {error}", type_="json_invalid") from None
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    told = {"revision": standing.revision, "by": standing.by, "reason": standing.reason, "since": standing.since}
+    return standing.traffic.model_dump(mode="json") | told
 
 
 def _add_open_inference(app: FastAPI, switch: Switch, guard: Guard, answering: Answering) -> None:
@@ -112,7 +164,7 @@ async def _readiness(live: Live) -> Response:
     return json_reply({"status": "ready"} | facts)
 
 
-def _told(switch: Switch) -> dict[str, Any]:
+def _versions(switch: Switch) -> dict[str, Any]:
     """What people ask of versions."""
     traffic = switch.traffic
     versions = [
@@ -146,6 +198,11 @@ _STATUSES: Mapping[int, str] = {
     422: "Something in the rows is wrong: which row, which column, and what must hold.",
     503: "Too many requests at once, or a part of the model is away. Retry-After says when to come back.",
     504: "The prediction took too long.",
+}
+_TOLD: Mapping[int, str] = {
+    **_GUARDED,
+    413: "The body is too large.",
+    422: "Something in the body is wrong: where, and what must hold.",
 }
 _NAMED: Mapping[int, str] = {**_GUARDED, 404: "No such model or version."}
 _INFERRED: Mapping[int, str] = {**_STATUSES, **_NAMED}

@@ -226,6 +226,9 @@ class Backend(Protocol):
     async def ready(self) -> str:
         """Empty when requests can be answered, else what is being waited for."""
 
+    async def close(self) -> None:
+        """End its threads; nothing is asked of it any more."""
+
 
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -15,7 +15,7 @@ from hybrid_ray.data.encoded import DecodeError
 from hybrid_ray.data.images import decode
 from hybrid_ray.data.sounds import check_sound
 from hybrid_ray.graph import Graph
-from hybrid_ray.on_ray.serve.batching import Arrays, cut, merge, n_rows
+from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher, cut, merge, n_rows
 from hybrid_ray.on_ray.serve.contract import Outcome, Served, unprocessable
 from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
@@ -104,10 +104,19 @@ class Pipeline:
         ``outputs`` is the whole graph.
     combine : Stage, optional
         The classical stages; none when an extraction stage is the whole graph.
+    batchers : sequence of RowBatcher, default ()
+        Those of its stages that end with it.
     """
 
-    def __init__(self, served: Served, extraction: Mapping[str, Stage], combine: Stage | None = None) -> None:
+    def __init__(
+        self,
+        served: Served,
+        extraction: Mapping[str, Stage],
+        combine: Stage | None = None,
+        batchers: Sequence[RowBatcher] = (),
+    ) -> None:
         self._served = served
+        self._batchers = tuple(batchers)
         self._extraction = extraction
         self._combine = combine
         self._reads = {
@@ -139,6 +148,11 @@ class Pipeline:
         if problem:
             self._warming = None
         return problem
+
+    async def close(self) -> None:
+        """End its batchers."""
+        for batcher in self._batchers:
+            await batcher.close()
 
     async def _warm(self) -> str:
         try:

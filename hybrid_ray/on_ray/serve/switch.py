@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import re
@@ -70,6 +71,12 @@ class Live:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", RowReader(self.served))
+
+    async def close(self) -> None:
+        """End what works for it, and write what of the log still waits."""
+        await self.backend.close()
+        if self.log is not None:
+            await asyncio.to_thread(self.log.close)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from hybrid_ray.errors import StoreError
 from hybrid_ray.monitoring.observed import read_observed
 from hybrid_ray.monitoring.reference import embeddings_of
 from hybrid_ray.serving.log import (
-    Limits,
     PredictionLog,
     Seen,
     Written,
@@ -22,6 +21,7 @@ from hybrid_ray.serving.log import (
     is_kept,
     prediction_rows,
 )
+from hybrid_ray.spec import LogSpec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.testing.graphs import toy_batch, toy_graph, toy_rows
 
@@ -49,7 +49,7 @@ def seen(graph, request, n=5, seed=0, shadow=False, version=1):
 
 
 def test_rows_come_back_as_they_were_asked(root, graph):
-    log = PredictionLog(root, "toy", 1, graph.columns, Limits(share=1.0))
+    log = PredictionLog(root, "toy", 1, graph.columns, LogSpec(share=1.0))
     asked = [seen(graph, f"r{i}", seed=i) for i in range(4)]
     for each in asked:
         log.add(each)
@@ -67,10 +67,10 @@ def test_rows_come_back_as_they_were_asked(root, graph):
 
 
 def test_labels_that_come_later_are_joined_and_the_last_counts(root, graph):
-    log = PredictionLog(root, "toy", 1, graph.columns, Limits(share=1.0))
+    log = PredictionLog(root, "toy", 1, graph.columns, LogSpec(share=1.0))
     log.add(seen(graph, "a"))
     log.close()
-    told = Written(root, feedback_of("toy"), rows=1, seconds=60, held=100)
+    told = Written(root, feedback_of("toy"), LogSpec(rows=1, seconds=60))
     told.add(feedback_rows("a", [(0, "red"), (3, "blue")], time.time()))
     told.add(feedback_rows("a", [(0, "green")], time.time() + 1))
     told.add(feedback_rows("elsewhere", [(1, "green")], time.time()))
@@ -80,7 +80,7 @@ def test_labels_that_come_later_are_joined_and_the_last_counts(root, graph):
 
 
 def test_what_is_redacted_is_in_no_file(root, graph):
-    log = PredictionLog(root, "toy", 1, graph.columns, Limits(share=1.0, redact=("title", "photo")))
+    log = PredictionLog(root, "toy", 1, graph.columns, LogSpec(share=1.0), ("title", "photo"))
     each = seen(graph, "a", n=8)
     log.add(each)
     log.close()
@@ -92,7 +92,7 @@ def test_what_is_redacted_is_in_no_file(root, graph):
 
 def test_shadows_versions_and_times_are_kept_apart(root, graph):
     for version in (1, 2):
-        log = PredictionLog(root, "toy", version, graph.columns, Limits(share=1.0))
+        log = PredictionLog(root, "toy", version, graph.columns, LogSpec(share=1.0))
         log.add(seen(graph, "a", version=version, shadow=version == 2))
         log.close()
     assert len(read_observed(root, "toy", 1, graph.columns, since=EARLY)) == 5
@@ -111,7 +111,7 @@ def test_a_share_is_kept_and_the_same_one_by_all():
 
 
 def test_files_are_written_when_they_are_full_or_old(root, graph):
-    log = Written(root, "there", rows=10, seconds=0.05, held=100)
+    log = Written(root, "there", LogSpec(rows=10, seconds=0.05))
     log.add(prediction_rows(seen(graph, "a", n=10), graph.columns, ()))
     log.add(prediction_rows(seen(graph, "b", n=2), graph.columns, ()))
     deadline = time.monotonic() + 20
@@ -130,7 +130,7 @@ def test_what_the_store_cannot_take_is_counted(root, graph, monkeypatch):
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(root, "write", refuse)
-    log = Written(root, "there", rows=5, seconds=60, held=10)
+    log = Written(root, "there", LogSpec(rows=5, seconds=60, held=10))
     for request in "abcd":
         log.add(prediction_rows(seen(graph, request), graph.columns, ()))
     log.close()

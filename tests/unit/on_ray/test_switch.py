@@ -52,6 +52,9 @@ class Stub:
     async def ready(self) -> str:
         return ""
 
+    async def close(self) -> None:
+        self.closed = True
+
 
 def live(version: int, backend: Any = None, limits: ServeSpec = LIMITS) -> Live:
     graph = GRAPHS[1 if version == 1 else 2]
