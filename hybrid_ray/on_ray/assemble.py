@@ -17,6 +17,7 @@ from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
 from hybrid_ray.on_ray.saving import LATENCY_ROWS, HeldBack, count_chains, promote, save_graph
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train import Entry
+from hybrid_ray.serving.log import REDACT
 from hybrid_ray.store.golden import PRECISION_ROWS
 from hybrid_ray.store.models import ModelStore, ModelVersion
 from hybrid_ray.types import AnyArray
@@ -111,6 +112,7 @@ def _facts(job: Job, found: Found) -> dict[str, Any]:
         "members": job.spec.graph.members,
         "serve": job.spec.serve.model_dump(mode="json"),
         "promote": job.spec.graph.promote,
+        REDACT: list(job.spec.data.redact),
         **scoring_facts(job.spec.data),
     }
 

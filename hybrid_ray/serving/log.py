@@ -32,6 +32,8 @@ from hybrid_ray.store.root import StoreRoot, check_name
 from hybrid_ray.types import AnyArray, Batch, Block, Kind
 
 AREA = "served"
+REDACT = "redact"
+"""Where a graph's facts hold the columns that are never written."""
 
 _LOG = logging.getLogger(__name__)
 EMBEDDING = "embedding:"

@@ -64,7 +64,8 @@ class Answering:
 
     async def infer(self, request: Request, model: str, version: str | None) -> Response:
         """POST /v2/models/…/infer."""
-        live, shadows = self.named(model, version), ()
+        live = self.named(model, version)
+        shadows: tuple[Live, ...] = ()
         if version is None:
             live, shadows = self._switch.chosen(request.headers)
         told = request_id(request.headers)

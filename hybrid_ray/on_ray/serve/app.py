@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -14,11 +14,16 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from hybrid_ray.on_ray.serve.api import single
+from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Loader, Served, unavailable
+from hybrid_ray.on_ray.serve.desk import Desk
+from hybrid_ray.on_ray.serve.follower import Follower
+from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunked, combination, whole
 from hybrid_ray.on_ray.serve.placement import ServePlan, Share
+from hybrid_ray.on_ray.serve.registered import Registered, batcher
+from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.spec import ServeSpec
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +95,7 @@ class ExtractorReplica:
         graph.setup(device)
         extraction = Extraction(graph, [group])
         extraction(warm)
-        self._stage = _batched(extraction, limits, slots=2)
+        self._stage = batcher(extraction, limits, slots=2).submit
 
     async def run(self, sent: Any) -> Any:
         """Packed blocks of raw columns."""
@@ -107,7 +112,7 @@ class MembersReplica:
     """
 
     def __init__(self, loader: Loader, limits: ServeSpec) -> None:
-        self._stage = _batched(combination(loader(())), limits)
+        self._stage = batcher(combination(loader(())), limits).submit
 
     async def run(self, sent: Any) -> Any:
         """Outputs of packed blocks."""
@@ -123,8 +128,10 @@ class _Bridge:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await _no_lifespan(receive, send)
-        else:
-            await serve.get_replica_context().servable_object.api(scope, receive, send)
+            return
+        ingress = serve.get_replica_context().servable_object
+        ingress.follow()
+        await ingress.api(scope, receive, send)
 
 
 async def _no_lifespan(receive: Any, send: Any) -> None:
@@ -146,6 +153,9 @@ class Ingress:
         Extractors with a deployment of their own, by id.
     members : DeploymentHandle or None
         The classical stages, when they have one.
+    registered : Registered or None
+        The model in its store: other versions may answer too, labels are taken, and a share of requests is logged.
+        None: what ``loader`` gives answers everybody.
     """
 
     def __init__(
@@ -155,30 +165,73 @@ class Ingress:
         device: str,
         extractors: Mapping[str, DeploymentHandle],
         members: DeploymentHandle | None,
+        registered: Registered | None,
     ) -> None:
-        limits = served.limits
-        rows = min(limits.max_batch_rows, CHUNK_ROWS)
-        here = [group for group in served.extractors if group not in extractors]
-        graph = loader([key for group in here for key in served.extractors[group].keys], members=members is None)
-        graph.setup(device)
-        stages: dict[str, Stage] = {g: chunked(remote_stage(handle), rows) for g, handle in extractors.items()}
-        combine: Stage | None = None
-        if members is not None:
-            combine = chunked(remote_stage(members), rows)
-        elif extractors:
-            combine = _batched(combination(graph), limits)
-        if here:
-            run = Extraction(graph, here) if combine is not None else whole(graph)
-            run(served.probe.batch)
-            stages["+".join(here)] = _batched(run, limits, slots=2)
-        self.api = single(served, Pipeline(served, stages, combine))
+        self._device = device
+        self._registered = registered
+        pipeline = _pipeline(loader, served, device, extractors, members)
+        log = registered.log(served, loader((), members=False).info) if registered is not None else None
+        self._switch = Switch(Live(served, pipeline, log))
+        self._follower: Follower | None = None
+        if registered is None:
+            self.api = build_api(self._switch, Guard(None))
+            return
+        guard = Guard(registered.keyring())
+        self.api = build_api(self._switch, guard, Desk(registered.store, registered.name))
+        if registered.follows:
+            self._follower = Follower(self._switch, registered.look, self._another)
+
+    def follow(self) -> None:
+        """Look at the traffic from now on, where the model is one that is followed."""
+        if self._follower is not None:
+            self._follower.start()
+
+    async def check_health(self) -> None:
+        """Called by Serve, on the loop of requests: a replica that nobody asks follows too."""
+        self.follow()
+
+    async def _another(self, version: int) -> Live:
+        """A further version, as a whole in this replica."""
+        assert self._registered is not None
+        return await asyncio.to_thread(self._registered.live, version, self._device)
+
+    def __del__(self) -> None:
+        switch: Switch | None = vars(self).get("_switch")
+        for live in switch.versions.values() if switch is not None else ():
+            if live.log is not None:
+                live.log.close()
 
 
-def _batched(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> Stage:
-    return RowBatcher(run, limits.max_batch_rows, limits.batch_wait_s, slots).submit
+def _pipeline(
+    loader: Loader,
+    served: Served,
+    device: str,
+    extractors: Mapping[str, DeploymentHandle],
+    members: DeploymentHandle | None,
+) -> Pipeline:
+    """Stages that run here, and those that others run."""
+    limits = served.limits
+    rows = min(limits.max_batch_rows, CHUNK_ROWS)
+    here = [group for group in served.extractors if group not in extractors]
+    graph = loader([key for group in here for key in served.extractors[group].keys], members=members is None)
+    graph.setup(device)
+    stages: dict[str, Stage] = {g: chunked(remote_stage(handle), rows) for g, handle in extractors.items()}
+    batchers: list[RowBatcher] = []
+    combine: Stage | None = None
+    if members is not None:
+        combine = chunked(remote_stage(members), rows)
+    elif extractors:
+        batchers.append(batcher(combination(graph), limits))
+        combine = batchers[-1].submit
+    if here:
+        run = Extraction(graph, here) if combine is not None else whole(graph, embeddings=limits.log.share > 0)
+        run(served.probe.batch)
+        batchers.append(batcher(run, limits, slots=2))
+        stages["+".join(here)] = batchers[-1].submit
+    return Pipeline(served, stages, combine, batchers)
 
 
-def compile_app(loader: Loader, served: Served, plan: ServePlan) -> Any:
+def compile_app(loader: Loader, served: Served, plan: ServePlan, registered: Registered | None = None) -> Any:
     """The Serve application of a graph.
 
     Parameters
@@ -186,6 +239,8 @@ def compile_app(loader: Loader, served: Served, plan: ServePlan) -> Any:
     loader : Loader
     served : Served
     plan : ServePlan
+    registered : Registered, optional
+        The model in its store.
 
     Returns
     -------
@@ -209,7 +264,7 @@ def compile_app(loader: Loader, served: Served, plan: ServePlan) -> Any:
     ingress = _deployment(Ingress, "ingress", plan.ingress, limits.max_queued + _HEADROOM, limits.max_queued).options(
         backpressure_config=BackpressureConfig(retry_after_s=1)
     )
-    return ingress.bind(loader, served, _device(plan.ingress), extractors, members)
+    return ingress.bind(loader, served, _device(plan.ingress), extractors, members, registered)
 
 
 def _warm(served: Served, group: str) -> Arrays:

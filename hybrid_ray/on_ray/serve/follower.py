@@ -25,7 +25,7 @@ class Follower:
     """Looks at the traffic of a model and changes a switch, on the replica's event loop.
 
     A version that is new is loaded and must answer its golden rows as when it was saved; until then the versions before
-    it answer. One that cannot: a champion leaves all as it was, a challenger or a shadow takes no part, and why is told.
+    it answer. If it cannot, a champion leaves all as it was, a challenger or a shadow takes no part, and why is told.
 
     Parameters
     ----------

@@ -15,12 +15,14 @@ from hybrid_ray.data.encoded import DecodeError
 from hybrid_ray.data.images import decode
 from hybrid_ray.data.sounds import check_sound
 from hybrid_ray.graph import Graph
+from hybrid_ray.monitoring.reference import embeddings_of, projection
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher, cut, merge, n_rows
 from hybrid_ray.on_ray.serve.contract import Outcome, Served, unprocessable
 from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
 _LOG = logging.getLogger(__name__)
 _OUTPUTS = "outputs"
+_EMBEDDING = "embedding:"
 WRONG = "wrong answer"
 """What ``ready`` begins with when waiting will not help."""
 
@@ -81,14 +83,20 @@ def combination(graph: Graph) -> Callable[[Arrays], Arrays]:
     return run
 
 
-def whole(graph: Graph) -> Callable[[Arrays], Arrays]:
-    """Everything in one call: from raw columns to ``outputs`` and errors."""
+def whole(graph: Graph, embeddings: bool = False) -> Callable[[Arrays], Arrays]:
+    """Everything in one call: from raw columns to ``outputs`` and errors, with embeddings where they are asked for."""
     extraction = Extraction(graph, list(graph.groups()))
 
     def run(batch: Arrays) -> Arrays:
         found = extraction(batch)
         errors = {name: array for name, array in found.items() if name.endswith("/error")}
-        return errors | {_OUTPUTS: graph.combine(unpack(found))}
+        blocks = unpack(found)
+        seen = embeddings_of(graph, blocks) if embeddings else {}
+        return (
+            errors
+            | pack({f"{_EMBEDDING}{name}": block for name, block in seen.items()})
+            | {_OUTPUTS: graph.combine(blocks)}
+        )
 
     return run
 
@@ -167,11 +175,23 @@ class Pipeline:
         found = await self._extract(batch)
         errors = await self._errors(batch, found)
         if _OUTPUTS in found:
-            return Outcome(found[_OUTPUTS], errors)
+            return Outcome(found[_OUTPUTS], errors, self._embeddings(found))
         if self._combine is None:
             raise RuntimeError("a pipeline without classical stages must hold the whole graph")
         blocks = {name: array for name, array in found.items() if not name.endswith("/error")}
-        return Outcome((await self._combine(blocks))[_OUTPUTS], errors)
+        return Outcome((await self._combine(blocks))[_OUTPUTS], errors, self._embeddings(found))
+
+    def _embeddings(self, found: Arrays) -> dict[str, Block]:
+        """What the log keeps of extractors' features: as a stage gave it, else of the first copy of each."""
+        told = unpack({name: array for name, array in found.items() if name.startswith(_EMBEDDING)})
+        if told or self._served.outlook is not None or not self._served.limits.log.share:
+            return {name.removeprefix(_EMBEDDING): block for name, block in told.items()}
+        firsts = {group: reads.keys[0] for group, reads in self._served.extractors.items()}
+        return {
+            group: Block(projection(found[f"{key}/values"], group), found[f"{key}/present"])
+            for group, key in firsts.items()
+            if f"{key}/values" in found
+        }
 
     async def _extract(self, batch: Batch) -> dict[str, AnyArray]:
         tasks = [stage({c: batch[c] for c in self._reads[name]}) for name, stage in self._extraction.items()]

@@ -38,6 +38,7 @@ from hybrid_ray.on_ray.serve.placement import (
     measure_nodes,
     plan_serve,
 )
+from hybrid_ray.on_ray.serve.registered import Registered
 from hybrid_ray.spec import ServeSpec
 
 READY_TIMEOUT_S = 600.0
@@ -144,7 +145,8 @@ def serve_model(
     served = Served.of(graph, model.version, probe or Probe(generated_batch(graph)), limits)
     plan = plan_for(cluster, graph, served.limits)
     del graph
-    with _serving(compile_app(model, served, plan), served, plan, host, port, ready_timeout_s) as serving:
+    app = compile_app(model, served, plan, Registered.of(model, ref, limits))
+    with _serving(app, served, plan, host, port, ready_timeout_s) as serving:
         yield serving
 
 

@@ -1,0 +1,80 @@
+"""A model of a store, as a replica needs it: its versions, its traffic, its log and its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from hybrid_ray.on_ray.model import StoredModel
+from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
+from hybrid_ray.on_ray.serve.contract import Probe, Served
+from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
+from hybrid_ray.on_ray.serve.placement import generated_batch
+from hybrid_ray.on_ray.serve.switch import Live
+from hybrid_ray.serving.log import REDACT, PredictionLog
+from hybrid_ray.serving.standing import Standing, TrafficStore
+from hybrid_ray.serving.tokens import Keyring, TokenStore
+from hybrid_ray.spec import ServeSpec
+from hybrid_ray.store.models import CHAMPION, ModelStore
+from hybrid_ray.store.root import StoreRoot
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model of a store. Picklable; every replica asks the store itself, so that none depends on another.
+
+    Attributes
+    ----------
+    store : StoreRoot
+    name : str
+    follows : bool
+        Whether the champion and its traffic answer, whatever they become; False: one version, for good.
+    limits : ServeSpec or None
+        Of all versions; None: each has its own.
+    guarded : bool
+        Whether a token is asked for.
+    """
+
+    store: StoreRoot
+    name: str
+    follows: bool
+    limits: ServeSpec | None = None
+    guarded: bool = False
+
+    @classmethod
+    def of(cls, model: StoredModel, ref: str, limits: ServeSpec | None, guarded: bool = False) -> Self | None:
+        """What ``ref`` means: a name or its champion is followed, a version is not, a folder is in no store."""
+        if not model.found.version:
+            return None
+        return cls(model.store, model.name, ref in (model.name, f"{model.name}@{CHAMPION}"), limits, guarded)
+
+    def look(self) -> Standing:
+        """The traffic as it stands."""
+        return TrafficStore(ModelStore(self.store)).now(self.name)
+
+    def keyring(self) -> Keyring | None:
+        """Tokens that are good now; None where none is asked for."""
+        return Keyring(TokenStore(self.store).tokens()) if self.guarded else None
+
+    def live(self, version: int, device: str) -> Live:
+        """A version, as a whole in this process, not yet asked to answer."""
+        stored = StoredModel.find(self.store.uri, f"{self.name}:{version}")
+        graph = stored()
+        graph.setup(device)
+        served = Served.of(graph, version, stored.probe() or Probe(generated_batch(graph)), self.limits)
+        run = batcher(whole(graph, embeddings=served.limits.log.share > 0), served.limits, slots=2)
+        pipeline = Pipeline(served, {"+".join(graph.groups()): run.submit}, batchers=[run])
+        return Live(served, pipeline, self.log(served, graph.info))
+
+    def log(self, served: Served, info: Mapping[str, Any]) -> PredictionLog | None:
+        """Where a share of a version's requests is kept; None where the share is 0."""
+        if not served.limits.log.share or not isinstance(served.version, int):
+            return None
+        redact = info.get(REDACT, ())
+        return PredictionLog(self.store, self.name, served.version, served.columns, served.limits.log, redact)
+
+
+def batcher(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> RowBatcher:
+    """Runs a stage on the rows of requests that come together."""
+    return RowBatcher(run, limits.max_batch_rows, limits.batch_wait_s, slots)
