@@ -7,12 +7,13 @@ Shares of a level and its base add up to the answer, whatever stands between: fu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hybrid_ray.explain.shapley import Game, Shares, owen_values, shapley_values
+from hybrid_ray.explain.shapley import Game, Shares, is_exact, owen_values, shapley_values
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member
 from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block, BoolArray
@@ -50,16 +51,18 @@ class Attribution:
         What is explained: the label whose probability it is, or ``prediction``.
     answer : float
         Probability of that label, or the number; of a forecast the mean of its steps.
-    columns, modalities, extractors, members : Level
-        A modality is its columns together. Extractors are what their features add, members what their own answers add.
+    extractors, members : Level
+        Extractors are what their features add, members what their own answers add.
+    columns, modalities : Level or None
+        A modality is its columns together. None where there was no time for them.
     """
 
     output: str
     answer: float
-    columns: Level
-    modalities: Level
     extractors: Level
     members: Level
+    columns: Level | None
+    modalities: Level | None
 
 
 class Explainer:
@@ -85,10 +88,13 @@ class Explainer:
         self._orders = orders
         self._seed = seed
         self._m = len(next(iter(background.values())))
+        start = time.perf_counter()
         self._usual = graph.extract(background)
+        graph.combine(self._usual)
+        self._pass_s = time.perf_counter() - start
         self._unions = _by_modality(graph)
 
-    def explain(self, batch: Batch, output: int | None = None) -> Iterator[Attribution]:
+    def explain(self, batch: Batch, output: int | None = None, seconds: float | None = None) -> Iterator[Attribution]:
         """Why the graph answers each row of a batch as it does.
 
         Parameters
@@ -96,24 +102,36 @@ class Explainer:
         batch : Batch
         output : int, optional
             Code of the label to explain; default: the one that is predicted, of each row.
+        seconds : float, optional
+            What a row may take, roughly: columns are told by fewer orders then, or not at all.
         """
         outputs = self._graph.outputs(batch)
         for row in range(len(outputs)):
-            yield self._explained({c: values[row : row + 1] for c, values in batch.items()}, outputs[row], output)
+            only = {c: values[row : row + 1] for c, values in batch.items()}
+            yield self._explained(only, outputs[row], output, seconds)
 
-    def _explained(self, row: Batch, outputs: AnyArray, output: int | None) -> Attribution:
+    def _orders_within(self, seconds: float | None) -> int:
+        """Orders of columns that there is time for, by how long the background takes."""
+        players = len(self._graph.columns)
+        if seconds is None or is_exact(list(self._unions.values())):
+            cost = self._pass_s * 2**players
+            return self._orders if seconds is None or cost <= seconds else 0
+        return min(self._orders, int(seconds / (2 * players * self._pass_s)))
+
+    def _explained(self, row: Batch, outputs: AnyArray, output: int | None, seconds: float | None) -> Attribution:
         classes = self._graph.classes
         code = None if classes is None else int(outputs.argmax()) if output is None else output
         blocks = self._graph.extract(row)
-        names = list(self._graph.columns)
-        found = owen_values(self._columns(row, code), list(self._unions.values()), orders=self._orders, seed=self._seed)
+        names, unions = list(self._graph.columns), list(self._unions.values())
+        orders = self._orders_within(seconds)
+        found = owen_values(self._columns(row, code), unions, orders=orders, seed=self._seed) if orders else None
         groups = list(self._graph.groups())
         extractors = shapley_values(self._extractors(blocks, code), len(groups), orders=self._orders, seed=self._seed)
         return Attribution(
             output="prediction" if code is None or classes is None else str(classes[code]),
             answer=float(self._scalar(outputs[None], code)[0]),
-            columns=_level(found, [[i] for i in range(len(names))], names),
-            modalities=_level(found, list(self._unions.values()), list(self._unions)),
+            columns=None if found is None else _level(found, [[i] for i in range(len(names))], names),
+            modalities=None if found is None else _level(found, unions, list(self._unions)),
             extractors=_level(extractors, [[i] for i in range(len(groups))], groups),
             members=self._members(blocks, code),
         )

@@ -82,12 +82,17 @@ def owen_values(game: Game, unions: Sequence[Sequence[int]], *, orders: int = 64
         worth = float(game(np.zeros((1, 0), bool))[0])
         return Shares(np.zeros(0), np.zeros(0), worth, worth, 1)
     asked = _Asked(game, n)
-    if len(unions) <= EXACT and all(len(union) <= EXACT for union in unions):
+    if is_exact(unions):
         values, errors = _exact(asked, unions, n), np.zeros(n)
     else:
         values, errors = _sampled(asked, unions, n, orders, np.random.default_rng(seed))
     none, every = asked.worth([frozenset(), frozenset(range(n))])
     return Shares(values, errors, float(none), float(every), asked.count)
+
+
+def is_exact(unions: Sequence[Sequence[int]]) -> bool:
+    """Whether :func:`owen_values` asks every coalition: where unions, and the players of each, are few."""
+    return len(unions) <= EXACT and all(len(union) <= EXACT for union in unions)
 
 
 class _Asked:

@@ -432,6 +432,10 @@ class ServeSpec(Section):
     ready_timeout_s: float = Field(600.0, gt=0)
     """Time in which a version must be ready to answer."""
     log: LogSpec = LogSpec()
+    explain_rows: int = Field(8, ge=0)
+    """Rows that one request may have explained; 0: none are."""
+    explain_s: float = Field(2.0, gt=0)
+    """What the explanation of a row may take, roughly: columns are left out where it takes longer."""
     required: tuple[str, ...] = ()
     """Columns that every row of a request must hold; any other may be left out: its modality is then missing."""
     ingress: ScaleSpec = ScaleSpec(target_ongoing_requests=16)

@@ -15,8 +15,9 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from hybrid_ray.on_ray.serve.arrow_body import MEDIA_TYPE, parse_arrow
+from hybrid_ray.on_ray.serve.batching import n_rows
 from hybrid_ray.on_ray.serve.body import content_type, parse_json, parse_multipart, read_body
-from hybrid_ray.on_ray.serve.contract import Fault, Outcome, RequestError, Served, unavailable
+from hybrid_ray.on_ray.serve.contract import Fault, Outcome, RequestError, Served, unavailable, unprocessable
 from hybrid_ray.on_ray.serve.open_inference import read_infer, write_infer
 from hybrid_ray.on_ray.serve.replies import json_reply
 from hybrid_ray.on_ray.serve.switch import REQUEST_ID, Live, Switch, request_id
@@ -59,6 +60,25 @@ class Answering:
             outputs = await self._asked(live, batch, told)
             self._shadow(shadows, batch, told)
             return await _off_loop(body, lambda: _predictions(live.served, outputs, told))
+
+        return await self._counted(live, request, answer)
+
+    async def explain(self, request: Request) -> Response:
+        """POST /explain: rows as for /predict, a few; answered by who would have predicted them."""
+        live, _ = self._switch.chosen(request.headers)
+        told, kind = request_id(request.headers), content_type(request.headers)
+        explaining, limits = live.explaining, live.served.limits
+        if explaining is None:
+            raise RequestError(404, [Fault((), "this server explains no answers", "not_found")])
+
+        async def answer(body: bytes) -> Response:
+            batch = await asyncio.to_thread(partial(_read, live, kind, request.headers, body))
+            if n_rows(batch) > limits.explain_rows:
+                what = f"at most {limits.explain_rows} rows are explained at a time; got {n_rows(batch)}"
+                raise unprocessable(what, "rows", type_="too_long")
+            found = await asyncio.to_thread(explaining, batch)
+            facts = {"model": live.served.name, "version": live.served.version, "id": told}
+            return json_reply({"explanations": found} | facts, headers={REQUEST_ID: told})
 
         return await self._counted(live, request, answer)
 

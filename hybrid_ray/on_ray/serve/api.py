@@ -53,6 +53,11 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None) -> FastAPI
         guard.admit(request.headers, "predict")
         return await answering.predict(request)
 
+    @app.post("/explain", summary="Say why rows are answered as they are.", responses=_refusals(_STATUSES | {404: _NO}))
+    async def explain(request: Request) -> Response:
+        guard.admit(request.headers, "predict")
+        return await answering.explain(request)
+
     @app.get("/models", summary="Versions that are ready, and who answers whom.", responses=_refusals(_GUARDED))
     async def models(request: Request) -> Response:
         guard.admit(request.headers, "predict")
@@ -204,6 +209,7 @@ _TOLD: Mapping[int, str] = {
     413: "The body is too large.",
     422: "Something in the body is wrong: where, and what must hold.",
 }
+_NO = "This server explains no answers."
 _NAMED: Mapping[int, str] = {**_GUARDED, 404: "No such model or version."}
 _INFERRED: Mapping[int, str] = {**_STATUSES, **_NAMED}
 
@@ -243,6 +249,7 @@ class _Schema:
         post = found["paths"]["/predict"]["post"]
         post["requestBody"] = {"required": True, "content": body_schema(served, live.reader.model)}
         answer, parts = answer_schema(served)
+        found["paths"]["/explain"]["post"]["requestBody"] = post["requestBody"]
         post["responses"]["200"] = {
             "description": "Predictions, one for each row.",
             "content": {"application/json": {"schema": answer}},

@@ -14,6 +14,7 @@ from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Loader, Served, unavailable
@@ -22,7 +23,7 @@ from hybrid_ray.on_ray.serve.follower import Follower
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunked, combination, whole
 from hybrid_ray.on_ray.serve.placement import ServePlan, Share
-from hybrid_ray.on_ray.serve.registered import Registered, batcher
+from hybrid_ray.on_ray.serve.registered import Registered, batcher, explaining_of
 from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.spec import ServeSpec
 
@@ -171,7 +172,7 @@ class Ingress:
         self._registered = registered
         pipeline = _pipeline(loader, served, device, extractors, members)
         log = registered.log(served, loader((), members=False).info) if registered is not None else None
-        self._switch = Switch(Live(served, pipeline, log))
+        self._switch = Switch(Live(served, pipeline, log, explaining_of(served, lambda: _whole(loader))))
         self._follower: Follower | None = None
         if registered is None:
             self.api = build_api(self._switch, Guard(None))
@@ -200,6 +201,13 @@ class Ingress:
         for live in switch.versions.values() if switch is not None else ():
             if live.log is not None:
                 live.log.close()
+
+
+def _whole(loader: Loader) -> Graph:
+    """The whole graph on the CPU: what explains is asked seldom, and one row at a time."""
+    graph = loader()
+    graph.setup("cpu")
+    return graph
 
 
 def _pipeline(

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
+from hybrid_ray.on_ray.serve.explaining import Explaining
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
 from hybrid_ray.on_ray.serve.placement import generated_batch
 from hybrid_ray.on_ray.serve.switch import Live
@@ -65,7 +67,7 @@ class Registered:
         served = Served.of(graph, version, stored.probe() or Probe(generated_batch(graph)), self.limits)
         run = batcher(whole(graph, embeddings=served.limits.log.share > 0), served.limits, slots=2)
         pipeline = Pipeline(served, {"+".join(graph.groups()): run.submit}, batchers=[run])
-        return Live(served, pipeline, self.log(served, graph.info))
+        return Live(served, pipeline, self.log(served, graph.info), explaining_of(served, lambda: graph))
 
     def log(self, served: Served, info: Mapping[str, Any]) -> PredictionLog | None:
         """Where a share of a version's requests is kept; None where the share is 0."""
@@ -73,6 +75,12 @@ class Registered:
             return None
         redact = info.get(REDACT, ())
         return PredictionLog(self.store, self.name, served.version, served.columns, served.limits.log, redact)
+
+
+def explaining_of(served: Served, graph: Callable[[], Graph]) -> Explaining | None:
+    """What explains a version's answers; None where its limits say that nothing does."""
+    limits = served.limits
+    return Explaining(graph, served.probe.batch, limits.explain_s) if limits.explain_rows else None
 
 
 def batcher(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> RowBatcher:

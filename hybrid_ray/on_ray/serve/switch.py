@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hybrid_ray.on_ray.serve.contract import Backend, Served
+from hybrid_ray.on_ray.serve.explaining import Explaining
 from hybrid_ray.on_ray.serve.rows import RowReader
 from hybrid_ray.serving.log import PredictionLog
 from hybrid_ray.serving.traffic import Traffic
@@ -58,6 +59,8 @@ class Live:
     backend : Backend
     log : PredictionLog or None
         Where a share of its answers is kept.
+    explaining : Explaining or None
+        Says why it answers as it does.
     reader : RowReader
         Of its own columns: versions may read different ones.
     counted : Counted
@@ -66,6 +69,7 @@ class Live:
     served: Served
     backend: Backend
     log: PredictionLog | None = None
+    explaining: Explaining | None = None
     reader: RowReader = field(init=False)
     counted: Counted = field(default_factory=Counted)
 

@@ -73,3 +73,15 @@ def test_another_label_may_be_asked_for():
     assert sum(each.answer for each in told) == pytest.approx(1)
     for column in graph.columns:
         assert sum(each.columns.shares[column] for each in told) == pytest.approx(0, abs=1e-9)
+
+
+def test_where_time_is_short_columns_are_left_out_and_the_rest_is_told():
+    graph = toy_graph()
+    graph.setup()
+    row = {column: values[:1] for column, values in ROWS.items()}
+    (short,) = Explainer(graph, USUAL).explain(row, seconds=0.0)
+    assert short.columns is None
+    assert short.modalities is None
+    assert short.extractors.base + sum(short.extractors.shares.values()) == pytest.approx(short.answer)
+    (long,) = Explainer(graph, USUAL).explain(row, seconds=1e6)
+    assert set(long.columns.shares) == set(graph.columns)

@@ -18,6 +18,7 @@ from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.arrow_body import MEDIA_TYPE
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Outcome, Probe, Served
+from hybrid_ray.on_ray.serve.explaining import Explaining
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
 from hybrid_ray.on_ray.serve.switch import Live, Switch
@@ -265,3 +266,25 @@ def test_models_and_traffic_are_told():
     assert [each["version"] for each in told["versions"]] == [1, 2]
     assert told["traffic"]["challengers"] == [{"version": 2, "share": 0.25}]
     assert json.dumps(told)
+
+
+def test_answers_are_explained_and_add_up():
+    made = live(1)
+    graph = GRAPHS[1]
+    explaining = Explaining(lambda: graph, toy_batch(list(toy_rows(6, seed=4))), 10.0)
+    switch = Switch(Live(made.served, made.backend, explaining=explaining))
+    with client_of(switch) as client:
+        answer = client.post("/explain", json={"rows": ROWS})
+        assert answer.status_code == 200, answer.text
+        predicted = client.post("/predict", json={"rows": ROWS}).json()["predictions"]
+        for found, told in zip(answer.json()["explanations"], predicted, strict=True):
+            assert found["output"] == told["prediction"]
+            assert found["answer"] == pytest.approx(told["proba"][told["prediction"]], abs=1e-5)
+            for level in ("columns", "modalities", "extractors", "members"):
+                total = found[level]["base"] + sum(found[level]["shares"].values())
+                assert total == pytest.approx(found["answer"], abs=1e-6)
+        many = client.post("/explain", json={"rows": ROWS * 10})
+        assert (many.status_code, many.json()["detail"][0]["type"]) == (422, "too_long")
+        assert "/explain" in client.get("/openapi.json").json()["paths"]
+    with client_of(Switch(live(1))) as client:
+        assert client.post("/explain", json={"rows": ROWS}).status_code == 404
