@@ -177,8 +177,6 @@ def _versions(switch: Switch) -> dict[str, Any]:
             "version": live.served.version,
             "task": live.served.task,
             "columns": dict(live.served.columns),
-            "requests": live.counted.requests,
-            "errors": live.counted.errors,
         }
         for live in switch.versions.values()
     ]

@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import re
 import uuid
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hybrid_ray.on_ray.serve.contract import Backend, Served
 from hybrid_ray.on_ray.serve.explaining import Explaining
 from hybrid_ray.on_ray.serve.rows import RowReader
+from hybrid_ray.serving.counts import Counter, Counts
 from hybrid_ray.serving.log import PredictionLog
 from hybrid_ray.serving.traffic import Traffic
-from hybrid_ray.serving.verdict import Tally
 
 REQUEST_ID = "x-request-id"
 """Header by which a client names its request; it comes back, and feedback is told by it."""
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-
-
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
-"""Ends of the bins in which answers' times are counted."""
-
-
-class Counted:
-    """What one replica counts of one version; on its event loop only."""
-
-    def __init__(self) -> None:
-        self.requests = self.errors = self.slow = 0
-        self.seconds = 0.0
-        self.bins = [0] * len(SECONDS)
-
-    def add(self, seconds: float, *, failed: bool, slow_ms: float | None = None) -> None:
-        """Count one request; it was slow if it took more than ``slow_ms``, where that is said."""
-        self.requests += 1
-        self.errors += failed
-        self.slow += slow_ms is not None and seconds * 1000 > slow_ms
-        self.seconds += seconds
-        self.bins[bisect_left(SECONDS, seconds)] += 1
-
-    def tally(self) -> Tally:
-        """All that was counted until now."""
-        return Tally(self.requests, self.errors, self.slow)
 
 
 @dataclass(frozen=True)
@@ -63,7 +36,7 @@ class Live:
         Says why it answers as it does.
     reader : RowReader
         Of its own columns: versions may read different ones.
-    counted : Counted
+    counted : Counter
     """
 
     served: Served
@@ -71,10 +44,14 @@ class Live:
     log: PredictionLog | None = None
     explaining: Explaining | None = None
     reader: RowReader = field(init=False)
-    counted: Counted = field(default_factory=Counted)
+    counted: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reader", RowReader(self.served))
+
+    def counts(self) -> Counts:
+        """What was counted of it in this replica."""
+        return self.counted.counts(self.log.dropped if self.log is not None else 0)
 
     async def close(self) -> None:
         """End what works for it, and write what of the log still waits."""

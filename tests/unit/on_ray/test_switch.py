@@ -87,7 +87,7 @@ def test_each_answer_is_of_one_version_and_says_which():
             assert proba == pytest.approx(expected[body["version"]], abs=1e-5)
             seen.append(body["version"])
     assert {1, 2} == set(seen)
-    assert lives[1].counted.requests + lives[2].counted.requests == 40
+    assert lives[1].counts().requests + lives[2].counts().requests == 40
 
 
 def test_a_key_always_gets_the_same_version():
@@ -132,10 +132,10 @@ def test_shadows_see_what_is_asked_and_nobody_sees_them():
             assert answer.status_code == 200
             assert answer.json()["version"] == 1
         deadline = time.monotonic() + 5
-        while lives[3].counted.requests < 5 and time.monotonic() < deadline:
+        while lives[3].counts().requests < 5 and time.monotonic() < deadline:
             client.get("/healthz")
     assert shadow.asked == [3] * 5
-    assert (lives[2].counted.errors, lives[3].counted.errors) == (0, 5)
+    assert (lives[2].counts().errors, lives[3].counts().errors) == (0, 5)
 
 
 def test_a_slow_shadow_makes_nobody_wait():
@@ -161,8 +161,8 @@ def test_what_is_the_versions_fault_is_counted_and_what_is_the_clients_is_not():
         with client_of(switched(traffic, {1: live(1), 2: canary})) as client:
             assert client.post("/predict", json={"title": 3}).status_code == 422
             assert client.post("/predict", json=ROWS[0]).status_code == status
-        assert canary.counted.tally()[:3] == (2, errors, slow)
-        assert sum(canary.counted.bins) == 2
+        assert canary.counts().tally()[:3] == (2, errors, slow)
+        assert sum(canary.counts().bins) == 2
 
 
 def test_a_request_keeps_the_id_that_it_was_given():

@@ -1,0 +1,127 @@
+"""One for all replicas of a model: adds up what they count, and decides about canaries by their rule."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from hybrid_ray.monitoring.losses import row_losses, with_losses
+from hybrid_ray.monitoring.observed import read_observed
+from hybrid_ray.on_ray.serve.registered import Registered
+from hybrid_ray.serving.counts import Counts, Totals
+from hybrid_ray.serving.standing import Standing, TrafficStore
+from hybrid_ray.serving.verdict import CanaryRule, Tally, Verdict, verdict
+from hybrid_ray.store.models import ModelStore
+
+_LOG = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+"""Seconds between two looks at a canary."""
+LABELS_S = 10.0
+"""Seconds between two readings of labels."""
+GONE_S = 60.0
+"""Seconds without a report after which a replica is taken for gone."""
+
+
+class Conductor:
+    """Adds up and decides. What it knows is lost with it, and a canary's test begins anew: never wrongly decided.
+
+    Parameters
+    ----------
+    registered : Registered
+    """
+
+    def __init__(self, registered: Registered) -> None:
+        self._registered = registered
+        self._traffic = TrafficStore(ModelStore(registered.store))
+        self._totals = Totals()
+        self._heard: dict[str, float] = {}
+        self._began: tuple[str, dict[int, Counts]] = ("", {})
+        self._losses: tuple[float, dict[int, Tally]] = (-LABELS_S, {})
+        self._task: asyncio.Task[None] | None = None
+        self.last: Verdict | None = None
+
+    async def report(self, replica: str, counts: Mapping[int, Counts]) -> None:
+        """Take what a replica has counted since it began."""
+        self._heard[replica] = time.monotonic()
+        self._totals.report(replica, counts)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def totals(self) -> dict[int, Counts]:
+        """What all replicas have counted, by version."""
+        return self._totals.now()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                await self.step()
+            except Exception:  # the next look may go better; who answers is not changed meanwhile
+                _LOG.exception("the canary could not be judged")
+
+    async def step(self) -> Verdict | None:
+        """Look at the canary once: what was decided, None where there is none to judge."""
+        now = time.monotonic()
+        self._heard = {replica: heard for replica, heard in self._heard.items() if now - heard < GONE_S}
+        self._totals.forget(self._heard)
+        standing = await asyncio.to_thread(self._registered.look)
+        rule = standing.traffic.rule
+        if rule is None:
+            self.last = None
+            return None
+        if self._began[0] != standing.revision:
+            self._began = (standing.revision, self._totals.now())
+            self._losses = (-LABELS_S, {})
+        canary = standing.traffic.challengers[0].version
+        champion = standing.traffic.champion
+        tallies = await self._tallies(standing, rule, (champion, canary))
+        found = verdict(rule, tallies[champion], tallies[canary])
+        self.last = found
+        await self._carry_out(found, canary)
+        return found
+
+    async def _tallies(self, standing: Standing, rule: CanaryRule, versions: tuple[int, ...]) -> dict[int, Tally]:
+        """What versions did since the canary began, with losses where the rule asks for them."""
+        totals = self._totals.now()
+        tallies = {
+            version: (totals.get(version, Counts()) - self._began[1].get(version, Counts())).tally()
+            for version in versions
+        }
+        if rule.margin is None:
+            return tallies
+        read_at, losses = self._losses
+        if time.monotonic() - read_at >= LABELS_S:
+            since = datetime.fromisoformat(standing.since)
+            losses = {version: await asyncio.to_thread(self._labelled, version, since) for version in versions}
+            self._losses = (time.monotonic(), losses)
+        return {version: tally._replace(**_losses_of(losses[version])) for version, tally in tallies.items()}
+
+    def _labelled(self, version: int, since: datetime) -> Tally:
+        """Losses of the rows that a version answered since, and whose label came."""
+        registered = self._registered
+        models = ModelStore(registered.store)
+        manifest = models.open(models.resolve(f"{registered.name}:{version}")).manifest
+        found = read_observed(
+            registered.store, registered.name, version, manifest.columns, since=since, until=datetime.now(UTC)
+        )
+        classes = None if manifest.classes is None else list(manifest.classes)
+        return with_losses(Tally(), row_losses(found.outputs, found.labels, classes))
+
+    async def _carry_out(self, found: Verdict, canary: int) -> None:
+        """Write the decision, and why, into the journal of the traffic."""
+        name = self._registered.name
+        figures = "; ".join(f"{what} {bounds.low:.4g} to {bounds.high:.4g}" for what, bounds in found.figures.items())
+        reason = f"{found.reason} ({figures})"
+        if found.action == "promote":
+            await asyncio.to_thread(self._traffic.promote, name, canary, by="rule", reason=reason)
+        elif found.action == "rollback":
+            await asyncio.to_thread(self._traffic.clear, name, by="rule", reason=reason)
+
+
+def _losses_of(tally: Tally) -> dict[str, Any]:
+    return {"labelled": tally.labelled, "loss": tally.loss, "squares": tally.squares}
