@@ -172,3 +172,23 @@ def test_requests_are_logged_and_labels_joined(serving: Serving, models: ModelSt
     assert [found.labels.count(label) for label in ("red", "blue")] == [1, 1]
     assert GRAPHS[1].outputs(found.batch) == pytest.approx(found.outputs, abs=1e-5)
     assert set(found.embeddings) == set(GRAPHS[1].groups())
+
+
+def test_a_canary_that_keeps_its_limits_is_promoted_by_itself(serving: Serving, models: ModelStore) -> None:
+    traffic = TrafficStore(models)
+    form = {"challengers": [{"version": 2, "share": 0.9}], "rule": {"min_requests": 60, "max_error_rate": 0.2}}
+    with Asking(serving.url) as asking:
+        traffic.set("toy", form, by="test")
+        deadline = time.monotonic() + 60
+        while traffic.now("toy").traffic.champion != 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        asking.until(2, alone=True)
+    now = traffic.now("toy")
+    assert (now.traffic.champion, now.by) == (2, "rule")
+    assert "every limit is kept" in now.reason
+    assert not asking.wrong
+    metrics = httpx.get(f"{serving.url}/metrics").text
+    assert 'hybrid_ray_requests_total{model="toy",version="2"}' in metrics
+    explained = httpx.post(f"{serving.url}/explain", json=SENT[0], timeout=60).json()
+    (found,) = explained["explanations"]
+    assert found["members"]["base"] + sum(found["members"]["shares"].values()) == pytest.approx(found["answer"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -13,18 +13,24 @@ from hybrid_ray.on_ray.serve.answering import Answering
 from hybrid_ray.on_ray.serve.body import read_body
 from hybrid_ray.on_ray.serve.contract import Backend, RequestError, Served, unprocessable
 from hybrid_ray.on_ray.serve.desk import Desk
+from hybrid_ray.on_ray.serve.exposition import CONTENT_TYPE, exposition
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.open_inference import metadata
 from hybrid_ray.on_ray.serve.replies import json_reply
 from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema
 from hybrid_ray.on_ray.serve.switch import Live, Switch
+from hybrid_ray.serving.counts import Counts
 from hybrid_ray.serving.standing import Standing
 
 _DESK_BYTES = 4_000_000
 """Bytes of a body of feedback or traffic above which it is refused."""
 
 
-def build_api(switch: Switch, guard: Guard, desk: Desk | None = None) -> FastAPI:
+Counted = Callable[[], Awaitable[Mapping[int, Counts]]]
+"""What all replicas have counted, by version."""
+
+
+def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: Counted | None = None) -> FastAPI:
     """The application that the ingress runs.
 
     Parameters
@@ -33,11 +39,14 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None) -> FastAPI
     guard : Guard
     desk : Desk, optional
         Of a model in a store: its traffic can be changed, and labels told.
+    counted : callable, optional
+        Default: what this replica has counted.
 
     Returns
     -------
     FastAPI
-        Routes /predict, /models, /traffic and /feedback with a desk, /healthz, /readyz, /docs and /openapi.json, and
+        Routes /predict, /explain, /models, /metrics, /traffic and /feedback with a desk, /healthz, /readyz, /docs and
+        /openapi.json, and
         those of the Open Inference Protocol.
     """
     name = switch.champion.served.name
@@ -62,6 +71,12 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None) -> FastAPI
     async def models(request: Request) -> Response:
         guard.admit(request.headers, "predict")
         return json_reply(_versions(switch))
+
+    @app.get("/metrics", summary="What was counted, for Prometheus.", responses=_refusals(_GUARDED))
+    async def metrics(request: Request) -> Response:
+        guard.admit(request.headers, "admin")
+        totals = await counted() if counted is not None else _here(switch)
+        return Response(exposition(name, totals, switch.traffic), media_type=CONTENT_TYPE)
 
     @app.get("/healthz", summary="Whether the process answers.")
     async def healthz() -> dict[str, str]:
@@ -167,6 +182,11 @@ async def _readiness(live: Live) -> Response:
     if waiting_for:
         return json_reply({"status": waiting_for} | facts, 503, {"Retry-After": "1"})
     return json_reply({"status": "ready"} | facts)
+
+
+def _here(switch: Switch) -> dict[int, Counts]:
+    """What this replica has counted; a version without a number is 0."""
+    return {int(number) if number.isdecimal() else 0: live.counts() for number, live in switch.versions.items()}
 
 
 def _versions(switch: Switch) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
+from hybrid_ray.on_ray.serve.conductor import Conductor
 from hybrid_ray.on_ray.serve.contract import Loader, Served, unavailable
 from hybrid_ray.on_ray.serve.desk import Desk
 from hybrid_ray.on_ray.serve.follower import Follower
@@ -25,6 +26,7 @@ from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunke
 from hybrid_ray.on_ray.serve.placement import ServePlan, Share
 from hybrid_ray.on_ray.serve.registered import Registered, batcher, explaining_of
 from hybrid_ray.on_ray.serve.switch import Live, Switch
+from hybrid_ray.serving.counts import Counts
 from hybrid_ray.spec import ServeSpec
 
 _LOG = logging.getLogger(__name__)
@@ -157,6 +159,8 @@ class Ingress:
     registered : Registered or None
         The model in its store: other versions may answer too, labels are taken, and a share of requests is logged.
         None: what ``loader`` gives answers everybody.
+    conductor : DeploymentHandle or None
+        Adds up what replicas count, for a model that is followed.
     """
 
     def __init__(
@@ -167,9 +171,11 @@ class Ingress:
         extractors: Mapping[str, DeploymentHandle],
         members: DeploymentHandle | None,
         registered: Registered | None,
+        conductor: DeploymentHandle | None,
     ) -> None:
         self._device = device
         self._registered = registered
+        self._conductor = conductor
         pipeline = _pipeline(loader, served, device, extractors, members)
         log = registered.log(served, loader((), members=False).info) if registered is not None else None
         self._switch = Switch(Live(served, pipeline, log, explaining_of(served, lambda: _whole(loader))))
@@ -177,10 +183,11 @@ class Ingress:
         if registered is None:
             self.api = build_api(self._switch, Guard(None))
             return
-        guard = Guard(registered.keyring())
-        self.api = build_api(self._switch, guard, Desk(registered.store, registered.name))
+        desk = Desk(registered.store, registered.name)
+        counted = self._totals if conductor is not None else None
+        self.api = build_api(self._switch, Guard(registered.keyring()), desk, counted)
         if registered.follows:
-            self._follower = Follower(self._switch, registered.look, self._another)
+            self._follower = Follower(self._switch, registered.look, self._another, self._report)
 
     def follow(self) -> None:
         """Look at the traffic from now on, where the model is one that is followed."""
@@ -195,6 +202,17 @@ class Ingress:
         """A further version, as a whole in this replica."""
         assert self._registered is not None
         return await asyncio.to_thread(self._registered.live, version, self._device)
+
+    async def _report(self) -> None:
+        if self._conductor is None:
+            return
+        counts = {int(number): live.counts() for number, live in self._switch.versions.items()}
+        await self._conductor.report.remote(serve.get_replica_context().replica_id.unique_id, counts)
+
+    async def _totals(self) -> Mapping[int, Counts]:
+        assert self._conductor is not None
+        await self._report()
+        return await self._conductor.totals.remote()
 
     def __del__(self) -> None:
         switch: Switch | None = vars(self).get("_switch")
@@ -253,7 +271,7 @@ def compile_app(loader: Loader, served: Served, plan: ServePlan, registered: Reg
     Returns
     -------
     ray.serve.Application
-        Deployments ``ingress``, ``extractor-<id>`` and ``members``.
+        Deployments ``ingress``, ``extractor-<id>`` and ``members``, and ``conductor`` of a model that is followed.
     """
     limits = served.limits
     extractors = {
@@ -272,7 +290,11 @@ def compile_app(loader: Loader, served: Served, plan: ServePlan, registered: Reg
     ingress = _deployment(Ingress, "ingress", plan.ingress, limits.max_queued + _HEADROOM, limits.max_queued).options(
         backpressure_config=BackpressureConfig(retry_after_s=1)
     )
-    return ingress.bind(loader, served, _device(plan.ingress), extractors, members, registered)
+    conductor = None
+    if registered is not None and registered.follows:
+        options = {"num_cpus": 0, "num_gpus": 0}
+        conductor = serve.deployment(Conductor).options(name="conductor", ray_actor_options=options).bind(registered)
+    return ingress.bind(loader, served, _device(plan.ingress), extractors, members, registered, conductor)
 
 
 def _warm(served: Served, group: str) -> Arrays:

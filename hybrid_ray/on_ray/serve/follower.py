@@ -34,6 +34,8 @@ class Follower:
         The traffic as it stands; called in a thread.
     make : callable
         A version, not yet asked to answer.
+    report : callable, optional
+        Called at every look: tells what this replica has counted.
     every_s : float, default 1
     """
 
@@ -42,12 +44,14 @@ class Follower:
         switch: Switch,
         look: Callable[[], Standing],
         make: Callable[[int], Awaitable[Live]],
+        report: Callable[[], Awaitable[None]] | None = None,
         *,
         every_s: float = EVERY_S,
     ) -> None:
         self._switch = switch
         self._look = look
         self._make = make
+        self._report = report
         self._every_s = every_s
         self._revision = ""
         self._tried = 0.0
@@ -62,10 +66,12 @@ class Follower:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self.step()
-            except Exception:  # whatever it was, the versions that answer go on
-                _LOG.exception("the traffic could not be followed")
+            for act in (self.step, self._report):
+                try:
+                    if act is not None:
+                        await act()
+                except Exception:  # whatever it was, the versions that answer go on
+                    _LOG.exception("the traffic could not be followed")
             await asyncio.sleep(self._every_s)
 
     async def step(self) -> None:

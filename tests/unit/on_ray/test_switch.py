@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from hybrid_ray.on_ray.serve.api import build_api
@@ -288,3 +289,22 @@ def test_answers_are_explained_and_add_up():
         assert "/explain" in client.get("/openapi.json").json()["paths"]
     with client_of(Switch(live(1))) as client:
         assert client.post("/explain", json={"rows": ROWS}).status_code == 404
+
+
+def test_prometheus_reads_what_was_counted():
+    traffic = Traffic(champion=1, challengers=(Challenger(version=2, share=1.0),))
+    lives = {1: live(1, Stub()), 2: live(2, Stub(RuntimeError("secret")))}
+    with client_of(switched(traffic, lives)) as client:
+        for _ in range(3):
+            client.post("/predict", json=ROWS[0])
+        answer = client.get("/metrics")
+    found = {
+        (sample.name, sample.labels["version"], sample.labels.get("le")): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert found["hybrid_ray_requests_total", "2", None] == 3
+    assert found["hybrid_ray_errors_total", "2", None] == 3
+    assert found["hybrid_ray_requests_total", "1", None] == 0
+    assert found["hybrid_ray_request_seconds_bucket", "2", "+Inf"] == 3
+    assert found["hybrid_ray_traffic_share", "2", None] == 1.0
