@@ -90,6 +90,21 @@ def read_columns(source: Source, columns: Sequence[str], batch_rows: int = 65_53
     return pa.concat_tables(tables, promote_options="permissive")
 
 
+def read_chosen(source: Source, columns: Sequence[str], chosen: AnyArray, batch_rows: int = 1024) -> pa.Table:
+    """Some columns of some rows (k,), given by their numbers, rising; reads every piece that holds one."""
+    tables = []
+    for piece in source.pieces:
+        start = piece.start
+        wanted = chosen[(chosen >= start) & (chosen < start + piece.n_rows)]
+        if not len(wanted):
+            continue
+        for table in read_piece(source, piece, list(columns), batch_rows):
+            here = wanted[(wanted >= start) & (wanted < start + len(table))]
+            tables.append(table.take(pa.array(here - start)))
+            start += len(table)
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
 def read_rows(
     data: DataSpec, target: TargetSpec, source: Source, task: Task, folds: int, seed: int, repeats: int = 1
 ) -> Rows:

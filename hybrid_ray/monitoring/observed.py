@@ -46,6 +46,17 @@ class Observed:
     def __len__(self) -> int:
         return len(self.outputs)
 
+    def take(self, rows: slice) -> Observed:
+        """Some of its rows."""
+        return Observed(
+            {name: values[rows] for name, values in self.batch.items()},
+            self.outputs[rows],
+            {name: block.take(rows) for name, block in self.embeddings.items()},
+            self.labels[rows],
+            self.times[rows],
+            self.latency_ms[rows],
+        )
+
 
 def read_observed(
     root: StoreRoot,
@@ -74,13 +85,28 @@ def read_observed(
         True for answers that nobody got.
     """
     end = until or datetime.now(UTC)
-    table = _read(root, predictions_of(model, version), since, end, PREDICTIONS)
-    inside = pc.and_(pc.greater_equal(table["time"], since), pc.less(table["time"], end))
-    table = table.filter(pc.and_(inside, pc.equal(table["shadow"], shadow)))
-    table = table.take(
-        pc.sort_indices(table, [("time", "ascending"), ("request", "ascending"), ("number", "ascending")])
-    )
-    said = _labels(_read(root, feedback_of(model), since, datetime.now(UTC), FEEDBACK))
+    table = _read(root, _files(root, predictions_of(model, version), since, end), PREDICTIONS)
+    table = table.filter(pc.and_(pc.greater_equal(table["time"], since), pc.less(table["time"], end)))
+    labels = _read(root, _files(root, feedback_of(model), since, datetime.now(UTC)), FEEDBACK)
+    return _observed(table, columns, _labels(labels), shadow)
+
+
+def prediction_files(root: StoreRoot, model: str, version: int, since: datetime) -> list[str]:
+    """Files of logged predictions that were written from a day on, oldest first."""
+    return _files(root, predictions_of(model, version), since, datetime.now(UTC))
+
+
+def read_files(root: StoreRoot, paths: Sequence[str], columns: Mapping[str, Kind]) -> Observed:
+    """Rows of some files of logged predictions that people got, without labels."""
+    return _observed(_read(root, paths, PREDICTIONS), columns, {}, shadow=False)
+
+
+def _observed(
+    table: pa.Table, columns: Mapping[str, Kind], said: Mapping[tuple[str, int], str], shadow: bool
+) -> Observed:
+    table = table.filter(pc.equal(table["shadow"], shadow))
+    order = [("time", "ascending"), ("request", "ascending"), ("number", "ascending")]
+    table = table.take(pc.sort_indices(table, order))
     asked = zip(table["request"].to_pylist(), table["number"].to_pylist(), strict=True)
     names = [name for name in table.column_names if name.startswith(EMBEDDING)]
     outputs = table["outputs"].to_pylist()
@@ -94,11 +120,14 @@ def read_observed(
     )
 
 
-def _read(root: StoreRoot, prefix: str, since: datetime, until: datetime, schema: pa.Schema) -> pa.Table:
-    """All rows of the files of those days, and of the day after: a file is written after what it holds."""
+def _files(root: StoreRoot, prefix: str, since: datetime, until: datetime) -> list[str]:
+    """Files of those days, and of the day after: a file is written after what it holds."""
     days = [f"{since + timedelta(days=n):%Y-%m-%d}" for n in range((until.date() - since.date()).days + 2)]
-    paths = [path for day in days for path in root.list(f"{prefix}/{day}") if path.endswith(".parquet")]
-    found = root.read_many(paths)
+    return [path for day in days for path in sorted(root.list(f"{prefix}/{day}")) if path.endswith(".parquet")]
+
+
+def _read(root: StoreRoot, paths: Sequence[str], schema: pa.Schema) -> pa.Table:
+    found = root.read_many(list(paths))
     tables = [pq.read_table(io.BytesIO(found[path])) for path in sorted(found)]
     return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
 

@@ -19,7 +19,7 @@ from hybrid_ray.monitoring.drift import thinned
 from hybrid_ray.monitoring.traits import Trait, Traits, input_traits, prediction_traits
 from hybrid_ray.types import AnyArray, Batch, Block, FloatArray, State
 
-ROWS = 2000
+ROWS = 1000
 """Values of each trait that a reference holds at most."""
 WIDTH = 32
 """Numbers of an embedding that are looked at: a longer one is projected."""
@@ -37,7 +37,7 @@ class Reference:
         From how many rows.
     metric : str
     score : float or None
-        What the version reached on them.
+        What the version reached, out of fold.
     """
 
     traits: Traits

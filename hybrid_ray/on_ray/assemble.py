@@ -14,6 +14,7 @@ from hybrid_ray.data.source import read_piece
 from hybrid_ray.data.split import TOGETHER, tied_column
 from hybrid_ray.forecasts import OUTLOOK, SERIES
 from hybrid_ray.on_ray.parts import MEMBER, Parts, used_extractors
+from hybrid_ray.on_ray.referring import save_reference
 from hybrid_ray.on_ray.saving import LATENCY_ROWS, HeldBack, count_chains, promote, save_graph
 from hybrid_ray.on_ray.stages import Features, Found, Job
 from hybrid_ray.on_ray.train import Entry
@@ -56,6 +57,7 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
     saved = _saved(job)
     if saved is not None:
         promote(ModelStore(job.root), job.spec, saved)
+        _refer(job, found, parts, saved, outputs)
         return Composed(saved, saved.uri, saved.n_bytes, float(saved.info["latency_ms"]), _chains(parts), outputs)
     used = used_extractors(found.composed())
     frozen = {name: Entry.of(features.decided[name], job.kinds).build() for name in used if name in features.frozen}
@@ -78,7 +80,16 @@ def assemble(job: Job, features: Features, found: Found, parts: Parts) -> Compos
             )
         )
         stage.note(f"{version.name}:{version.version}")
+        _refer(job, found, parts, version, outputs)
     return Composed(version, version.uri, n_bytes, latency, _chains(parts), outputs)
+
+
+def _refer(job: Job, found: Found, parts: Parts, version: ModelVersion, outputs: AnyArray) -> None:
+    """Keep what is watched of the test rows beside a version."""
+    task = save_reference.options(num_cpus=job.task_cpus)
+    score, seed = float(found.ensemble.score), job.spec.seed
+    told = (version, job.source, job.rows.test_rows, parts.test, outputs, found.plan.metric, score, seed)
+    ray.get(task.remote(job.root, *told))
 
 
 def _chains(parts: Parts) -> int:

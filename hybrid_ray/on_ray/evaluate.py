@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
-from hybrid_ray.data.rows import read_labels, read_tied
+from hybrid_ray.data.rows import read_chosen, read_labels, read_tied
 from hybrid_ray.data.sliding import WINDOWS
 from hybrid_ray.data.source import Source
 from hybrid_ray.data.split import TOGETHER
@@ -25,7 +25,7 @@ from hybrid_ray.evaluation.ties import Ties, tie_note
 from hybrid_ray.forecasts import SERIES
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster, use_threads
-from hybrid_ray.on_ray.explain import choose_rows, sample_rows
+from hybrid_ray.on_ray.explain import choose_rows
 from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.on_ray.predict import predict_outputs
 from hybrid_ray.results import defined
@@ -122,7 +122,7 @@ def _clustered(cluster: Cluster, graph: Graph, stored: StoredModel, source: Sour
         raise DataError(f"data.path: clusters need two rows or more to be scored on; got {source.n_rows}")
     seed = _seed(graph)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
-    table = sample_rows(source, wanted, CLUSTERED_ROWS, seed)
+    table = read_chosen(source, wanted, choose_rows(source.n_rows, CLUSTERED_ROWS, seed))
     task = _evidence.options(num_cpus=cluster.task_cpus)
     outputs: AnyArray = ray.get(task.remote(stored, table, source.base, seed))
     return _compared(graph, table).y, outputs

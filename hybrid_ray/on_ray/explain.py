@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import pyarrow as pa
 import ray
 
 from hybrid_ray.data.coerce import coerce
-from hybrid_ray.data.rows import read_labels
-from hybrid_ray.data.source import Source, read_piece
+from hybrid_ray.data.rows import read_chosen, read_labels
+from hybrid_ray.data.source import Source
 from hybrid_ray.data.target import encode_known, known_rows
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.clusters import assigned
@@ -25,9 +24,6 @@ from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster, use_threads
 from hybrid_ray.on_ray.model import StoredModel, open_rows
 from hybrid_ray.types import CLUSTERING, AnyArray, Batch
-
-READ_ROWS = 1024
-"""Rows that are read at once."""
 
 
 def explain_file(
@@ -74,8 +70,9 @@ def explain_file(
         raise BadInputError("explain: a model must read several columns; got one that forecasts, which reads histories")
     source = open_rows(graph, data, training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
-    table = sample_rows(source, wanted, rows, seed)
-    batch, y, metric = _measured(graph, table, source, choose_rows(source.n_rows, rows, seed), data)
+    chosen = choose_rows(source.n_rows, rows, seed)
+    table = read_chosen(source, wanted, chosen)
+    batch, y, metric = _measured(graph, table, source, chosen, data)
     groups = column_groups(graph)
     workers = min(max(int(cluster.view().cpus), 1), len(groups))
     shared = ray.put((batch, y))
@@ -164,22 +161,6 @@ def _importance(
 def choose_rows(n_rows: int, rows: int, seed: int) -> AnyArray:
     """Numbers of at most ``rows`` rows, chosen at random, in row order."""
     return np.sort(np.random.default_rng(seed).choice(n_rows, min(rows, n_rows), replace=False))
-
-
-def sample_rows(source: Source, columns: Sequence[str], rows: int, seed: int) -> pa.Table:
-    """At most ``rows`` rows of a source, see :func:`choose_rows`; reads every piece that holds one."""
-    chosen = choose_rows(source.n_rows, rows, seed)
-    tables = []
-    for piece in source.pieces:
-        start = piece.start
-        wanted = chosen[(chosen >= start) & (chosen < start + piece.n_rows)]
-        if not len(wanted):
-            continue
-        for table in read_piece(source, piece, columns, READ_ROWS):
-            here = wanted[(wanted >= start) & (wanted < start + len(table))]
-            tables.append(table.take(pa.array(here - start)))
-            start += len(table)
-    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _made(out: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class Parts:
         By name of the gap, and member name.
     copies : dict of str to (Entry, ObjectRef of State)
         Fitted copies of trained extractors, by extractor key.
+    test : sequence of mapping of str to ObjectRef of Block
+        Features of the test rows, by extractor key, one part of the rows after the other.
     note : str
         What each member was fitted on, where the search saw a sample; else empty.
     """
@@ -57,6 +59,7 @@ class Parts:
     members: dict[str, Any]
     reserves: dict[str, dict[str, Any]]
     copies: dict[str, tuple[Entry, Any]]
+    test: Sequence[Mapping[str, Any]]
     note: str = ""
 
 
@@ -98,7 +101,7 @@ def parts_stage(
         reserve.gap.name: {name: fitted[each.key][0] for name, each in reserve.ensemble.members.items()}
         for reserve in found.reserves
     }
-    return Parts(levels, outputs, members, reserves, entries, note)
+    return Parts(levels, outputs, members, reserves, entries, test, note)
 
 
 def _copies(job: Job, trained: Trained) -> dict[str, dict[str, FoldFit]]:

@@ -46,8 +46,7 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
     -------
     FastAPI
         Routes /predict, /explain, /models, /metrics, /traffic and /feedback with a desk, /healthz, /readyz, /docs and
-        /openapi.json, and
-        those of the Open Inference Protocol.
+        /openapi.json, and those of the Open Inference Protocol.
     """
     name = switch.champion.served.name
     app = FastAPI(title=name, description=f"Predictions of the model {name}.", redoc_url=None)
