@@ -408,6 +408,21 @@ class LogSpec(Section):
     """Rows that may wait for the store; more are dropped, and counted."""
 
 
+class MonitorSpec(Section):
+    """Windows of logged rows, beside the rows that the version was scored on."""
+
+    window: int = Field(500, ge=20, le=100_000)
+    """Logged rows of a window."""
+    level: float = Field(0.001, gt=0, lt=0.5)
+    """Chance of an alarm for a window that has not drifted, however much is watched."""
+    min_psi: float = Field(0.1, ge=0)
+    """Population stability index below which a difference does not matter, however sure it is."""
+    every_s: float = Field(10.0, gt=0)
+    """Seconds between two looks at the log."""
+    webhook: str | None = Field(None, pattern=r"^https?://")
+    """Where alarms, and what canary rules decide, are put as JSON."""
+
+
 class ServeSpec(Section):
     """How the graph is served."""
 
@@ -432,6 +447,7 @@ class ServeSpec(Section):
     ready_timeout_s: float = Field(600.0, gt=0)
     """Time in which a version must be ready to answer."""
     log: LogSpec = LogSpec()
+    monitor: MonitorSpec = MonitorSpec()
     explain_rows: int = Field(8, ge=0)
     """Rows that one request may have explained; 0: none are."""
     explain_s: float = Field(2.0, gt=0)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from hybrid_ray.monitoring.losses import row_losses, with_losses
 from hybrid_ray.monitoring.observed import read_observed
+from hybrid_ray.monitoring.watch import Watch, Window
 from hybrid_ray.on_ray.serve.registered import Registered
+from hybrid_ray.serving.alerts import send_alert
 from hybrid_ray.serving.counts import Counts, Totals
 from hybrid_ray.serving.standing import Standing, TrafficStore
 from hybrid_ray.serving.verdict import CanaryRule, Tally, Verdict, verdict
@@ -42,27 +44,53 @@ class Conductor:
         self._heard: dict[str, float] = {}
         self._began: tuple[str, dict[int, Counts]] = ("", {})
         self._losses: tuple[float, dict[int, Tally]] = (-LABELS_S, {})
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watch: tuple[int, Watch | None] = (0, None)
         self.last: Verdict | None = None
 
     async def report(self, replica: str, counts: Mapping[int, Counts]) -> None:
         """Take what a replica has counted since it began."""
         self._heard[replica] = time.monotonic()
         self._totals.report(replica, counts)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._every(EVERY_S, self.step)), asyncio.create_task(self._watching())]
 
     async def totals(self) -> dict[int, Counts]:
         """What all replicas have counted, by version."""
         return self._totals.now()
 
-    async def _run(self) -> None:
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[Any]]) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(seconds)
             try:
-                await self.step()
+                await act()
             except Exception:  # the next look may go better; who answers is not changed meanwhile
-                _LOG.exception("the canary could not be judged")
+                _LOG.exception("a look at the model failed")
+
+    async def _watching(self) -> None:
+        monitor = (await asyncio.to_thread(self._registered.limits_of, None)).monitor
+        await self._every(monitor.every_s, self.watch)
+
+    async def watch(self) -> list[Window]:
+        """Look at the champion's log once: the windows that were filled. Who is to be told of drift is told."""
+        standing = await asyncio.to_thread(self._registered.look)
+        champion = standing.traffic.champion
+        if self._watch[0] != champion:
+            self._watch = (champion, await asyncio.to_thread(self._registered.watch, champion))
+        watch = self._watch[1]
+        found = [] if watch is None else await asyncio.to_thread(watch.step)
+        for window in found:
+            if window.drifted:
+                what = f"{len(window.drifted)} of {len(window.differences)} traits have drifted"
+                await self._tell("drift", champion, what, traits=window.drifted, window=window.number)
+        return found
+
+    async def _tell(self, event: str, version: int, what: str, **more: Any) -> None:
+        _LOG.warning("%s:%d: %s", self._registered.name, version, what)
+        webhook = (await asyncio.to_thread(self._registered.limits_of, version)).monitor.webhook
+        if webhook is not None:
+            message = {"event": event, "model": self._registered.name, "version": version, "message": what, **more}
+            await asyncio.to_thread(send_alert, webhook, message)
 
     async def step(self) -> Verdict | None:
         """Look at the canary once: what was decided, None where there is none to judge."""
@@ -117,10 +145,13 @@ class Conductor:
         name = self._registered.name
         figures = "; ".join(f"{what} {bounds.low:.4g} to {bounds.high:.4g}" for what, bounds in found.figures.items())
         reason = f"{found.reason} ({figures})"
+        if found.action == "wait":
+            return
         if found.action == "promote":
             await asyncio.to_thread(self._traffic.promote, name, canary, by="rule", reason=reason)
-        elif found.action == "rollback":
+        else:
             await asyncio.to_thread(self._traffic.clear, name, by="rule", reason=reason)
+        await self._tell(found.action, canary, reason)
 
 
 def _losses_of(tally: Tally) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from hybrid_ray.graph import Graph
+from hybrid_ray.monitoring.drift import Rule
+from hybrid_ray.monitoring.watch import Watch
 from hybrid_ray.on_ray.model import StoredModel
+from hybrid_ray.on_ray.referring import read_reference
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.explaining import Explaining
@@ -68,6 +71,23 @@ class Registered:
         run = batcher(whole(graph, embeddings=served.limits.log.share > 0), served.limits, slots=2)
         pipeline = Pipeline(served, {"+".join(graph.groups()): run.submit}, batchers=[run])
         return Live(served, pipeline, self.log(served, graph.info), explaining_of(served, lambda: graph))
+
+    def limits_of(self, version: int | None) -> ServeSpec:
+        """Limits of a version, the champion for None."""
+        if self.limits is not None:
+            return self.limits
+        asked = self.look().traffic.champion if version is None else version
+        info = ModelStore(self.store).manifest(f"{self.name}:{asked}")["info"]
+        return ServeSpec.model_validate(info.get("serve", {}))
+
+    def watch(self, version: int) -> Watch | None:
+        """What watches a version's log from now on; None where it has no reference, or no log."""
+        limits, reference = self.limits_of(version), read_reference(self.store, self.name, version)
+        if reference is None or not limits.log.share:
+            return None
+        head = StoredModel.find(self.store.uri, f"{self.name}:{version}")((), members=False)
+        monitor = limits.monitor
+        return Watch(self.store, head, version, reference, monitor.window, Rule(monitor.level, monitor.min_psi))
 
     def log(self, served: Served, info: Mapping[str, Any]) -> PredictionLog | None:
         """Where a share of a version's requests is kept; None where the share is 0."""

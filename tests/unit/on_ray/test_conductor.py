@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hybrid_ray.monitoring.reference import Reference, embeddings_of, traits_of
+from hybrid_ray.on_ray.referring import reference_of
 from hybrid_ray.on_ray.serve import conductor as module
 from hybrid_ray.on_ray.serve.conductor import Conductor
 from hybrid_ray.on_ray.serve.registered import Registered
+from hybrid_ray.serving.alerts import send_alert
 from hybrid_ray.serving.counts import Counter, Counts
 from hybrid_ray.serving.log import PredictionLog, Seen, Written, feedback_of, feedback_rows
 from hybrid_ray.serving.standing import TrafficStore
-from hybrid_ray.spec import LogSpec
+from hybrid_ray.spec import LogSpec, MonitorSpec, ServeSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.state import write_state
 from hybrid_ray.testing.graphs import toy_batch, toy_graph, toy_rows
 
 GRAPH = toy_graph()
@@ -118,3 +125,75 @@ def test_replicas_that_are_heard_of_no_more_stay_in_the_totals(models: ModelStor
     asyncio.run(conductor.step())
     assert asyncio.run(conductor.totals())[1].requests == 10
     assert not conductor._heard
+
+
+class Heard(BaseHTTPRequestHandler):
+    messages: list[dict[str, Any]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.messages.append(json.loads(body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook():
+    Heard.messages.clear()
+    server = HTTPServer(("127.0.0.1", 0), Heard)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/alerts"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def observed(rows: int, seed: int) -> tuple[Any, Any, Any]:
+    batch = toy_batch(list(toy_rows(rows, seed=seed, missing=0.2)))
+    blocks = GRAPH.extract(batch)
+    return batch, GRAPH.combine(blocks), embeddings_of(GRAPH, blocks)
+
+
+def test_drift_of_the_champion_is_told(models: ModelStore, webhook: str) -> None:
+    GRAPH.setup()
+    batch, outputs, embeddings = observed(600, 50)
+    reference = Reference.of(traits_of(GRAPH, batch, embeddings, outputs), 600, "log_loss", 0.5)
+    write_state(models.root, reference_of("toy", 1), reference.state())
+    limits = ServeSpec(monitor=MonitorSpec(window=100, webhook=webhook))
+    conductor = Conductor(Registered(models.root, "toy", True, limits))
+    assert asyncio.run(conductor.watch()) == []
+    log = PredictionLog(models.root, "toy", 1, GRAPH.columns, LogSpec(share=1.0))
+    for seed in (1, 2):
+        batch, outputs, embeddings = observed(100, seed)
+        if seed == 2:
+            batch = {**batch, "price": batch["price"] * 5}
+        log.add(Seen(f"r{seed}", time.time() + seed, 1, False, 1.0, batch, outputs, embeddings))
+    log.close()
+    quiet, loud = asyncio.run(conductor.watch())
+    assert (quiet.drifted, loud.drifted) == ([], ["price"])
+    (message,) = Heard.messages
+    assert (message["event"], message["model"], message["version"]) == ("drift", "toy", 1)
+    assert message["traits"] == ["price"]
+
+
+def test_what_a_rule_decides_is_told(models: ModelStore, webhook: str) -> None:
+    began(models)
+    limits = ServeSpec(monitor=MonitorSpec(webhook=webhook))
+    conductor = Conductor(Registered(models.root, "toy", True, limits))
+    assert judged(conductor, ("a", {1: counts(400), 2: counts(100, 30)})).action == "rollback"
+    (message,) = Heard.messages
+    assert (message["event"], message["version"]) == ("rollback", 2)
+
+
+def test_a_webhook_that_is_away_stops_nothing(models: ModelStore) -> None:
+    began(models)
+    limits = ServeSpec(monitor=MonitorSpec(webhook="http://127.0.0.1:9/"))
+    conductor = Conductor(Registered(models.root, "toy", True, limits))
+    assert judged(conductor, ("a", {1: counts(400), 2: counts(100, 30)})).action == "rollback"
+    assert not send_alert("http://127.0.0.1:9/", {})
+    with pytest.raises(ValueError, match="must begin with http"):
+        send_alert("file:///etc/passwd", {})
