@@ -68,6 +68,12 @@ class Journal:
         parsed = {numbers[path]: from_json(data) for path, data in found.items()}
         return {n: parsed[n] for n in sorted(parsed) if isinstance(parsed[n], dict)}
 
+    def newest(self, most: int) -> dict[int, dict[str, Any]]:
+        """The newest records by number, in order, at most so many."""
+        last = self._newest()
+        found = {number: self.get(number) for number in range(max(last - most, 0) + 1, last + 1)}
+        return {number: record for number, record in found.items() if record is not None}
+
     def get(self, number: int) -> dict[str, Any] | None:
         """One record."""
         try:

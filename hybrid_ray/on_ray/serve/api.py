@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic_core import from_json
+from starlette.staticfiles import StaticFiles
 
 from hybrid_ray.on_ray.serve.answering import Answering
 from hybrid_ray.on_ray.serve.body import read_body
@@ -19,9 +22,10 @@ from hybrid_ray.on_ray.serve.open_inference import metadata
 from hybrid_ray.on_ray.serve.replies import json_reply
 from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema
 from hybrid_ray.on_ray.serve.switch import Live, Switch
-from hybrid_ray.serving.counts import Counts
+from hybrid_ray.serving.counts import SECONDS, Counts
 from hybrid_ray.serving.standing import Standing
 
+_CONSOLE = Path(__file__).parent / "console"
 _DESK_BYTES = 4_000_000
 """Bytes of a body of feedback or traffic above which it is refused."""
 
@@ -45,7 +49,7 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
     Returns
     -------
     FastAPI
-        Routes /predict, /explain, /models, /metrics, /traffic and /feedback with a desk, /healthz, /readyz, /docs and
+        Routes /predict, /explain, /models, /stats, /metrics, /console, those of a desk, /healthz, /readyz, /docs and
         /openapi.json, and those of the Open Inference Protocol.
     """
     name = switch.champion.served.name
@@ -61,7 +65,9 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
         guard.admit(request.headers, "predict")
         return await answering.predict(request)
 
-    @app.post("/explain", summary="Say why rows are answered as they are.", responses=_refusals(_STATUSES | {404: _NO}))
+    @app.post(
+        "/explain", summary="Say why rows are answered as they are.", responses=_refusals({**_STATUSES, 404: _NO})
+    )
     async def explain(request: Request) -> Response:
         guard.admit(request.headers, "predict")
         return await answering.explain(request)
@@ -70,6 +76,12 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
     async def models(request: Request) -> Response:
         guard.admit(request.headers, "predict")
         return json_reply(_versions(switch))
+
+    @app.get("/stats", summary="What was counted, by version.", responses=_refusals(_GUARDED))
+    async def stats(request: Request) -> Response:
+        guard.admit(request.headers, "predict")
+        totals = await counted() if counted is not None else _here(switch)
+        return json_reply({"seconds": [*SECONDS[:-1], None], "versions": {n: asdict(c) for n, c in totals.items()}})
 
     @app.get("/metrics", summary="What was counted, for Prometheus.", responses=_refusals(_GUARDED))
     async def metrics(request: Request) -> Response:
@@ -85,6 +97,7 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
     async def readyz() -> Response:
         return await _readiness(switch.champion)
 
+    app.mount("/console", StaticFiles(directory=_CONSOLE, html=True), name="console")
     if desk is not None:
         _add_desk(app, switch, guard, desk)
     _add_open_inference(app, switch, guard, answering)
@@ -110,6 +123,21 @@ def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
     async def traffic(request: Request) -> Response:
         guard.admit(request.headers, "predict")
         return json_reply(_standing(await desk.standing()))
+
+    @app.get("/drift", summary="Windows of a version's rows, the newest last.", responses=_refusals(_GUARDED))
+    async def drift(request: Request, version: int | None = None, windows: int = Query(50, ge=1, le=500)) -> Response:
+        guard.admit(request.headers, "predict")
+        return json_reply(await desk.drift(version, windows))
+
+    @app.get("/leaderboard", summary="What the run that made a version compared.", responses=_refusals(_GUARDED))
+    async def leaderboard(request: Request, version: int | None = None) -> Response:
+        guard.admit(request.headers, "predict")
+        return json_reply(await desk.leaderboard(version))
+
+    @app.get("/registered", summary="Versions that there are.", responses=_refusals(_GUARDED))
+    async def registered(request: Request) -> Response:
+        guard.admit(request.headers, "predict")
+        return json_reply({"versions": await desk.versions()})
 
     @app.put("/traffic", summary="Let others answer beside the champion.", responses=_refusals(_TOLD))
     async def change(request: Request) -> Response:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from hybrid_ray.documented import Documented
 from hybrid_ray.errors import BadInputError
+from hybrid_ray.monitoring.watch import windows_of
 from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unprocessable
 from hybrid_ray.registry import nearest
 from hybrid_ray.serving.log import Written, feedback_of, feedback_rows
@@ -18,6 +19,7 @@ from hybrid_ray.serving.standing import Standing, TrafficStore
 from hybrid_ray.spec import LogSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.store.runs import RunStore
 
 
 class Feedback(Documented):
@@ -39,7 +41,9 @@ class Desk:
     """
 
     def __init__(self, root: StoreRoot, model: str) -> None:
-        self._traffic = TrafficStore(ModelStore(root))
+        self._root = root
+        self._models = ModelStore(root)
+        self._traffic = TrafficStore(self._models)
         self._model = model
         self._written = Written(root, feedback_of(model), LogSpec(rows=1000, seconds=2.0, held=100_000))
 
@@ -103,6 +107,33 @@ class Desk:
             raise RequestError(422, faults)
         self._written.add(feedback_rows(told.id, labels, time.time()))
         return len(labels)
+
+    async def versions(self) -> list[int]:
+        """Numbers of the versions that there are."""
+        return [each.version for each in await asyncio.to_thread(self._models.list, self._model)]
+
+    async def drift(self, version: int | None, windows: int) -> dict[str, Any]:
+        """The last windows of a version, the champion by default: what was compared, and what had drifted."""
+        asked = (await self.standing()).traffic.champion if version is None else version
+        journal = windows_of(self._root, self._model, asked)
+        records = await asyncio.to_thread(journal.newest, windows)
+        return {"version": asked, "windows": [{"number": number, **record} for number, record in records.items()]}
+
+    async def leaderboard(self, version: int | None) -> dict[str, Any]:
+        """What the run that made a version compared: levels and members, with their scores; empty where none did."""
+        asked = (await self.standing()).traffic.champion if version is None else version
+        return await asyncio.to_thread(self._compared, asked)
+
+    def _compared(self, version: int) -> dict[str, Any]:
+        info = next((each.info for each in self._models.list(self._model) if each.version == version), {})
+        run_id = str(info.get("run_id", ""))
+        result = (RunStore(self._root).result(run_id) if run_id else None) or {}
+        told = {key: result.get(key) for key in ("metric", "test", "ci95", "levels", "members", "modalities", "search")}
+        return {
+            "version": version,
+            "run_id": run_id,
+            **{key: value for key, value in told.items() if value is not None},
+        }
 
     async def close(self) -> None:
         """Write what waits."""
