@@ -15,23 +15,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.coerce import coerce
-from hybrid_ray.extractors.base import FitContext, build_extractor
-from hybrid_ray.graph import Graph, Member, fit_chain
 from hybrid_ray.monitoring.observed import read_observed
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.serve import Serving, serve_model
-from hybrid_ray.plugins import load_plugins
-from hybrid_ray.registry import FUSIONS
 from hybrid_ray.serving.standing import TrafficStore
 from hybrid_ray.spec import LogSpec, ScaleSpec, ServeSpec
 from hybrid_ray.store.golden import make_golden
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.testing.graphs import TOY_COLUMNS, toy_rows
+from hybrid_ray.testing.shipped import forest_graph
 
-COLUMNS = {"pixels": ["photo"], "tfidf": ["title"], "tabular": ["price", "brand", "listed"]}
 ROWS = [{k: v for k, v in row.items() if k != "label"} for row in toy_rows(20, seed=1, missing=0.2)]
 SENT = [{k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in row.items()} for row in ROWS]
 ONE = ScaleSpec(min_replicas=1, max_replicas=1)
@@ -39,30 +34,7 @@ RAW = coerce(pa.Table.from_pylist(ROWS), TOY_COLUMNS).batch
 LIMITS = ServeSpec(placement="together", ingress=ONE, extractors=ONE, log=LogSpec(share=1.0, seconds=0.2))
 
 
-def make_graph(seed: int) -> Graph:
-    """One forest on all columns, another for each seed."""
-    load_plugins()
-    rows = list(toy_rows(80, seed=seed))
-    y = np.array([row["label"] for row in rows])
-    batch = coerce(pa.Table.from_pylist(rows), TOY_COLUMNS).batch
-    made: dict[str, Any] = {"task": "multiclass", "n_outputs": 3, "seed": seed}
-    extractors = {}
-    for name, columns in COLUMNS.items():
-        extractor = build_extractor(name, {}, {column: TOY_COLUMNS[column] for column in columns})
-        extractors[name] = (
-            extractor.fit(extractor.prepare(batch), y, FitContext(**made)) if extractor.tags.trained else extractor
-        )
-    blocks = {key: extractor.transform(batch) for key, extractor in extractors.items()}
-    candidate = Candidate(tuple(blocks), "concat", "random_forest", {}, {"n_estimators": 20})
-    member = Member("forest", candidate, [fit_chain(candidate, blocks, y, **made)])
-    pool = FUSIONS.get("linear_pool")
-    decision = pool(pool.Params()).fit({"forest": member.predict(blocks)}, y, "multiclass")
-    return Graph(
-        "toy", "multiclass", "label", dict(TOY_COLUMNS), ["red", "green", "blue"], extractors, [member], decision
-    )
-
-
-GRAPHS = {number: make_graph(number) for number in (1, 2, 3)}
+GRAPHS = {number: forest_graph(number) for number in (1, 2, 3)}
 
 
 @pytest.fixture(scope="module")
