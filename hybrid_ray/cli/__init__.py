@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from hybrid_ray.cli import models, runs, tools
+from hybrid_ray.cli import models, runs, serving, tools
 from hybrid_ray.errors import HybridRayError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ for commands in (runs.app, models.app, tools.app):
     app.add_typer(commands)
 app.add_typer(models.models, name="models")
 app.add_typer(runs.runs, name="runs")
+app.add_typer(serving.traffic, name="traffic")
+app.add_typer(serving.tokens, name="tokens")
 app.add_typer(tools.spec_app, name="spec")
 app.add_typer(tools.store_app, name="store")
 

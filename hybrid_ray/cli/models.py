@@ -97,6 +97,9 @@ def serve(
     model: ModelRef,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to bind.")] = 8000,
+    tokens: Annotated[
+        bool | None, typer.Option("--tokens/--no-tokens", help="Ask for tokens; default: beyond this machine.")
+    ] = None,
     store: Store = DEFAULT_STORE,
     address: Address = None,
     as_json: Json = False,
@@ -107,7 +110,10 @@ def serve(
     from hybrid_ray.on_ray.cluster import connect
     from hybrid_ray.on_ray.serve import serve_model
 
-    with connect(address, quiet=not verbose) as cluster, serve_model(cluster, model, store, host, port) as served:
+    with (
+        connect(address, quiet=not verbose) as cluster,
+        serve_model(cluster, model, store, host, port, tokens=tokens) as served,
+    ):
         emit({"url": served.url, "model": served.model, "version": served.version}, as_json, [served.banner])
         sys.stdout.flush()
         served.wait()

@@ -42,9 +42,9 @@ LIMITS = ServeSpec(log=LogSpec(share=1.0, seconds=0.2), monitor=MonitorSpec(wind
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
     store = ModelStore(StoreRoot(str(tmp_path_factory.mktemp("store"))))
-    for seed in (1, 2):
-        graph = forest_graph(seed)
-        store.register(graph, make_golden(graph, pa.Table.from_pylist(ROWS[:20]), rows=4))
+    graph, other = forest_graph(1), forest_graph(2)
+    for each in (graph, other):
+        store.register(each, make_golden(each, pa.Table.from_pylist(ROWS[:20]), rows=4))
     store.set_alias("toy", "champion", 1)
     batch = coerce(pa.Table.from_pylist(ROWS), TOY_COLUMNS).batch
     blocks = graph.extract(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import ipaddress
 import logging
 import os
 import signal
@@ -39,6 +40,7 @@ from hybrid_ray.on_ray.serve.placement import (
     plan_serve,
 )
 from hybrid_ray.on_ray.serve.registered import Registered
+from hybrid_ray.serving.tokens import TokenStore
 from hybrid_ray.spec import ServeSpec
 
 READY_TIMEOUT_S = 600.0
@@ -108,6 +110,7 @@ def serve_model(
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
+    tokens: bool | None = None,
     limits: ServeSpec | None = None,
     ready_timeout_s: float = READY_TIMEOUT_S,
 ) -> Iterator[Serving]:
@@ -124,6 +127,8 @@ def serve_model(
         Address that the proxy binds.
     port : int, default 8000
         Port that the proxy binds; 0: any free one.
+    tokens : bool, optional
+        Whether a token of the store is asked for; default: for any address but this machine's own.
     limits : ServeSpec, optional
         Default: those the model was registered with.
     ready_timeout_s : float, default 600
@@ -135,19 +140,52 @@ def serve_model(
     Raises
     ------
     BadInputError
-        The port is in use, or Serve already listens elsewhere on this cluster.
+        The port is in use, Serve already listens elsewhere on this cluster, or tokens are to be asked for and the store
+        has none.
     RunFailedError
         The application did not become ready.
     """
     port = _front_door(cluster, host, port)
     model = StoredModel.find(store, ref)
+    guarded = _guarded(model, host, tokens)
     graph, probe = model.checked(), model.probe()
     served = Served.of(graph, model.version, probe or Probe(generated_batch(graph)), limits)
     plan = plan_for(cluster, graph, served.limits)
     del graph
-    app = compile_app(model, served, plan, Registered.of(model, ref, limits))
+    app = compile_app(model, served, plan, Registered.of(model, ref, limits, guarded))
     with _serving(app, served, plan, host, port, ready_timeout_s) as serving:
         yield serving
+
+
+def _guarded(model: StoredModel, host: str, tokens: bool | None) -> bool:
+    """Whether tokens are asked for.
+
+    Raises
+    ------
+    BadInputError
+        They are, and there is none; or the model is a folder, which has no store to hold them.
+    """
+    asked = not _is_loopback(host) if tokens is None else tokens
+    if not asked:
+        return False
+    if not model.found.version:
+        raise BadInputError(
+            f"--host: must be this machine's own, 127.0.0.1, for a model in a folder, which has no tokens; got {host}. "
+            "Register it in a store, or say --no-tokens"
+        )
+    if not TokenStore(model.store).tokens():
+        raise BadInputError(
+            f"--tokens: the store must hold a token; it has none. Make one: hybrid-ray tokens issue --role predict "
+            f"--store {model.store.uri}, or say --no-tokens"
+        )
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager
