@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
+from hybrid_ray.evaluation.significance import holm
 from hybrid_ray.monitoring.traits import Form, Source, Trait, Traits
 from hybrid_ray.monitoring.two_sample import (
     TwoSample,
@@ -95,9 +95,9 @@ def differences(reference: Traits, window: Traits, rule: Rule = Rule(), *, seed:
     if not names:
         return []
     tested = [_tested(reference[name], window[name], rule.level / len(names), seed) for name in names]
-    corrected = multipletests([found.p_value for found in tested], alpha=rule.level, method="holm")[1]
+    corrected = holm([found.p_value for found in tested])
     told = [
-        _difference(name, reference[name], window[name], found, float(p_value), rule)
+        _difference(name, reference[name], window[name], found, p_value, rule)
         for name, found, p_value in zip(names, tested, corrected, strict=True)
     ]
     return sorted(told, key=lambda each: (not each.drifted, each.corrected, each.p_value, each.trait))
