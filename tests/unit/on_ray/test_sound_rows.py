@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hybrid_ray.data.sounds import encode_wav
-from hybrid_ray.on_ray.serve.api import _body_schema
 from hybrid_ray.on_ray.serve.body import parse_multipart
 from hybrid_ray.on_ray.serve.contract import Probe, RequestError, Served
 from hybrid_ray.on_ray.serve.pipeline import _culprit
 from hybrid_ray.on_ray.serve.rows import RowReader, row_model
+from hybrid_ray.on_ray.serve.schema import body_schema
 from hybrid_ray.spec import ServeSpec
 
 WAV = encode_wav(np.zeros(800), 8000)
@@ -59,7 +59,7 @@ def test_the_schema_says_base64_and_its_example_is_taken(reader):
 
 def test_a_form_takes_files():
     served = Served("m", 1, "binary", {"call": "audio"}, ["a", "b"], ServeSpec(), {}, Probe({}))
-    schema = _body_schema(served, row_model(served.columns))
+    schema = body_schema(served, row_model(served.columns))
     assert schema["multipart/form-data"]["schema"]["properties"]["call"] == {"type": "string", "format": "binary"}
     head, tail = b'--x\r\nContent-Disposition: form-data; name="call"; filename="a.wav"\r\n\r\n', b"\r\n--x--\r\n"
     rows = parse_multipart({"content-type": "multipart/form-data; boundary=x"}, head + WAV + tail, served)
