@@ -423,6 +423,35 @@ class MonitorSpec(Section):
     """Where alarms, and what canary rules decide, are put as JSON."""
 
 
+class RetrainSpec(Section):
+    """When a model is trained again by itself, and what becomes of the new version."""
+
+    on: tuple[Literal["drift", "score"], ...] = ("drift",)
+    """drift: a window has drifted; score: rows with feedback score worse than ``floor``."""
+    floor: float | None = None
+    """Score, by the model's metric, that the last ``monitor.window`` labelled rows must keep."""
+    min_labelled: int = Field(200, ge=20)
+    """Fresh labelled rows without which nothing is trained."""
+    holdout: float = Field(0.3, gt=0, lt=1)
+    """Share of them, the last ones, that champion and challenger are compared on; the others are learned from."""
+    every_s: float = Field(86_400.0, ge=0)
+    """Least time between two trainings."""
+    share: float = Field(0.1, gt=0, le=1)
+    """Of the requests, that a challenger gets which is better."""
+    rule: dict[str, Any] = Field(default_factory=dict)
+    """Rule of that canary."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Other values of the spec for the training, as dotted paths: ``search.trials: 8``."""
+    dry_run: bool = False
+    """Only write down what would have been done."""
+
+    @model_validator(mode="after")
+    def _score_has_a_floor(self) -> Self:
+        if "score" in self.on and self.floor is None:
+            raise ValueError("floor must be given where a score starts a training")
+        return self
+
+
 class ServeSpec(Section):
     """How the graph is served."""
 
@@ -448,6 +477,8 @@ class ServeSpec(Section):
     """Time in which a version must be ready to answer."""
     log: LogSpec = LogSpec()
     monitor: MonitorSpec = MonitorSpec()
+    retrain: RetrainSpec | None = None
+    """None: nothing is trained by itself."""
     explain_rows: int = Field(8, ge=0)
     """Rows that one request may have explained; 0: none are."""
     explain_s: float = Field(2.0, gt=0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from hybrid_ray.monitoring.losses import row_losses, with_losses
 from hybrid_ray.monitoring.observed import read_observed
 from hybrid_ray.monitoring.watch import Watch, Window
+from hybrid_ray.on_ray.retraining import WAITING, Retrainer
 from hybrid_ray.on_ray.serve.registered import Registered
 from hybrid_ray.serving.alerts import send_alert
 from hybrid_ray.serving.counts import Counts, Totals
@@ -46,6 +47,8 @@ class Conductor:
         self._losses: tuple[float, dict[int, Tally]] = (-LABELS_S, {})
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: tuple[int, Watch | None] = (0, None)
+        self._training: asyncio.Task[None] | None = None
+        self._why = ""
         self.last: Verdict | None = None
 
     async def report(self, replica: str, counts: Mapping[int, Counts]) -> None:
@@ -76,6 +79,7 @@ class Conductor:
         standing = await asyncio.to_thread(self._registered.look)
         champion = standing.traffic.champion
         if self._watch[0] != champion:
+            self._why = ""
             self._watch = (champion, await asyncio.to_thread(self._registered.watch, champion))
         watch = self._watch[1]
         found = [] if watch is None else await asyncio.to_thread(watch.step)
@@ -83,7 +87,31 @@ class Conductor:
             if window.drifted:
                 what = f"{len(window.drifted)} of {len(window.differences)} traits have drifted"
                 await self._tell("drift", champion, what, traits=window.drifted, window=window.number)
+        await self._consider(champion, found)
         return found
+
+    async def _consider(self, champion: int, windows: Sequence[Window]) -> None:
+        """Let the model be trained again where its limits say so, beside all else."""
+        asked = (await asyncio.to_thread(self._registered.limits_of, champion)).retrain
+        if asked is None or (self._training is not None and not self._training.done()):
+            return
+        for window in windows:
+            if window.drifted and "drift" in asked.on:
+                self._why = f"window {window.number} has drifted: {', '.join(window.drifted[:5])}"
+        if not self._why and "score" in asked.on and asked.floor is not None:
+            self._why = await asyncio.to_thread(self._registered.below, champion, asked.floor)
+        if self._why:
+            retrainer = Retrainer(self._registered.store, self._registered.name, asked)
+            self._training = asyncio.create_task(self._trained(champion, retrainer, self._why))
+
+    async def _trained(self, champion: int, retrainer: Retrainer, why: str) -> None:
+        """Train again; while labels are waited for, the reason stands."""
+        record = await retrainer.consider(why)
+        if record is None:
+            return
+        if record["step"] != WAITING:
+            self._why = ""
+            await self._tell(f"retraining {record['step']}", champion, record.get("reason", why))
 
     async def _tell(self, event: str, version: int, what: str, **more: Any) -> None:
         _LOG.warning("%s:%d: %s", self._registered.name, version, what)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+import pyarrow as pa
+
+from hybrid_ray.data.target import encode_known
+from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.graph import Graph
 from hybrid_ray.monitoring.drift import Rule
+from hybrid_ray.monitoring.observed import read_observed
 from hybrid_ray.monitoring.watch import Watch
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.referring import read_reference
+from hybrid_ray.on_ray.retraining import DAYS
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.explaining import Explaining
@@ -88,6 +95,24 @@ class Registered:
         head = StoredModel.find(self.store.uri, f"{self.name}:{version}")((), members=False)
         monitor = limits.monitor
         return Watch(self.store, head, version, reference, monitor.window, Rule(monitor.level, monitor.min_psi))
+
+    def below(self, version: int, floor: float) -> str:
+        """How far the score of a version's last labelled rows is below a floor; empty where it is not, or they are few.
+
+        As many rows count as a window has.
+        """
+        head = StoredModel.find(self.store.uri, f"{self.name}:{version}")((), members=False)
+        window = self.limits_of(version).monitor.window
+        since = datetime.now(UTC) - timedelta(days=DAYS)
+        found = read_observed(self.store, self.name, version, head.columns, since=since)
+        known = [row for row, said in enumerate(found.labels) if said is not None][-window:]
+        if len(known) < window:
+            return ""
+        target = encode_known(pa.array([found.labels[row] for row in known]), head.task, head.classes)
+        metric = get_metric(head.info.get("metric", "auto"), head.task)
+        score = metric.score(target.y[~target.missing], found.outputs[known][~target.missing])
+        worse = score < floor if metric.direction == "maximize" else score > floor
+        return f"{metric.name} of {len(known)} labelled rows is {score:.4g}; {floor:g} must be kept" if worse else ""
 
     def log(self, served: Served, info: Mapping[str, Any]) -> PredictionLog | None:
         """Where a share of a version's requests is kept; None where the share is 0."""
