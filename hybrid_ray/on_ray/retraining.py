@@ -174,7 +174,9 @@ class Retrainer:
             rows,
             *sets,
         ]
-        command += ["--store", self._root.uri, "--address", "auto", "--json", "--quiet"]
+        # "auto" may mean another cluster of this machine.
+        address = ray.get_runtime_context().gcs_address
+        command += ["--store", self._root.uri, "--address", address, "--json", "--quiet"]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )

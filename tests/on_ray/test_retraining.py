@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.retraining import Retrainer, steps_of
-from hybrid_ray.on_ray.run import run_spec
 from hybrid_ray.on_ray.serve import Serving, serve_model
-from hybrid_ray.progress import SilentProgress
 from hybrid_ray.serving.standing import TrafficStore
-from hybrid_ray.spec import LogSpec, MonitorSpec, RetrainSpec, ScaleSpec, ServeSpec, load_spec
+from hybrid_ray.spec import LogSpec, MonitorSpec, RetrainSpec, ScaleSpec, ServeSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
@@ -56,15 +56,16 @@ def rows(n: int, seed: int, drifted: bool) -> pd.DataFrame:
 def store(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("loop")
     rows(300, 0, drifted=False).to_csv(folder / "rows.csv", index=False)
-    spec = load_spec(
-        {
-            "name": "loop",
-            "data": {"path": str(folder / "rows.csv"), "label": "label"},
-            "extractors": [{"name": "tabular"}],
-            "search": {"trials": 2, "folds": 2, "estimators": ["logistic", "random_forest"]},
-        }
-    )
-    run_spec(spec, str(folder / "store"), cluster=lambda: nullcontext(cluster), progress=SilentProgress())
+    spec = {
+        "name": "loop",
+        "data": {"path": str(folder / "rows.csv"), "label": "label"},
+        "extractors": [{"name": "tabular"}],
+        "search": {"trials": 2, "folds": 2, "estimators": ["logistic", "random_forest"]},
+    }
+    (folder / "loop.yaml").write_text(yaml.safe_dump(spec))
+    # In a process of its own, as people do: what it held of the cluster is free when it ends.
+    command = [sys.executable, "-m", "hybrid_ray.cli", "run", str(folder / "loop.yaml"), "--address", cluster.address]
+    subprocess.run([*command, "--store", str(folder / "store"), "--json", "--quiet"], check=True, timeout=300)
     return str(folder / "store")
 
 

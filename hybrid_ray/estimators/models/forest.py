@@ -172,7 +172,8 @@ class ForestClassifier(TreesKept, OwnClassifier):
 
     def predict_proba(self, X: Any) -> AnyArray:
         """Class probabilities float64 (n, C)."""
-        total = self.prior_ + self.tree_outputs(self._matrix(X))
+        matrix = self._matrix(X)
+        total = self.prior_ + self.tree_outputs(matrix)
         return total / total.sum(axis=1, keepdims=True)
 
 

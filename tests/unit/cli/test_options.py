@@ -29,7 +29,9 @@ def test_the_contracts_commands_are_there() -> None:
     wanted = {"run", "extract", "search", "predict", "evaluate", "explain", "retrain", "serve", "submit", "doctor"}
     wanted |= {f"models {verb}" for verb in ("list", "show", "promote", "rollback", "delete", "verify")}
     wanted |= {"runs list", "runs show", "runs resume", "spec infer", "spec validate", "spec schema"}
-    assert set(LEAVES) == wanted | {"runs study", "store usage", "store gc"}
+    wanted |= {f"traffic {verb}" for verb in ("show", "set", "shadow", "clear")}
+    tokens = {f"tokens {verb}" for verb in ("issue", "list", "revoke")}
+    assert set(LEAVES) == wanted | tokens | {"runs study", "store usage", "store gc"}
 
 
 @pytest.mark.parametrize("name", LEAVES)
