@@ -99,11 +99,12 @@ def tokens_list(store: Store = DEFAULT_STORE, as_json: Json = False) -> None:
     from hybrid_ray.serving.tokens import TokenStore
     from hybrid_ray.store.root import StoreRoot
 
+    good = TokenStore(StoreRoot(store)).tokens()
     held = [
         {"id": t.id, "roles": sorted(t.roles), "per_second": t.per_second, "note": t.note, "created": t.created}
-        for t in TokenStore(StoreRoot(store)).tokens()
+        for t in good
     ]
-    lines = [f"{each['id']}  {', '.join(each['roles'])}  {each['created']}  {each['note']}" for each in held]
+    lines = [f"{t.id}  {', '.join(sorted(t.roles))}  {t.created}  {t.note}" for t in good]
     emit({"tokens": held}, as_json, lines or ["no token is good"])
 
 
