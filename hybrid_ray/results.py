@@ -186,7 +186,10 @@ def describe_importance(answer: Mapping[str, Any]) -> list[str]:
         interval = _interval([each["low"], each["high"]])
         dropped = "" if each["read"] else "  no member reads it"
         lines.append(f"  {each['name']:<32} {_number(each['mean']):>9}  {interval}{dropped}")
-    return [*lines, f"  picture: {answer['out']}/importance.png"]
+    lines.append(f"  picture: {answer['out']}/importance.png")
+    if answer["attributed"]:
+        lines.append(f"  why {answer['attributed']} rows are answered as they are: {answer['out']}/attributions.png")
+    return lines
 
 
 def model_lines(models: Sequence[Mapping[str, Any]]) -> list[str]:

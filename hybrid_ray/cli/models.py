@@ -72,9 +72,10 @@ def evaluate(
 def explain(
     model: ModelRef,
     data: NeedData,
-    out: Annotated[str, typer.Option("--out", help="Folder for importance.json and importance.png.")],
+    out: Annotated[str, typer.Option("--out", help="Folder for importance and attributions, as JSON and pictures.")],
     rows: Annotated[int, typer.Option("--rows", min=2, help="Rows at most, sampled.")] = 500,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Shuffles of each column.")] = 10,
+    attribute: Annotated[int, typer.Option("--attribute", min=0, help="Rows whose answers are attributed.")] = 5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sample and shuffles.")] = 0,
     store: Store = DEFAULT_STORE,
     address: Address = None,
@@ -82,13 +83,15 @@ def explain(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tell how much a model needs each column and each modality: permutation importance on labelled rows."""
+    """Tell how much a model needs each column and modality, and why some rows are answered as they are."""
     from hybrid_ray.on_ray.cluster import connect
     from hybrid_ray.on_ray.explain import explain_file
     from hybrid_ray.results import describe_importance
 
     with connect(address, quiet=not verbose) as cluster:
-        answer = explain_file(cluster, model, store, data, out, rows=rows, repeats=repeats, seed=seed)
+        answer = explain_file(
+            cluster, model, store, data, out, rows=rows, repeats=repeats, attributed=attribute, seed=seed
+        )
     emit(answer, as_json, describe_importance(answer))
 
 

@@ -124,7 +124,9 @@ class Explainer:
         blocks = self._graph.extract(row)
         names, unions = list(self._graph.columns), list(self._unions.values())
         orders = self._orders_within(seconds)
-        found = owen_values(self._columns(row, code), unions, orders=orders, seed=self._seed) if orders else None
+        found = (
+            owen_values(self._columns(row, blocks, code), unions, orders=orders, seed=self._seed) if orders else None
+        )
         groups = list(self._graph.groups())
         extractors = shapley_values(self._extractors(blocks, code), len(groups), orders=self._orders, seed=self._seed)
         return Attribution(
@@ -146,7 +148,7 @@ class Explainer:
         """Mean answer (k,) over the background, of blocks of k · m rows."""
         return self._scalar(self._graph.combine(blocks), code).reshape(-1, self._m).mean(axis=1)
 
-    def _columns(self, row: Batch, code: int | None) -> Game:
+    def _columns(self, row: Batch, own: Mapping[str, Block], code: int | None) -> Game:
         names = list(self._graph.columns)
 
         def game(masks: BoolArray) -> AnyArray:
@@ -155,25 +157,33 @@ class Explainer:
                 blocks: dict[str, Block] = {}
                 for group, keys in self._graph.groups().items():
                     read = [names.index(column) for column in self._graph.extractors[keys[0]].columns]
-                    blocks |= self._mixed(group, row, part[:, read])
+                    blocks |= self._mixed(group, row, own, part[:, read])
                 worth.append(self._worth(blocks, code))
             return np.concatenate(worth)
 
         return game
 
-    def _mixed(self, group: str, row: Batch, masks: BoolArray) -> dict[str, Block]:
-        """Blocks of k · m rows: columns bool (k, columns of the group) as in a row, the others as in the background."""
+    def _mixed(self, group: str, row: Batch, own: Mapping[str, Block], masks: BoolArray) -> dict[str, Block]:
+        """Blocks of k · m rows: columns bool (k, columns of the group) as in a row, the others as in the background.
+
+        Where all columns are the row's, or none is, features are known: ``own`` are the row's.
+        """
         distinct, which = np.unique(masks, axis=0, return_inverse=True)
-        columns = self._graph.extractors[self._graph.groups()[group][0]].columns
-        batch = {}
-        for position, column in enumerate(columns):
-            values = np.tile(self._background[column], len(distinct))
-            kept = np.repeat(distinct[:, position], self._m)
-            values[kept] = np.repeat(row[column], kept.sum())
-            batch[column] = values
-        found = self._graph.blocks(group, self._graph.prepare(group, batch))
-        rows = (which.reshape(-1, 1) * self._m + np.arange(self._m)).ravel()
-        return {key: block.take(rows) for key, block in found.items()}
+        mixed = np.flatnonzero(distinct.any(axis=1) & ~distinct.all(axis=1))
+        keys = self._graph.groups()[group]
+        whole: list[bool] = [all(kept) for kept in distinct.tolist()]
+        found = {key: [_repeated(own[key], self._m) if kept else self._usual[key] for kept in whole] for key in keys}
+        if len(mixed):
+            batch = {}
+            for position, column in enumerate(self._graph.extractors[keys[0]].columns):
+                values = np.tile(self._background[column], len(mixed))
+                kept = np.repeat(distinct[mixed, position], self._m)
+                values[kept] = np.repeat(row[column], kept.sum())
+                batch[column] = values
+            for key, block in self._graph.blocks(group, self._graph.prepare(group, batch)).items():
+                for part, at in enumerate(mixed):
+                    found[key][at] = block.take(slice(part * self._m, (part + 1) * self._m))
+        return {key: _joined([parts[at] for at in which.ravel()]) for key, parts in found.items()}
 
     def _extractors(self, blocks: Mapping[str, Block], code: int | None) -> Game:
         groups = self._graph.groups()
@@ -230,6 +240,14 @@ def _pieces(masks: BoolArray, m: int) -> Iterator[BoolArray]:
     most = max(ROWS // m, 1)
     for start in range(0, len(masks), most):
         yield masks[start : start + most]
+
+
+def _repeated(block: Block, times: int) -> Block:
+    return Block(np.repeat(block.values, times, axis=0), np.repeat(block.present, times))
+
+
+def _joined(parts: Sequence[Block]) -> Block:
+    return Block(np.concatenate([part.values for part in parts]), np.concatenate([part.present for part in parts]))
 
 
 def _either(row: Block, usual: Block, kept: BoolArray) -> Block:

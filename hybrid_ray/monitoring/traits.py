@@ -14,7 +14,7 @@ from hybrid_ray.data.encoded import DecodeError
 from hybrid_ray.data.images import decode
 from hybrid_ray.data.sounds import decode_sound
 from hybrid_ray.graph import Graph
-from hybrid_ray.types import HISTORY, AnyArray, Batch, Kind
+from hybrid_ray.types import CLUSTERING, HISTORY, AnyArray, Batch, Kind
 
 Form = Literal["number", "category", "vector"]
 Source = Literal["input", "embedding", "prediction"]
@@ -83,10 +83,10 @@ def prediction_traits(graph: Graph, outputs: AnyArray, batch: Batch) -> Traits:
     if graph.classes is None:
         return {"prediction": Trait("prediction", "number", outputs[:, 0].astype(np.float64))}
     names = np.array([str(label) for label in graph.classes], object)
-    return {
-        "prediction": Trait("prediction", "category", names[outputs.argmax(axis=1)]),
-        "prediction:confidence": Trait("prediction", "number", outputs.max(axis=1).astype(np.float64)),
-    }
+    told = {"prediction": Trait("prediction", "category", names[outputs.argmax(axis=1)])}
+    if graph.task in CLUSTERING:  # how sure is known of rows that are asked, not of those that were clustered
+        return told
+    return told | {"prediction:confidence": Trait("prediction", "number", outputs.max(axis=1).astype(np.float64))}
 
 
 Measured = tuple[AnyArray, dict[str, AnyArray]]

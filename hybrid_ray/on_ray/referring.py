@@ -17,7 +17,7 @@ from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.store.models import AREA, ModelVersion
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.store.state import read_state, write_state
-from hybrid_ray.types import AnyArray, Block
+from hybrid_ray.types import CLUSTERING, AnyArray, Block
 
 
 def reference_of(model: str, version: int) -> str:
@@ -65,7 +65,10 @@ def save_reference(
     table = read_chosen(source, [name for name in graph.columns if name in source.schema.names], test_rows[chosen])
     batch = coerce(table, graph.columns, source.base).batch
     embeddings = {} if graph.outlook is not None else _embeddings(test, chosen)
-    traits = traits_of(graph, batch, embeddings, outputs[chosen])
+    answers = outputs[chosen]
+    if graph.task in CLUSTERING:  # what is measured of clusters: the first column is their number
+        answers = np.eye(graph.n_outputs)[answers[:, 0].astype(np.int64)]
+    traits = traits_of(graph, batch, embeddings, answers)
     prefix = reference_of(version.name, version.version)
     if not root.list(prefix):
         write_state(root, prefix, Reference.of(traits, n, metric, score, seed=seed).state())

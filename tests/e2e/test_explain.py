@@ -39,6 +39,14 @@ def test_what_a_model_needs_and_what_it_does_not(run, cluster, tmp_path):
     assert (found["signal"]["read"], found["name"]["read"]) == (1, 0)
     assert json.loads((out / "importance.json").read_text()) == answer
     assert (out / "importance.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "attributions.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads((out / "attributions.json").read_text())
+    assert len(told) == answer["attributed"] == 5
+    for each in told:
+        assert next(iter(each["columns"]["shares"])) == "signal"
+        for level in ("columns", "modalities", "extractors", "members"):
+            total = each[level]["base"] + sum(each[level]["shares"].values())
+            assert total == pytest.approx(each["answer"], abs=1e-9)
 
     frame.drop(columns="label").to_csv(tmp_path / "bare.csv", index=False)
     with pytest.raises(DataError, match="label"):

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from starlette.staticfiles import StaticFiles
 
 from hybrid_ray.on_ray.serve.answering import Answering
-from hybrid_ray.on_ray.serve.body import read_body
+from hybrid_ray.on_ray.serve.body import content_type, read_body
 from hybrid_ray.on_ray.serve.contract import Backend, RequestError, Served, unprocessable
 from hybrid_ray.on_ray.serve.desk import Desk
 from hybrid_ray.on_ray.serve.exposition import CONTENT_TYPE, exposition
@@ -87,7 +87,8 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
     async def metrics(request: Request) -> Response:
         guard.admit(request.headers, "admin")
         totals = await counted() if counted is not None else _here(switch)
-        return Response(exposition(name, totals, switch.traffic), media_type=CONTENT_TYPE)
+        window = await desk.last_window() if desk is not None else None
+        return Response(exposition(name, totals, switch.traffic, window), media_type=CONTENT_TYPE)
 
     @app.get("/healthz", summary="Whether the process answers.")
     async def healthz() -> dict[str, str]:
@@ -149,10 +150,16 @@ def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
     async def promote(request: Request, version: int) -> Response:
         token = guard.admit(request.headers, "admin")
         by = "api" if token is None else f"token {token.id}"
+        await _json_body(request)
         return json_reply(_standing(await desk.promote(version, by, "asked for over HTTP")))
 
 
 async def _json_body(request: Request) -> Any:
+    """The JSON of a request that changes something. It must say that it is JSON: a page of another site cannot.
+
+    A browser sends a form or plain text to any address that a page names without asking, this machine's own among them.
+    """
+    content_type(request.headers, ("application/json",))
     body = await read_body(request.headers, request.stream(), _DESK_BYTES)
     try:
         return from_json(body, allow_inf_nan=False)
@@ -252,6 +259,7 @@ _STATUSES: Mapping[int, str] = {
 _TOLD: Mapping[int, str] = {
     **_GUARDED,
     413: "The body is too large.",
+    415: "Not JSON.",
     422: "Something in the body is wrong: where, and what must hold.",
 }
 _NO = "This server explains no answers."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from email.message import Message
 from typing import Any
 
@@ -19,12 +19,12 @@ from hybrid_ray.types import ENCODED, Kind
 _INDEXED = re.compile(r"(?P<column>.+)\[(?P<row>\d{1,6})\]", re.DOTALL)
 _DRAIN_FACTOR = 4
 _PART_ROOM = 64
-_KINDS = ("application/json", "multipart/form-data", MEDIA_TYPE)
+KINDS = ("application/json", "multipart/form-data", MEDIA_TYPE)
 """Media types that ``/predict`` reads."""
 
 
-def content_type(headers: Mapping[str, str]) -> str:
-    """The media type of a request, when it is one that ``/predict`` takes.
+def content_type(headers: Mapping[str, str], kinds: Collection[str] = KINDS) -> str:
+    """The media type of a request, when it is one of ``kinds``; default: those that ``/predict`` takes.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def content_type(headers: Mapping[str, str]) -> str:
         kind = message.get_content_type() if message["content-type"] else ""
         charset = str(message.get_param("charset", "utf-8")).lower().replace("_", "-")
     except ValueError:  # the number of a continued parameter (RFC 2231) may be too long to be one
-        raise _unsupported(f"content-type must be one of {list(_KINDS)}; got what is none") from None
+        raise _unsupported(f"content-type must be one of {list(kinds)}; got what is none") from None
     encoding = headers.get("content-encoding", "identity").strip().lower()
-    if kind not in _KINDS:
-        raise _unsupported(f"content-type must be one of {list(_KINDS)}; got {kind or 'none'!r}")
+    if kind not in kinds:
+        raise _unsupported(f"content-type must be one of {list(kinds)}; got {kind or 'none'!r}")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise _unsupported(f"charset must be utf-8; got {charset[:40]!r}")
     if encoding not in ("", "identity"):

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from hybrid_ray.documented import Documented
 from hybrid_ray.errors import BadInputError
-from hybrid_ray.monitoring.watch import windows_of
+from hybrid_ray.monitoring.watch import Window, window_of, windows_of
 from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unprocessable
 from hybrid_ray.registry import nearest
 from hybrid_ray.serving.log import Written, feedback_of, feedback_rows
@@ -118,6 +118,12 @@ class Desk:
         journal = windows_of(self._root, self._model, asked)
         records = await asyncio.to_thread(journal.newest, windows)
         return {"version": asked, "windows": [{"number": number, **record} for number, record in records.items()]}
+
+    async def last_window(self) -> tuple[int, Window] | None:
+        """The champion, and the last window of its rows; None where none is filled yet."""
+        version = (await self.standing()).traffic.champion
+        last = await asyncio.to_thread(windows_of(self._root, self._model, version).last)
+        return None if last is None else (version, window_of(*last))
 
     async def leaderboard(self, version: int | None) -> dict[str, Any]:
         """What the run that made a version compared: levels and members, with their scores; empty where none did."""

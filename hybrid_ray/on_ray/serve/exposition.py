@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from hybrid_ray.monitoring.watch import Window
 from hybrid_ray.serving.counts import SECONDS, Counts
 from hybrid_ray.serving.traffic import Traffic
 
@@ -17,8 +18,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABELS = ("model", "version")
 
 
-def exposition(model: str, totals: Mapping[int, Counts], traffic: Traffic | None) -> bytes:
-    """Counts of each version, and its share of the traffic, in Prometheus' text format.
+def exposition(
+    model: str, totals: Mapping[int, Counts], traffic: Traffic | None, window: tuple[int, Window] | None = None
+) -> bytes:
+    """Counts of each version, its share of the traffic, and what drifted, in Prometheus' text format.
 
     Parameters
     ----------
@@ -27,9 +30,11 @@ def exposition(model: str, totals: Mapping[int, Counts], traffic: Traffic | None
         By version.
     traffic : Traffic or None
         None: there is one version.
+    window : (int, Window), optional
+        The version whose rows are watched, and their last window.
     """
     registry = CollectorRegistry()
-    registry.register(_Told(model, totals, traffic))
+    registry.register(_Told(model, totals, traffic, window))
     found: bytes = generate_latest(registry)
     return found
 
@@ -37,7 +42,10 @@ def exposition(model: str, totals: Mapping[int, Counts], traffic: Traffic | None
 class _Told:
     """A collector of what was told."""
 
-    def __init__(self, model: str, totals: Mapping[int, Counts], traffic: Traffic | None) -> None:
+    def __init__(
+        self, model: str, totals: Mapping[int, Counts], traffic: Traffic | None, window: tuple[int, Window] | None
+    ) -> None:
+        self._window = window
         self._model = model
         self._totals = totals
         self._traffic = traffic
@@ -62,3 +70,15 @@ class _Told:
             for version, part in {self._traffic.champion: 1.0 - sum(given.values()), **given}.items():
                 share.add_metric((self._model, str(version)), part)
             yield share
+        if self._window is not None:
+            yield from self._drift(*self._window)
+
+    def _drift(self, version: int, window: Window) -> Iterable[Any]:
+        labels = (self._model, str(version))
+        drifted = GaugeMetricFamily("hybrid_ray_drifted_traits", "In the last window.", labels=_LABELS)
+        drifted.add_metric(labels, len(window.drifted))
+        apart = GaugeMetricFamily("hybrid_ray_trait_psi", "Stability index, last window.", labels=(*_LABELS, "trait"))
+        for each in window.differences:
+            if each.psi is not None:
+                apart.add_metric((*labels, each.trait), each.psi)
+        yield from (drifted, apart)

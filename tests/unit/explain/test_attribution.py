@@ -85,3 +85,17 @@ def test_where_time_is_short_columns_are_left_out_and_the_rest_is_told():
     assert short.extractors.base + sum(short.extractors.shares.values()) == pytest.approx(short.answer)
     (long,) = Explainer(graph, USUAL).explain(row, seconds=1e6)
     assert set(long.columns.shares) == set(graph.columns)
+
+
+def test_features_that_are_known_are_not_made_again():
+    """An extractor of one column sees the row once, and the background once, however many coalitions there are."""
+    graph = toy_graph()
+    graph.setup()
+    seen = []
+    picture = graph.extractors["picture"]
+    extract = picture.extract
+    explainer = Explainer(graph, USUAL)
+    picture.extract = lambda arrays: seen.append(len(arrays["x"])) or extract(arrays)
+    row = toy_batch([next(r for r in toy_rows(9, seed=11, missing=0.0))])
+    list(explainer.explain(row))
+    assert seen == [1, 1]  # the answer, and its features

@@ -167,10 +167,11 @@ def test_traffic_is_changed_over_http_by_admins(rig: Rig, tmp_path) -> None:
         assert client.get("/traffic", headers=heads["asks"]).json()["challengers"] == form["challengers"]
         for wrong in ([], {"champion": 2}, {"challengers": [{"version": 9, "share": 0.1}]}, {"shadows": "x"}):
             assert client.put("/traffic", json=wrong, headers=heads["admin"]).status_code == 422
-        assert client.put("/traffic", content=b"{", headers=heads["admin"]).status_code == 422
-        assert client.post("/models/9/promote", headers=heads["admin"]).status_code == 422
-        assert client.post("/models/2/promote", headers=heads["asks"]).status_code == 403
-        assert client.post("/models/2/promote", headers=heads["admin"]).json()["champion"] == 2
+        as_json = {"content-type": "application/json"}
+        assert client.put("/traffic", content=b"{", headers=heads["admin"] | as_json).status_code == 422
+        assert client.post("/models/9/promote", json={}, headers=heads["admin"]).status_code == 422
+        assert client.post("/models/2/promote", json={}, headers=heads["asks"]).status_code == 403
+        assert client.post("/models/2/promote", json={}, headers=heads["admin"]).json()["champion"] == 2
     rig.step()
     assert rig.switch.champion.served.version == 2
 
@@ -194,3 +195,16 @@ def test_labels_are_told_and_checked(rig: Rig, tmp_path) -> None:
     asyncio.run(desk.close())
     found = [path for path in StoreRoot(str(tmp_path)).list("served/toy/feedback") if path.endswith(".parquet")]
     assert len(found) == 1
+
+
+def test_a_page_of_another_site_changes_nothing(rig: Rig, tmp_path) -> None:
+    """A browser sends forms and plain text anywhere without asking; JSON it asks for first."""
+    desk = Desk(StoreRoot(str(tmp_path)), "toy")
+    before = rig.traffic.now("toy")
+    with TestClient(build_api(rig.switch, Guard(None), desk)) as client:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+            heads = {"content-type": kind, "origin": "https://elsewhere.example"}
+            assert client.post("/models/2/promote", content=b"{}", headers=heads).status_code == 415
+            assert client.post("/feedback", content=b'{"id":"a","labels":["red"]}', headers=heads).status_code == 415
+            assert client.put("/traffic", content=b"{}", headers=heads).status_code == 415
+    assert rig.traffic.now("toy") == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -15,14 +16,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from hybrid_ray.monitoring.drift import Difference
+from hybrid_ray.monitoring.watch import Window
 from hybrid_ray.on_ray.serve.api import build_api
 from hybrid_ray.on_ray.serve.arrow_body import MEDIA_TYPE
 from hybrid_ray.on_ray.serve.batching import RowBatcher
 from hybrid_ray.on_ray.serve.contract import Outcome, Probe, Served
 from hybrid_ray.on_ray.serve.explaining import Explaining
+from hybrid_ray.on_ray.serve.exposition import exposition
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.pipeline import Pipeline, whole
 from hybrid_ray.on_ray.serve.switch import Live, Switch
+from hybrid_ray.serving.counts import Counts
 from hybrid_ray.serving.tokens import Keyring, TokenStore
 from hybrid_ray.serving.traffic import Challenger, Traffic
 from hybrid_ray.serving.verdict import CanaryRule
@@ -308,3 +313,18 @@ def test_prometheus_reads_what_was_counted():
     assert found["hybrid_ray_requests_total", "1", None] == 0
     assert found["hybrid_ray_request_seconds_bucket", "2", "+Inf"] == 3
     assert found["hybrid_ray_traffic_share", "2", None] == 1.0
+
+
+def test_the_dashboard_asks_for_what_is_told(project_root):
+    differences = [Difference("price", "input", "Kolmogorov-Smirnov", 0.5, 0.3, 1e-6, 1e-5, 100, True)]
+    window = Window(4, 100, "", "", differences)
+    told = exposition("toy", {1: Counts(3)}, Traffic(champion=1), (1, window)).decode()
+    samples = {sample.name for family in text_string_to_metric_families(told) for sample in family.samples}
+    assert 'hybrid_ray_trait_psi{model="toy",trait="price",version="1"} 0.3' in told
+    assert 'hybrid_ray_drifted_traits{model="toy",version="1"} 1.0' in told
+    board = json.loads((project_root / "deploy" / "grafana" / "hybrid_ray.json").read_text())
+    asked = {
+        name for panel in board["panels"] for t in panel["targets"] for name in re.findall(r"hybrid_ray_\w+", t["expr"])
+    }
+    assert asked
+    assert asked <= samples
