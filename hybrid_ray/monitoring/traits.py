@@ -83,10 +83,10 @@ def prediction_traits(graph: Graph, outputs: AnyArray, batch: Batch) -> Traits:
     if graph.classes is None:
         return {"prediction": Trait("prediction", "number", outputs[:, 0].astype(np.float64))}
     names = np.array([str(label) for label in graph.classes], object)
-    told = {"prediction": Trait("prediction", "category", names[outputs.argmax(axis=1)])}
+    found = {"prediction": Trait("prediction", "category", names[outputs.argmax(axis=1)])}
     if graph.task in CLUSTERING:  # how sure is known of rows that are asked, not of those that were clustered
-        return told
-    return told | {"prediction:confidence": Trait("prediction", "number", outputs.max(axis=1).astype(np.float64))}
+        return found
+    return found | {"prediction:confidence": Trait("prediction", "number", outputs.max(axis=1).astype(np.float64))}
 
 
 Measured = tuple[AnyArray, dict[str, AnyArray]]
