@@ -183,5 +183,6 @@ def test_what_is_explained_has_the_consensus_of_all_rows(tmp_path: Path) -> None
     graph, data = annotated(metric="accuracy"), written(tmp_path, a=[0.0, 1.0, 2.0, 3.0], **VOTES)
     rows = open_rows(graph, data, training=True)
     chosen = np.array([1, 2, 3])
-    batch, y, _ = _measured(graph, read_columns(rows, ["a"]).take(pa.array(chosen)), rows, chosen, data)
+    batch, y, _, known = _measured(graph, read_columns(rows, ["a"]).take(pa.array(chosen)), rows, chosen, data)
     assert (batch["a"].tolist(), y.tolist()) == ([1.0, 3.0], [1, 1])
+    assert known.tolist() == [0, 2]
