@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybrid_ray.explain.shapley import Game, Shares, is_exact, owen_values, shapley_values
+from hybrid_ray.explain.shapley import Game, Shares, coalitions_of, is_exact, owen_values, shapley_values
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member
 from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block, BoolArray
@@ -113,8 +113,9 @@ class Explainer:
     def _orders_within(self, seconds: float | None) -> int:
         """Orders of columns that there is time for, by how long the background takes."""
         players = len(self._graph.columns)
-        if seconds is None or is_exact(list(self._unions.values())):
-            cost = self._pass_s * 2**players
+        unions = list(self._unions.values())
+        if seconds is None or is_exact(unions):
+            cost = self._pass_s * coalitions_of(unions)
             return self._orders if seconds is None or cost <= seconds else 0
         return min(self._orders, int(seconds / (2 * players * self._pass_s)))
 

@@ -95,6 +95,11 @@ def is_exact(unions: Sequence[Sequence[int]]) -> bool:
     return len(unions) <= EXACT and all(len(union) <= EXACT for union in unions)
 
 
+def coalitions_of(unions: Sequence[Sequence[int]]) -> int:
+    """Coalitions that :func:`owen_values` asks at most where it is exact."""
+    return sum(2 ** (len(unions) - 1 + len(union)) for union in unions)
+
+
 class _Asked:
     """A game that is asked each coalition once, many at a time."""
 

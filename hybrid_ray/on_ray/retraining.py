@@ -68,22 +68,18 @@ class Retrainer:
         self._models = ModelStore(root)
         self._traffic = TrafficStore(self._models)
         self._steps = steps_of(root, model)
-        self._at_work = False
 
     async def consider(self, why: str) -> dict[str, Any] | None:
         """Train again because of ``why``: what came of it, None where nothing was done.
 
-        Nothing is done while it is at work, too soon after the last time, or while another version has a share.
+        Nothing is done too soon after the last time, or while another version has a share.
         """
-        if self._at_work or not await asyncio.to_thread(self._is_time):
+        if not await asyncio.to_thread(self._is_time):
             return None
-        self._at_work = True
         try:
             return await self._carry_out(why)
         except (HybridRayError, OSError, RuntimeError) as error:
             return await self._note("failed", why, reason=str(error))
-        finally:
-            self._at_work = False
 
     def _is_time(self) -> bool:
         if self._traffic.now(self._model).traffic.challengers:

@@ -132,16 +132,17 @@ class Written:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def add(self, table: pa.Table) -> None:
-        """Take rows; they are dropped where too many wait."""
+    def add(self, table: pa.Table) -> bool:
+        """Take rows; False where too many wait: they are dropped."""
         with self._changed:
             if self._ended or self._held + len(table) > self._kept.held:
                 self.dropped += len(table)
-                return
+                return False
             self._waiting.append(table)
             self._held += len(table)
             if self._held >= self._kept.rows:
                 self._changed.notify()
+            return True
 
     def close(self) -> None:
         """Write what waits, and end."""

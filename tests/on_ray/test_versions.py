@@ -122,7 +122,10 @@ def test_a_damaged_version_changes_nothing(serving: Serving, models: ModelStore)
     with Asking(serving.url) as asking:
         asking.until(1, alone=True)
         models.set_alias("toy", "champion", version.version)
-        time.sleep(4)
+        deadline = time.monotonic() + 60
+        while str(version.version) not in httpx.get(f"{serving.url}/models").json()["problems"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         models.rollback("toy")
         asking.until(1, alone=True)
     assert not asking.wrong

@@ -47,7 +47,6 @@ class Answering:
         self._switch = switch
         self._in_flight = 0
         self._shadowing: set[asyncio.Task[None]] = set()
-        self.unseen = 0
 
     async def predict(self, request: Request) -> Response:
         """POST /predict; what is wrong with the request is raised as RequestError."""
@@ -177,7 +176,6 @@ class Answering:
         """Let versions that look on answer too, while nobody waits for them."""
         for live in shadows:
             if len(self._shadowing) >= SHADOWS or not set(live.served.columns) <= set(batch):
-                self.unseen += 1
                 continue
             task = asyncio.create_task(self._looked_on(live, batch, told))
             self._shadowing.add(task)

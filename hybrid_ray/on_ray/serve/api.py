@@ -238,6 +238,7 @@ def _versions(switch: Switch) -> dict[str, Any]:
         "name": switch.champion.served.name,
         "champion": switch.champion.served.version,
         "versions": versions,
+        "problems": {str(version): why for version, why in switch.problems.items()},
         "traffic": None if traffic is None else traffic.model_dump(mode="json"),
     }
 

@@ -24,7 +24,7 @@ from hybrid_ray.on_ray.serve.follower import Follower
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.pipeline import Extraction, Pipeline, Stage, chunked, combination, whole
 from hybrid_ray.on_ray.serve.placement import ServePlan, Share
-from hybrid_ray.on_ray.serve.registered import Registered, batcher, explaining_of
+from hybrid_ray.on_ray.serve.registered import Registered, batcher, explaining_of, quickened
 from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.serving.counts import Counts
 from hybrid_ray.spec import ServeSpec
@@ -34,6 +34,8 @@ _LOG = logging.getLogger(__name__)
 BY_VALUE_BYTES = 512 * 1024
 """Arrays above this travel through the object store: by value they are copied at every step, and gRPC refuses 4 MiB."""
 CHUNK_ROWS = 256
+TOKENS_S = 2.0
+"""Seconds after which a token that was issued or revoked counts."""
 _ATTEMPTS = 3
 _HEADROOM = 32
 
@@ -185,14 +187,30 @@ class Ingress:
             return
         desk = Desk(registered.store, registered.name)
         counted = self._totals if conductor is not None else None
-        self.api = build_api(self._switch, Guard(registered.keyring()), desk, counted)
+        self._guard = Guard(registered.keyring())
+        self._renewing: asyncio.Task[None] | None = None
+        self.api = build_api(self._switch, self._guard, desk, counted)
         if registered.follows:
             self._follower = Follower(self._switch, registered.look, self._another, self._report)
 
     def follow(self) -> None:
-        """Look at the traffic from now on, where the model is one that is followed."""
+        """Look at traffic and tokens from now on, where the model is one that has them."""
         if self._follower is not None:
             self._follower.start()
+        if self._registered is not None and self._registered.guarded and self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew(self._registered))
+
+    async def _renew(self, registered: Registered) -> None:
+        """Take the tokens that are good now, again and again."""
+        while True:
+            await asyncio.sleep(TOKENS_S)
+            try:
+                keyring = await asyncio.to_thread(registered.keyring)
+            except Exception:  # while the store is away, tokens that were good stay good
+                _LOG.exception("the tokens could not be read")
+                continue
+            if keyring is not None:
+                self._guard.change(keyring)
 
     async def check_health(self) -> None:
         """Called by Serve, on the loop of requests: a replica that nobody asks follows too."""
@@ -250,6 +268,8 @@ def _pipeline(
         batchers.append(batcher(combination(graph), limits))
         combine = batchers[-1].submit
     if here:
+        if combine is None:
+            quickened(graph, served.probe.batch)
         run = Extraction(graph, here) if combine is not None else whole(graph, embeddings=limits.log.share > 0)
         run(served.probe.batch)
         batchers.append(batcher(run, limits, slots=2))

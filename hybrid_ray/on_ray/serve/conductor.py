@@ -49,7 +49,6 @@ class Conductor:
         self._watch: tuple[int, Watch | None] = (0, None)
         self._training: asyncio.Task[None] | None = None
         self._why = ""
-        self.last: Verdict | None = None
 
     async def report(self, replica: str, counts: Mapping[int, Counts]) -> None:
         """Take what a replica has counted since it began."""
@@ -128,7 +127,6 @@ class Conductor:
         standing = await asyncio.to_thread(self._registered.look)
         rule = standing.traffic.rule
         if rule is None:
-            self.last = None
             return None
         if self._began[0] != standing.revision:
             self._began = (standing.revision, self._totals.now())
@@ -137,7 +135,6 @@ class Conductor:
         champion = standing.traffic.champion
         tallies = await self._tallies(standing, rule, (champion, canary))
         found = verdict(rule, tallies[champion], tallies[canary])
-        self.last = found
         await self._carry_out(found, canary)
         return found
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from hybrid_ray.documented import Documented
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.monitoring.watch import Window, window_of, windows_of
-from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unprocessable
+from hybrid_ray.on_ray.serve.contract import Fault, RequestError, Served, unavailable, unprocessable
 from hybrid_ray.registry import nearest
 from hybrid_ray.serving.log import Written, feedback_of, feedback_rows
 from hybrid_ray.serving.standing import Standing, TrafficStore
@@ -94,7 +94,7 @@ class Desk:
         Raises
         ------
         RequestError
-            422: it is no feedback, or a label is none that the model knows.
+            422: it is no feedback, or a label is none that the model knows; 503: the store takes no more for now.
         """
         try:
             told = Feedback.model_validate(body)
@@ -105,7 +105,8 @@ class Desk:
         faults = [fault for number, label in labels if (fault := _fault(number, label, served)) is not None]
         if faults:
             raise RequestError(422, faults)
-        self._written.add(feedback_rows(told.id, labels, time.time()))
+        if not self._written.add(feedback_rows(told.id, labels, time.time())):
+            raise unavailable("too many labels wait for the store. Come back later", retry_after_s=5)
         return len(labels)
 
     async def versions(self) -> list[int]:

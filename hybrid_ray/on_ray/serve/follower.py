@@ -57,7 +57,6 @@ class Follower:
         self._tried = 0.0
         self._task: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self.problems: dict[int, str] = {}
 
     def start(self) -> None:
         """Look from now on; idempotent. Must be called on the loop."""
@@ -78,11 +77,11 @@ class Follower:
         """Look once, and do what the traffic says."""
         standing = await asyncio.to_thread(self._look)
         now = asyncio.get_running_loop().time()
-        if standing.revision == self._revision and not (self.problems and now - self._tried > AGAIN_S):
+        if standing.revision == self._revision and not (self._switch.problems and now - self._tried > AGAIN_S):
             return
         self._tried = now
         lives, problems = await self._ready(standing.traffic)
-        self.problems = problems
+        self._switch.problems = problems
         self._revision = standing.revision
         if standing.traffic.champion not in lives:
             return

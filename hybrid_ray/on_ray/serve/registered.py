@@ -10,6 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from hybrid_ray.data.target import encode_known
+from hybrid_ray.estimators.models.quick import quicken
 from hybrid_ray.evaluation.metrics import get_metric
 from hybrid_ray.graph import Graph
 from hybrid_ray.monitoring.drift import Rule
@@ -30,6 +31,7 @@ from hybrid_ray.serving.tokens import Keyring, TokenStore
 from hybrid_ray.spec import ServeSpec
 from hybrid_ray.store.models import CHAMPION, ModelStore
 from hybrid_ray.store.root import StoreRoot
+from hybrid_ray.types import Batch
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Registered:
         graph = stored()
         graph.setup(device)
         served = Served.of(graph, version, stored.probe() or Probe(generated_batch(graph)), self.limits)
+        quickened(graph, served.probe.batch)
         run = batcher(whole(graph, embeddings=served.limits.log.share > 0), served.limits, slots=2)
         pipeline = Pipeline(served, {"+".join(graph.groups()): run.submit}, batchers=[run])
         return Live(served, pipeline, self.log(served, graph.info), explaining_of(served, lambda: graph))
@@ -126,6 +129,14 @@ def explaining_of(served: Served, graph: Callable[[], Graph]) -> Explaining | No
     """What explains a version's answers; None where its limits say that nothing does."""
     limits = served.limits
     return Explaining(graph, served.probe.batch, limits.explain_s) if limits.explain_rows else None
+
+
+def quickened(graph: Graph, batch: Batch) -> None:
+    """Let the chains of a graph that is set up answer few rows by compiled trees, where these are quicker."""
+    blocks = graph.extract(batch)
+    for member in graph.members:
+        for chain in member.chains:
+            quicken(chain.model, chain.matrix(blocks))
 
 
 def batcher(run: Callable[[Arrays], Arrays], limits: ServeSpec, slots: int = 1) -> RowBatcher:

@@ -80,6 +80,8 @@ class Switch:
 
     def __init__(self, champion: Live) -> None:
         self._now = _Now(champion, {str(champion.served.version): champion}, None)
+        self.problems: Mapping[int, str] = {}
+        """Versions that cannot answer, and why."""
 
     @property
     def champion(self) -> Live:

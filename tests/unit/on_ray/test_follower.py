@@ -115,14 +115,14 @@ def test_a_champion_that_cannot_answer_leaves_all_as_it_was(rig: Rig, fault: Any
     rig.models.set_alias("toy", "champion", 2)
     rig.step()
     assert rig.switch.champion.served.version == 1
-    assert set(rig.follower.problems) == {2}
+    assert set(rig.switch.problems) == {2}
     rig.step()
     assert rig.made == [2]  # not tried again at every look
     if isinstance(fault, Stub):
         assert fault.closed
     rig.models.rollback("toy")
     rig.step()
-    assert not rig.follower.problems
+    assert not rig.switch.problems
 
 
 def test_a_challenger_that_cannot_answer_takes_no_part(rig: Rig) -> None:
@@ -132,7 +132,7 @@ def test_a_challenger_that_cannot_answer_takes_no_part(rig: Rig) -> None:
     rig.step()
     assert list(rig.switch.versions) == ["1", "3"]
     assert rig.switch.traffic.shadows == ()
-    assert rig.follower.problems == {2: "damaged"}
+    assert rig.switch.problems == {2: "damaged"}
 
 
 def test_a_store_that_is_away_changes_nothing(rig: Rig) -> None:
