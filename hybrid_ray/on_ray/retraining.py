@@ -109,7 +109,7 @@ class Retrainer:
         figures |= {"challenger": trial.challenger, "gain": list(trial.gain)}
         if not trial.accepted:
             return await self._note("refused", why, version=version, reason=trial.reason, **figures)
-        form = {"challengers": [{"version": version, "share": self._asked.share}], "rule": dict(self._asked.rule)}
+        form = {"challengers": [{"version": version, "share": self._asked.share}], "rule": self._asked.rule}
         await asyncio.to_thread(self._traffic.set, self._model, form, by="retraining", reason=trial.reason)
         return await self._note("accepted", why, version=version, reason=trial.reason, **figures)
 

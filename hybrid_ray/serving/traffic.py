@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from hybrid_ray.documented import Documented
-from hybrid_ray.serving.verdict import CanaryRule
+from hybrid_ray.spec import CanaryRule
 
 MAX_CHALLENGERS = 8
 """Versions beside the champion that answer, and as many again that look on."""

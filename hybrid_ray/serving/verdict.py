@@ -18,11 +18,10 @@ import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from pydantic import Field
 from scipy.optimize import brentq
 from scipy.special import betaln
 
-from hybrid_ray.documented import Documented
+from hybrid_ray.spec import CanaryRule
 
 _LEAST = 30
 """Values below which nothing is said of a mean: the sequence holds for many."""
@@ -32,23 +31,6 @@ _EDGE = 1e-15
 """The least rate that is told from none."""
 
 Action = Literal["promote", "rollback", "wait"]
-
-
-class CanaryRule(Documented):
-    """When a canary is promoted, and when it is taken back."""
-
-    min_requests: int = Field(500, ge=1)
-    """Requests that the canary must have answered before it is promoted."""
-    max_error_rate: float = Field(0.01, gt=0, lt=1)
-    """Share of its requests that may fail."""
-    max_latency_ms: float | None = Field(None, gt=0)
-    """What all but ``slow_share`` of its requests must take at most; None: latency does not decide."""
-    slow_share: float = Field(0.05, gt=0, lt=1)
-    """Share of its requests that may be slower."""
-    margin: float | None = Field(None, ge=0)
-    """How much worse its mean loss of a labelled row may be than the champion's; None: labels do not decide."""
-    level: float = Field(0.05, gt=0, lt=0.5)
-    """Chance of taking back one that keeps all limits, over all the time that is looked."""
 
 
 class Tally(NamedTuple):

@@ -14,14 +14,9 @@ from hybrid_ray.spec.model import (
     FusionSpec,
     GraphSpec,
     HalvingSpec,
-    LogSpec,
-    MonitorSpec,
     PreparationSpec,
     Resources,
-    RetrainSpec,
-    ScaleSpec,
     SearchSpec,
-    ServeSpec,
     SmokeSpec,
     Spec,
     SplitSpec,
@@ -29,10 +24,12 @@ from hybrid_ray.spec.model import (
 )
 from hybrid_ray.spec.schema import spec_schema
 from hybrid_ray.spec.series import CovariatesSpec, SeriesSpec
+from hybrid_ray.spec.serving import CanaryRule, LogSpec, MonitorSpec, RetrainSpec, ScaleSpec, ServeSpec
 from hybrid_ray.spec.smoke import smoke_form
 
 __all__ = [
     "SPEC_VERSION",
+    "CanaryRule",
     "CombinerSpec",
     "CovariatesSpec",
     "DataFusionSpec",

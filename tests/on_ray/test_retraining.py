@@ -20,7 +20,7 @@ from hybrid_ray.on_ray.cluster import Cluster
 from hybrid_ray.on_ray.retraining import Retrainer, steps_of
 from hybrid_ray.on_ray.serve import Serving, serve_model
 from hybrid_ray.serving.standing import TrafficStore
-from hybrid_ray.spec import LogSpec, MonitorSpec, RetrainSpec, ScaleSpec, ServeSpec
+from hybrid_ray.spec import CanaryRule, LogSpec, MonitorSpec, RetrainSpec, ScaleSpec, ServeSpec
 from hybrid_ray.store.models import ModelStore
 from hybrid_ray.store.root import StoreRoot
 
@@ -30,7 +30,7 @@ RETRAIN = RetrainSpec(
     min_labelled=150,
     every_s=0,
     share=0.9,
-    rule={"min_requests": 60, "max_error_rate": 0.2},
+    rule=CanaryRule(min_requests=60, max_error_rate=0.2),
     overrides={"search.trials": 2},
 )
 LIMITS = ServeSpec(

@@ -17,7 +17,8 @@ from hybrid_ray.on_ray.serve.registered import Registered
 from hybrid_ray.serving.alerts import send_alert
 from hybrid_ray.serving.counts import Counts, Totals
 from hybrid_ray.serving.standing import Standing, TrafficStore
-from hybrid_ray.serving.verdict import CanaryRule, Tally, Verdict, verdict
+from hybrid_ray.serving.verdict import Tally, Verdict, verdict
+from hybrid_ray.spec import CanaryRule
 from hybrid_ray.store.models import ModelStore
 
 _LOG = logging.getLogger(__name__)

@@ -31,8 +31,7 @@ from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.serving.counts import Counts
 from hybrid_ray.serving.tokens import Keyring, TokenStore
 from hybrid_ray.serving.traffic import Challenger, Traffic
-from hybrid_ray.serving.verdict import CanaryRule
-from hybrid_ray.spec import ServeSpec
+from hybrid_ray.spec import CanaryRule, ServeSpec
 from hybrid_ray.store.root import StoreRoot
 from hybrid_ray.testing.graphs import toy_batch, toy_graph, toy_rows
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from hybrid_ray.serving.traffic import Challenger, Traffic
-from hybrid_ray.serving.verdict import CanaryRule
+from hybrid_ray.spec import CanaryRule
 
 
 def canary(share, **more):

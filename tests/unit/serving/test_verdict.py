@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import betaln
 
-from hybrid_ray.serving.verdict import CanaryRule, Tally, mean_bounds, rate_bounds, verdict
+from hybrid_ray.serving.verdict import Tally, mean_bounds, rate_bounds, verdict
+from hybrid_ray.spec import CanaryRule
 
 
 def test_a_rate_of_which_nothing_is_known_may_be_any():

@@ -124,6 +124,10 @@ def test_an_unknown_extractor_names_the_nearest():
             r"search.ensemble.combiners\[0\]: unknown decision-level fusion 'linear'",
         ),
         (changed(data=[1]), r"data: must be a mapping; got \[1\]"),
+        (
+            changed(serve={"retrain": {"rule": {"min_request": 60}}}),
+            r"serve.retrain.rule.min_request: unknown key; .* Did you mean 'min_requests'",
+        ),
         (changed(name="a b"), "name: must start with a letter and hold at most 64 letters"),
         ({}, "name: must be given; got nothing; data: must be given; got nothing"),
     ],
