@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hybrid_ray.errors import BadInputError, ResourceError, RunFailedError, StoreError
+from hybrid_ray.on_ray import haproxy
 from hybrid_ray.on_ray.resources import ClusterView, Node
 from hybrid_ray.store.root import StoreRoot
 
@@ -143,8 +144,11 @@ def connect(
         yield _borrow(address)
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
-    with _environment(_settings(wanted, quiet)), _messages_off_stdout(quiet):
-        started = wanted == "local"
+    started = wanted == "local"
+    with ExitStack() as stack:
+        fast = stack.enter_context(haproxy.settings()) if started else {}
+        stack.enter_context(_environment(_settings(wanted, quiet, fast)))
+        stack.enter_context(_messages_off_stdout(quiet))
         with _without_announcement():
             context = _start(num_cpus, num_gpus, quiet) if started else _join(wanted, quiet)
         try:
@@ -201,9 +205,9 @@ def _borrow(address: str | None) -> Cluster:
     return Cluster(here, started=False)
 
 
-def _settings(wanted: str, quiet: bool) -> dict[str, str]:
+def _settings(wanted: str, quiet: bool, fast: Mapping[str, str]) -> dict[str, str]:
     """Environment for Ray: what is set already stays."""
-    settings = _ALWAYS | (_QUIET if quiet else {})
+    settings = _ALWAYS | (_QUIET if quiet else {}) | dict(fast)
     if wanted == "local":
         settings |= _LOCAL | {"RAY_AUTH_MODE": "token"}
         if "RAY_AUTH_TOKEN_PATH" not in os.environ:

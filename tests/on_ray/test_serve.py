@@ -6,11 +6,15 @@ import base64
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -183,6 +187,60 @@ def test_a_killed_replica_costs_no_request(serving: Serving) -> None:
     while httpx.post(f"{serving.url}/predict", json=SENT[0], timeout=60).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses on which a process listens for TCP, as /proc/net/tcp has them."""
+    held = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {parts[1] for parts in lines if parts[3] == "0A" and f"socket:[{parts[9]}]" in held}
+
+
+def haproxies(folder: str) -> list[int]:
+    """Those whose configuration lies in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def test_haproxy_listens_at_the_front_door_only(serving: Serving) -> None:
+    folder = os.path.dirname(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"])
+    port = int(serving.url.rpartition(":")[2])
+    found = haproxies(folder)
+    assert found
+    assert set().union(*(listening(pid) for pid in found)) == {f"0100007F:{port:04X}"}
+
+
+SERVES = """
+import os, time
+from hybrid_ray.on_ray.cluster import connect
+from hybrid_ray.on_ray.serve import serve_graph
+from hybrid_ray.testing.graphs import ToyModel, toy_graph
+
+with connect(num_cpus=1) as cluster, serve_graph(cluster, toy_graph(), ToyModel(), 1, port=0):
+    print(os.path.dirname(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"]), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_haproxy_ends_with_a_killed_driver() -> None:
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}  # not this cluster's
+    with subprocess.Popen([sys.executable, "-c", SERVES], env=alone, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        folder = driver.stdout.readline().strip()
+        assert haproxies(folder)
+        driver.kill()
+    deadline = time.monotonic() + 60
+    while haproxies(folder) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert haproxies(folder) == []
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_serve_that_runs_elsewhere_is_said(serving: Serving, cluster: Cluster) -> None:

@@ -22,8 +22,6 @@ HOP_MS = 7.0
 """CPU time of one hop between deployments with Serve as it is installed, milliseconds."""
 FAST_HOP_MS = 2.0
 """The same with Serve's high-throughput flags."""
-THROUGHPUT_ENV = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
-"""Serve's high-throughput flags: they must be set on every node before Ray starts there."""
 MEMBERS = "members"
 """Name of the classical stages among the nodes of a graph."""
 

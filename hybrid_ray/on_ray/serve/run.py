@@ -26,6 +26,7 @@ from ray.serve.schema import ApplicationStatus, LoggingConfig
 from hybrid_ray.errors import BadInputError, RunFailedError
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster
+from hybrid_ray.on_ray.haproxy import THROUGHPUT
 from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.serve.app import compile_app
 from hybrid_ray.on_ray.serve.contract import Loader, Probe, Served
@@ -33,7 +34,6 @@ from hybrid_ray.on_ray.serve.pipeline import WRONG
 from hybrid_ray.on_ray.serve.placement import (
     FAST_HOP_MS,
     HOP_MS,
-    THROUGHPUT_ENV,
     ServePlan,
     generated_batch,
     measure_nodes,
@@ -274,7 +274,7 @@ def plan_for(cluster: Cluster, graph: Graph, limits: ServeSpec) -> ServePlan:
     if limits.placement == "auto" and not costs:
         graph.setup()
         costs = measure_nodes(graph, generated_batch(graph))
-    fast = all(os.environ.get(name) == value for name, value in THROUGHPUT_ENV.items())
+    fast = all(os.environ.get(name) == value for name, value in THROUGHPUT.items())
     return plan_serve(graph, limits, cluster.view(), costs, FAST_HOP_MS if fast else HOP_MS)
 
 
