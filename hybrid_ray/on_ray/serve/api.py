@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
 from pydantic_core import from_json
+from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
 from hybrid_ray.on_ray.serve.answering import Answering
@@ -20,7 +22,7 @@ from hybrid_ray.on_ray.serve.exposition import CONTENT_TYPE, exposition
 from hybrid_ray.on_ray.serve.guard import Guard
 from hybrid_ray.on_ray.serve.open_inference import metadata
 from hybrid_ray.on_ray.serve.replies import json_reply
-from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema
+from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema, infer_body, told_bodies
 from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.serving.counts import SECONDS, Counts
 from hybrid_ray.serving.standing import Standing
@@ -30,6 +32,8 @@ _DESK_BYTES = 4_000_000
 """Bytes of a body of feedback or traffic above which it is refused."""
 
 
+Version = Annotated[int | None, Query(ge=1)]
+"""Of a model in a store; None: the champion."""
 Counted = Callable[[], Awaitable[Mapping[int, Counts]]]
 """What all replicas have counted, by version."""
 
@@ -83,7 +87,12 @@ def build_api(switch: Switch, guard: Guard, desk: Desk | None = None, counted: C
         totals = await counted() if counted is not None else _here(switch)
         return json_reply({"seconds": [*SECONDS[:-1], None], "versions": {n: asdict(c) for n, c in totals.items()}})
 
-    @app.get("/metrics", summary="What was counted, for Prometheus.", responses=_refusals(_GUARDED))
+    @app.get(
+        "/metrics",
+        summary="What was counted, for Prometheus.",
+        response_class=PlainTextResponse,
+        responses=_refusals(_GUARDED),
+    )
     async def metrics(request: Request) -> Response:
         guard.admit(request.headers, "admin")
         totals = await counted() if counted is not None else _here(switch)
@@ -126,12 +135,12 @@ def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
         return json_reply(_standing(await desk.standing()))
 
     @app.get("/drift", summary="Windows of a version's rows, the newest last.", responses=_refusals(_GUARDED))
-    async def drift(request: Request, version: int | None = None, windows: int = Query(50, ge=1, le=500)) -> Response:
+    async def drift(request: Request, version: Version = None, windows: int = Query(50, ge=1, le=500)) -> Response:
         guard.admit(request.headers, "predict")
         return json_reply(await desk.drift(version, windows))
 
     @app.get("/leaderboard", summary="What the run that made a version compared.", responses=_refusals(_GUARDED))
-    async def leaderboard(request: Request, version: int | None = None) -> Response:
+    async def leaderboard(request: Request, version: Version = None) -> Response:
         guard.admit(request.headers, "predict")
         return json_reply(await desk.leaderboard(version))
 
@@ -147,7 +156,7 @@ def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
         return json_reply(_standing(await desk.change(await _json_body(request), by)))
 
     @app.post("/models/{version}/promote", summary="Make a version the champion.", responses=_refusals(_TOLD))
-    async def promote(request: Request, version: int) -> Response:
+    async def promote(request: Request, version: Annotated[int, PathParameter(ge=1)]) -> Response:
         token = guard.admit(request.headers, "admin")
         by = "api" if token is None else f"token {token.id}"
         await _json_body(request)
@@ -309,4 +318,9 @@ class _Schema:
             "content": {"application/json": {"schema": answer}},
         }
         found["components"]["schemas"] |= parts
+        for (path, method), body in told_bodies().items():
+            if path in found["paths"]:
+                found["paths"][path][method]["requestBody"] = body
+        for path in (path for path in found["paths"] if path.endswith("/infer")):
+            found["paths"][path]["post"]["requestBody"] = infer_body(served)
         return found

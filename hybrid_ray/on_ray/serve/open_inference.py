@@ -40,6 +40,7 @@ _NUMBERS: Mapping[str, str] = {
     "FP32": "<f4",
     "FP64": "<f8",
 }
+DATATYPES = (*_NUMBERS, "BYTES")
 _MOST_DIMENSIONS = 3
 _LENGTH = struct.Struct("<I")
 

@@ -11,6 +11,9 @@ from pydantic import BaseModel, Field, create_model
 from hybrid_ray.on_ray.serve.arrow_body import MEDIA_TYPE
 from hybrid_ray.on_ray.serve.body import parse_multipart
 from hybrid_ray.on_ray.serve.contract import Served
+from hybrid_ray.on_ray.serve.desk import Feedback
+from hybrid_ray.on_ray.serve.open_inference import DATATYPES
+from hybrid_ray.serving.traffic import Traffic
 from hybrid_ray.types import ENCODED, Task
 
 
@@ -101,3 +104,66 @@ def body_schema(served: Served, row: type[BaseModel]) -> dict[str, Any]:
         "multipart/form-data": {"schema": form},
         MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": "A stream of the same columns."}},
     }
+
+
+def told_bodies() -> dict[tuple[str, str], dict[str, Any]]:
+    """Request bodies of what changes and tells, by path and method: as they stand in an operation."""
+    traffic = Traffic.model_json_schema()
+    traffic["properties"].pop("champion")
+    traffic["required"] = [name for name in traffic.get("required", ()) if name != "champion"]
+    traffic["properties"]["reason"] = {"type": "string", "description": "Kept with the change."}
+    empty = {"type": "object", "description": "Nothing is asked for: it says that the request comes from no page."}
+    return {
+        ("/feedback", "post"): _as_json(Feedback.model_json_schema()),
+        ("/traffic", "put"): _as_json(traffic),
+        ("/models/{version}/promote", "post"): _as_json(empty),
+    }
+
+
+def infer_body(served: Served) -> dict[str, Any]:
+    """The request body of the Open Inference Protocol, as it stands in an operation."""
+    one = {
+        "type": "object",
+        "required": ["name", "shape", "datatype"],
+        "properties": {
+            "name": {"enum": list(served.columns)},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+            "datatype": {"enum": list(DATATYPES)},
+            "data": {"type": "array", "items": {}},
+            "parameters": {"type": "object"},
+        },
+    }
+    wanted = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
+    return _as_json(
+        {
+            "type": "object",
+            "title": "Infer",
+            "required": ["inputs"],
+            "properties": {
+                "id": {"type": "string"},
+                "inputs": {"type": "array", "items": one, "minItems": 1},
+                "outputs": {"type": "array", "items": wanted},
+                "parameters": {"type": "object"},
+            },
+        }
+    )
+
+
+def _as_json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _inlined(schema)}}}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with the parts that it refers to in their places: a document has one room for all its parts."""
+    parts = schema.get("$defs", {})
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            told = value.get("$ref", "")
+            if isinstance(told, str) and told.startswith("#/$defs/"):
+                return walk(parts[told.removeprefix("#/$defs/")])
+            return {key: walk(each) for key, each in value.items() if key != "$defs"}
+        return [walk(each) for each in value] if isinstance(value, list) else value
+
+    found: dict[str, Any] = walk(schema)
+    return found
