@@ -112,6 +112,9 @@ class ServeSpec(Documented):
     """Requests waiting above which the answer is 503."""
     timeout_s: float = Field(30.0, gt=0)
     """Time a request may take."""
+    partial_s: float | None = Field(None, gt=0)
+    """Seconds that an extractor with a deployment of its own may take: after these, or where it is away, rows are
+    answered as if what it reads were missing, and the answer says so. None: such requests are not answered."""
     ready_timeout_s: float = Field(600.0, gt=0)
     """Time in which a version must be ready to answer."""
     log: LogSpec = LogSpec()

@@ -22,11 +22,13 @@ from hybrid_ray.on_ray.serve.open_inference import read_infer, write_infer
 from hybrid_ray.on_ray.serve.replies import json_reply
 from hybrid_ray.on_ray.serve.switch import REQUEST_ID, Live, Switch, request_id
 from hybrid_ray.serving.log import Seen
-from hybrid_ray.types import AnyArray, Batch
+from hybrid_ray.types import Batch
 
 _LOG = logging.getLogger(__name__)
 _MEGABYTE = 1_000_000
 
+WITHOUT = "x-answered-without"
+"""Header of an answer that lacks some extractors, which it names."""
 SMALL_BODY = 32_000
 """Bytes of a body that is parsed where it is: a thread costs more."""
 SHADOWS = 4
@@ -56,9 +58,9 @@ class Answering:
         async def answer(body: bytes) -> Response:
             read = partial(_read, live, kind, request.headers, body)
             batch = read() if kind == "application/json" and len(body) <= SMALL_BODY else await asyncio.to_thread(read)
-            outputs = await self._asked(live, batch, told)
+            outcome = await self._asked(live, batch, told)
             self._shadow(shadows, batch, told)
-            return await _off_loop(body, lambda: _predictions(live.served, outputs, told))
+            return await _off_loop(body, lambda: _predictions(live.served, outcome, told))
 
         return await self._counted(live, request, answer)
 
@@ -92,10 +94,10 @@ class Answering:
         async def answer(body: bytes) -> Response:
             asked = await _off_loop(body, lambda: read_infer(request.headers, body, live.served))
             batch = await _off_loop(body, lambda: live.reader.read(asked.rows))
-            outputs = await self._asked(live, batch, told)
+            outcome = await self._asked(live, batch, told)
             self._shadow(shadows, batch, told)
-            content, headers = write_infer(live.served, outputs, asked)
-            return Response(content, headers={**headers, REQUEST_ID: told})
+            content, headers = write_infer(live.served, outcome.outputs, asked)
+            return Response(content, headers={**headers, **_heads(outcome, told)})
 
         return await self._counted(live, request, answer)
 
@@ -158,19 +160,20 @@ class Answering:
         except ClientDisconnect:
             raise RequestError(408, [Fault(("body",), "the client went away", "disconnected")]) from None
 
-    async def _asked(self, live: Live, batch: Batch, told: str, shadow: bool = False) -> AnyArray:
-        """Outputs of a version for a batch, all of them sound; a share of them is logged."""
+    async def _asked(self, live: Live, batch: Batch, told: str, shadow: bool = False) -> Outcome:
+        """What a version says of a batch, all of it sound; a share is logged, but nothing that lacks an extractor."""
         start = time.perf_counter()
         outcome = await live.backend.predict(batch)
         faults = _faults(outcome)
         if faults:
             raise RequestError(422, faults)
-        if live.log is not None and live.log.keeps(told) and isinstance(live.served.version, int):
+        log = live.log if not outcome.without else None
+        if log is not None and log.keeps(told) and isinstance(live.served.version, int):
             milliseconds = (time.perf_counter() - start) * 1000
             version, found = live.served.version, outcome.embeddings
             seen = Seen(told, time.time(), version, shadow, milliseconds, batch, outcome.outputs, found)
-            await asyncio.to_thread(live.log.add, seen)
-        return outcome.outputs
+            await asyncio.to_thread(log.add, seen)
+        return outcome
 
     def _shadow(self, shadows: tuple[Live, ...], batch: Batch, told: str) -> None:
         """Let versions that look on answer too, while nobody waits for them."""
@@ -217,6 +220,13 @@ def _faults(outcome: Outcome) -> list[Fault]:
     return faults + [Fault(("body", "rows", int(row)), what, "not_finite") for row in np.flatnonzero(~finite)]
 
 
-def _predictions(served: Served, outputs: AnyArray, told: str) -> Response:
-    answer = {"predictions": served.answers(outputs), "model": served.name, "version": served.version, "id": told}
-    return json_reply(answer, headers={REQUEST_ID: told})
+def _predictions(served: Served, outcome: Outcome, told: str) -> Response:
+    facts = {"model": served.name, "version": served.version, "id": told}
+    if outcome.without:
+        facts["without"] = list(outcome.without)
+    return json_reply({"predictions": served.answers(outcome.outputs), **facts}, headers=_heads(outcome, told))
+
+
+def _heads(outcome: Outcome, told: str) -> dict[str, str]:
+    """Headers of an answer."""
+    return {REQUEST_ID: told} | ({WITHOUT: ", ".join(outcome.without)} if outcome.without else {})

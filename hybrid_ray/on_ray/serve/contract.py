@@ -204,11 +204,14 @@ class Outcome:
         Rows that hold something undecodable.
     embeddings : dict of str to Block
         What extractors made of the rows, on few directions; empty where nobody asked for it.
+    without : tuple of str
+        Extractors that did not answer in time: what they read was taken to be missing.
     """
 
     outputs: AnyArray
     errors: dict[int, tuple[str, str]] = field(default_factory=dict)
     embeddings: dict[str, Block] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

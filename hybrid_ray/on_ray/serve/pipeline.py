@@ -17,7 +17,7 @@ from hybrid_ray.data.sounds import check_sound
 from hybrid_ray.graph import Graph
 from hybrid_ray.monitoring.reference import embeddings_of, projection
 from hybrid_ray.on_ray.serve.batching import Arrays, RowBatcher, cut, merge, n_rows
-from hybrid_ray.on_ray.serve.contract import Outcome, Served, unprocessable
+from hybrid_ray.on_ray.serve.contract import Outcome, RequestError, Served, unavailable, unprocessable
 from hybrid_ray.types import ENCODED, AnyArray, Batch, Block, Kind
 
 _LOG = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ class Pipeline:
             for name in extraction
         }
         self._warming: asyncio.Task[str] | None = None
+        self._absent: dict[str, Arrays] = {}
 
     async def predict(self, batch: Batch) -> Outcome:
         """Outputs of a batch; see :class:`Backend`."""
@@ -164,22 +165,27 @@ class Pipeline:
 
     async def _warm(self) -> str:
         try:
+            if self._served.limits.partial_s is not None and len(self._extraction) > 1:
+                nothing = {name: _nothing(values) for name, values in self._served.probe.batch.items()}
+                self._absent = {name: await self._asked(name, nothing) for name in self._extraction}
             outcome = await self._predict(self._served.probe.batch)
         except Exception as error:  # told to whoever asks, and tried again
             _LOG.exception("the probe rows could not be predicted")
             return f"the probe rows failed: {type(error).__name__}"
         fault = self._served.probe.fault(outcome.outputs)
+        if not fault and outcome.without:
+            return f"no answer yet of {', '.join(outcome.without)}"
         return f"{WRONG}: {fault}" if fault else ""
 
     async def _predict(self, batch: Batch) -> Outcome:
-        found = await self._extract(batch)
+        found, without = await self._extract(batch)
         errors = await self._errors(batch, found)
         if _OUTPUTS in found:
             return Outcome(found[_OUTPUTS], errors, self._embeddings(found))
         if self._combine is None:
             raise RuntimeError("a pipeline without classical stages must hold the whole graph")
         blocks = {name: array for name, array in found.items() if not name.endswith("/error")}
-        return Outcome((await self._combine(blocks))[_OUTPUTS], errors, self._embeddings(found))
+        return Outcome((await self._combine(blocks))[_OUTPUTS], errors, self._embeddings(found), without)
 
     def _embeddings(self, found: Arrays) -> dict[str, Block]:
         """What the log keeps of extractors' features: as a stage gave it, else of the first copy of each."""
@@ -193,10 +199,37 @@ class Pipeline:
             if f"{key}/values" in found
         }
 
-    async def _extract(self, batch: Batch) -> dict[str, AnyArray]:
-        tasks = [stage({c: batch[c] for c in self._reads[name]}) for name, stage in self._extraction.items()]
-        parts = await asyncio.gather(*tasks)
-        return {name: array for part in parts for name, array in part.items()}
+    async def _extract(self, batch: Batch) -> tuple[dict[str, AnyArray], tuple[str, ...]]:
+        """What the stages give, and the extractors that gave nothing in time."""
+        asked = self._in_time if self._absent else self._asked
+        parts = await asyncio.gather(*(asked(name, batch) for name in self._extraction))
+        missing = [name for name, part in zip(self._extraction, parts, strict=True) if part is None]
+        if len(missing) == len(parts):
+            raise unavailable("no part of the model answers in time")
+        rows = n_rows(batch)
+        told = [
+            part if part is not None else {key: np.repeat(array, rows, 0) for key, array in self._absent[name].items()}
+            for name, part in zip(self._extraction, parts, strict=True)
+        ]
+        found = {name: array for part in told for name, array in part.items()}
+        return found, tuple(group for name in missing for group in name.split("+"))
+
+    async def _asked(self, name: str, batch: Batch) -> Arrays:
+        """What a stage gives."""
+        return await self._extraction[name]({column: batch[column] for column in self._reads[name]})
+
+    async def _in_time(self, name: str, batch: Batch) -> Arrays | None:
+        """What a stage gives; None where it takes too long, or is away."""
+        try:
+            async with asyncio.timeout(self._served.limits.partial_s):
+                return await self._asked(name, batch)
+        except TimeoutError:
+            _LOG.warning("%s took more than %g s", name, self._served.limits.partial_s)
+        except RequestError as error:
+            if error.status != 503:
+                raise
+            _LOG.warning("%s is away: %s", name, error)
+        return None
 
     async def _errors(self, batch: Batch, found: Arrays) -> dict[int, tuple[str, str]]:
         """Undecodable rows: which column, and why."""
@@ -226,6 +259,11 @@ def _culprit(batch: Batch, columns: Mapping[str, Kind], row: int) -> str:
         except DecodeError:
             return column
     return last
+
+
+def _nothing(values: AnyArray) -> AnyArray:
+    """One cell of a column that is missing."""
+    return np.full(1, None if values.dtype == object else np.nan if values.dtype.kind == "f" else "NaT", values.dtype)
 
 
 def chunked(stage: Stage, rows: int) -> Stage:

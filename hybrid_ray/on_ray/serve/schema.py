@@ -71,6 +71,7 @@ def answer_model(served: Served) -> type[BaseModel]:
         model=(str, Field(description="Name of the model.", examples=[served.name])),
         version=(type(served.version), Field(description="Version that answered.", examples=[served.version])),
         id=(str, Field(description="Of the request, as its header x-request-id said, else a new one.")),
+        without=(list[str], Field([], description="Extractors that did not answer in time, see serve.partial_s.")),
     )
 
 
