@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -22,6 +22,7 @@ from hybrid_ray.data.series import Reasons, parse_series
 from hybrid_ray.types import ENCODED, AnyArray, Batch, BoolArray, Kind
 
 MISSING_WORDS = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "nat", "?")
+_FEW_ROWS = 256
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -73,19 +74,44 @@ def coerce(table: pa.Table, columns: Mapping[str, Kind], base: str = "", paths: 
     >>> out.batch["area"].tolist(), out.errors
     ([12.0, nan, nan], [CellError(row=1, column='area', reason='not a number')])
     """
-    batch: dict[str, AnyArray] = {}
-    errors: list[CellError] = []
-    for name, kind in columns.items():
-        if name not in table.column_names:
-            raw: pa.Array = pa.nulls(table.num_rows)
-        else:
-            raw = one_array(table.column(name))
+    there = set(table.column_names)
+    raws = {name: one_array(table.column(name)) if name in there else pa.nulls(table.num_rows) for name in columns}
+    found: dict[str, tuple[AnyArray, Reasons]] = {}
+    for kind, names in _together(raws, columns):
         if kind in ENCODED:
-            batch[name], reasons = _encoded(raw, base, paths, NOUN[kind])
+            found[names[0]] = _encoded(raws[names[0]], base, paths, NOUN[kind])
+        elif len(names) == 1:
+            found[names[0]] = _COERCE[kind](raws[names[0]])
         else:
-            batch[name], reasons = _COERCE[kind](raw)
-        errors += [CellError(row, name, why) for row, why in sorted(reasons.items())]
-    return Coerced(batch, errors)
+            found |= _divided(names, *_COERCE[kind](pa.concat_arrays([raws[name] for name in names])))
+    errors = [CellError(row, name, why) for name in columns for row, why in sorted(found[name][1].items())]
+    return Coerced({name: found[name][0] for name in columns}, errors)
+
+
+def _together(raws: Mapping[str, pa.Array], columns: Mapping[str, Kind]) -> Iterator[tuple[Kind, list[str]]]:
+    """Columns that are taken at once: of few rows those of one kind and type, for a call costs more than its rows."""
+    alike: dict[tuple[Kind, str], list[str]] = {}
+    for name, kind in columns.items():
+        raw = raws[name]
+        # Only what looks at each value alone: numbers and dates in text are read as their whole column allows.
+        alone = kind in ("categorical", "text") or (kind == "numeric" and pa.types.is_floating(raw.type))
+        if not alone or not 0 < len(raw) <= _FEW_ROWS:
+            yield kind, [name]
+        else:
+            alike.setdefault((kind, str(raw.type)), []).append(name)
+    for (kind, _), names in alike.items():
+        yield kind, names
+
+
+def _divided(names: Sequence[str], values: AnyArray, reasons: Reasons) -> dict[str, tuple[AnyArray, Reasons]]:
+    """What was found of columns one below the other, by column."""
+    rows = len(values) // len(names)
+    apart: dict[str, tuple[AnyArray, Reasons]] = {
+        name: (values[i * rows : (i + 1) * rows], {}) for i, name in enumerate(names)
+    }
+    for row, why in reasons.items():
+        apart[names[row // rows]][1][row % rows] = why
+    return apart
 
 
 def clean_text(raw: pa.Array) -> pa.Array:

@@ -251,3 +251,33 @@ def test_reasons_show_no_value(values):
             "not an image: paths and URLs are not taken here, only bytes",
             "not an image: a data URL that cannot be read",
         }  # fmt: skip
+
+
+CELLS = {
+    "text": st.one_of(
+        st.none(), st.text(max_size=6), st.sampled_from(["1.0", " a ", "True", "?", "nan", "1e5", "inf"])
+    ),
+    "number": st.one_of(st.none(), st.floats(width=64), st.sampled_from([float("inf"), -0.0, 5e-324])),
+    "truth": st.one_of(st.none(), st.booleans()),
+}
+TYPES = {"text": pa.string(), "number": pa.float64(), "truth": pa.bool_()}
+
+
+@given(st.data())
+def test_columns_that_are_taken_together_are_read_as_each_alone(data):
+    kinds = data.draw(st.lists(st.sampled_from(["numeric", "categorical", "text", "date"]), min_size=1, max_size=8))
+    rows = data.draw(st.integers(0, 4))
+    table, columns = {}, {}
+    for number, kind in enumerate(kinds):
+        stored = data.draw(st.sampled_from(sorted(CELLS)))
+        cells = data.draw(st.lists(CELLS[stored], min_size=rows, max_size=rows))
+        table[f"c{number}"], columns[f"c{number}"] = pa.array(cells, TYPES[stored]), kind
+    whole = coerce(pa.table(table), columns)
+    errors = []
+    for name, kind in columns.items():
+        alone = coerce(pa.table({name: table[name]}), {name: kind})
+        np.testing.assert_array_equal(whole.batch[name], alone.batch[name])
+        assert whole.batch[name].dtype == alone.batch[name].dtype
+        errors += alone.errors
+    assert whole.errors == errors
+    assert list(whole.batch) == list(columns)
