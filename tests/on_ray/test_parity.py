@@ -16,7 +16,7 @@ from ray import serve
 
 from hybrid_ray.candidate import Candidate
 from hybrid_ray.data.columns import coerce
-from hybrid_ray.errors import ArtifactError
+from hybrid_ray.errors import ArtifactError, BadInputError
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
 from hybrid_ray.extractors.fused import FusionEntry, build_fused
 from hybrid_ray.graph import Graph, Member, Reserve, fit_chain
@@ -163,7 +163,10 @@ def test_a_serve_config_gives_the_same_together(cluster: Cluster, stored: str, e
     limits = ServeSpec(placement="together", **SMALL)
     serve.start(http_options={"port": port})
     try:
-        serve.run(application(ApplicationArgs(model="parity:1", store=stored, limits=limits)), name="parity")
+        with pytest.raises(BadInputError, match="args: tokens: the store must hold a token"):
+            application(ApplicationArgs(model="parity:1", store=stored))
+        told = ApplicationArgs(model="parity:1", store=stored, limits=limits, tokens=False)
+        serve.run(application(told), name="parity")
         assert np.abs(asked(f"http://127.0.0.1:{port}") - expected).max() < 1e-5
         assert list(serve.status().applications["parity"].deployments) == ["ingress"]
     finally:

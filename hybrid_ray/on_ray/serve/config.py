@@ -10,7 +10,8 @@ from hybrid_ray.on_ray.model import StoredModel
 from hybrid_ray.on_ray.serve.app import compile_app
 from hybrid_ray.on_ray.serve.contract import Probe, Served
 from hybrid_ray.on_ray.serve.placement import generated_batch
-from hybrid_ray.on_ray.serve.run import plan_for
+from hybrid_ray.on_ray.serve.registered import Registered
+from hybrid_ray.on_ray.serve.run import need_tokens, plan_for
 from hybrid_ray.spec import ServeSpec
 
 
@@ -20,17 +21,28 @@ class ApplicationArgs(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     model: str
-    """``name``, ``name@champion``, ``name:version`` or a folder; an alias is resolved when the config is applied."""
+    """``name`` or ``name@champion``, which follow the champion and its traffic; ``name:version`` or a folder do not."""
     store: str
     """URI of the store."""
     limits: ServeSpec | None = None
     """Left out, those the model was registered with."""
+    tokens: bool = True
+    """Whether a token of the store is asked for."""
 
 
 def application(args: ApplicationArgs) -> Any:
-    """The Serve application of a stored model; called by Serve, on the cluster."""
+    """The Serve application of a stored model; called by Serve, on the cluster.
+
+    Raises
+    ------
+    BadInputError
+        Tokens are to be asked for, and the store has none, or the model is a folder.
+    """
     stored = StoredModel.find(args.store, args.model)
+    if args.tokens:
+        need_tokens(stored, "args: tokens", "set tokens: false")
     graph = stored.checked()
     served = Served.of(graph, stored.version, stored.probe() or Probe(generated_batch(graph)), args.limits)
     with connect() as cluster:
-        return compile_app(stored, served, plan_for(cluster, graph, served.limits))
+        plan = plan_for(cluster, graph, served.limits)
+    return compile_app(stored, served, plan, Registered.of(stored, args.model, args.limits, args.tokens))

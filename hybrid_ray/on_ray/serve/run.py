@@ -166,19 +166,34 @@ def _guarded(model: StoredModel, host: str, tokens: bool | None) -> bool:
         They are, and there is none; or the model is a folder, which has no store to hold them.
     """
     asked = not _is_loopback(host) if tokens is None else tokens
-    if not asked:
-        return False
+    if asked:
+        need_tokens(model, f"--host {host}" if tokens is None else "--tokens", "say --no-tokens")
+    return asked
+
+
+def need_tokens(model: StoredModel, where: str, otherwise: str) -> None:
+    """Refuse to ask for tokens of which there are none.
+
+    Parameters
+    ----------
+    model : StoredModel
+    where, otherwise : str
+        What asks for them, and what to do instead of making one.
+
+    Raises
+    ------
+    BadInputError
+        The store has none, or the model is a folder, which has no store to hold them.
+    """
     if not model.found.version:
         raise BadInputError(
-            f"--host: must be this machine's own, 127.0.0.1, for a model in a folder, which has no tokens; got {host}. "
-            "Register it in a store, or say --no-tokens"
+            f"{where}: the model must be in a store, which holds tokens; got a folder. Register it, or {otherwise}"
         )
     if not TokenStore(model.store).tokens():
         raise BadInputError(
-            f"--tokens: the store must hold a token; it has none. Make one: hybrid-ray tokens issue --role predict "
-            f"--store {model.store.uri}, or say --no-tokens"
+            f"{where}: the store must hold a token; it has none. Make one: hybrid-ray tokens issue --role predict "
+            f"--store {model.store.uri}, or {otherwise}"
         )
-    return True
 
 
 def _is_loopback(host: str) -> bool:
