@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -19,6 +19,9 @@ from hybrid_ray.cli.options import (
     Verbose,
     emit,
 )
+
+if TYPE_CHECKING:
+    from hybrid_ray.extractors.sight import Pieces
 
 app = typer.Typer()
 models = typer.Typer(help="Versions of models in the store.", no_args_is_help=True)
@@ -76,6 +79,9 @@ def explain(
     rows: Annotated[int, typer.Option("--rows", min=2, help="Rows at most, sampled.")] = 500,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Shuffles of each column.")] = 10,
     attribute: Annotated[int, typer.Option("--attribute", min=0, help="Rows whose answers are attributed.")] = 5,
+    lime: Annotated[bool, typer.Option("--lime", help="Attribute to columns by LIME: cheaper where many.")] = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Attribute to pixels of their images too.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Attribute to tokens of their texts too.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sample and shuffles.")] = 0,
     store: Store = DEFAULT_STORE,
     address: Address = None,
@@ -88,11 +94,22 @@ def explain(
     from hybrid_ray.on_ray.explain import explain_file
     from hybrid_ray.results import describe_importance
 
+    asked: dict[Pieces, bool] = {"pixels": pixels, "tokens": tokens}
     with connect(address, quiet=not verbose) as cluster:
         answer = explain_file(
-            cluster, model, store, data, out, rows=rows, repeats=repeats, attributed=attribute, seed=seed
+            cluster,
+            model,
+            store,
+            data,
+            out,
+            rows=rows,
+            repeats=repeats,
+            attributed=attribute,
+            seed=seed,
+            method="lime" if lime else "shapley",
+            pieces=[pieces for pieces, wanted in asked.items() if wanted],
         )
-    emit(answer, as_json, describe_importance(answer))
+    emit(answer, as_json, [*describe_importance(answer), *answer["notes"]])
 
 
 @app.command()

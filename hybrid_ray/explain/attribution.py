@@ -3,6 +3,7 @@
 Each level is a game (Lundberg and Lee, "A unified approach to interpreting model predictions", NeurIPS 2017): what is
 not in a coalition is as in rows of the background, one after the other, and the coalition is worth the mean answer.
 Shares of a level and its base add up to the answer, whatever stands between: fusion, estimators, stacked decisions.
+Columns may be told by LIME instead, of the same game: cheaper where they are many, and only near the answer.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from hybrid_ray.explain.lime import coalitions_asked, lime_line
 from hybrid_ray.explain.shapley import Game, Shares, coalitions_of, is_exact, owen_values, shapley_values
 from hybrid_ray.fusion.base import DecisionFusion
 from hybrid_ray.graph import Graph, Member
 from hybrid_ray.types import MODALITY_OF, AnyArray, Batch, Block, BoolArray
 
+Method = Literal["shapley", "lime"]
+"""How columns are told."""
 ROWS = 4096
 """Rows that the graph is given at once."""
 
@@ -42,6 +47,19 @@ class Level:
 
 
 @dataclass(frozen=True)
+class LineLevel(Level):
+    """Weights of a line that LIME lays near the answer: with ``base``, what the line says of the row.
+
+    Attributes
+    ----------
+    r2 : float
+        Share of the variance of what is asked that the line tells, near the row.
+    """
+
+    r2: float
+
+
+@dataclass(frozen=True)
 class Attribution:
     """Why one row is answered as it is.
 
@@ -54,7 +72,7 @@ class Attribution:
     extractors, members : Level
         Extractors are what their features add, members what their own answers add.
     columns, modalities : Level or None
-        A modality is its columns together. None where there was no time for them.
+        A modality is its columns together. None where there was no time for them; by LIME, of class ``LineLevel``.
     """
 
     output: str
@@ -80,13 +98,18 @@ class Explainer:
     orders : int, default 32
         Orders that are drawn where players are many.
     seed : int, default 0
+    method : {"shapley", "lime"}, default "shapley"
+        How columns and modalities are told.
     """
 
-    def __init__(self, graph: Graph, background: Batch, *, orders: int = 32, seed: int = 0) -> None:
+    def __init__(
+        self, graph: Graph, background: Batch, *, orders: int = 32, seed: int = 0, method: Method = "shapley"
+    ) -> None:
         self._graph = graph
         self._background = background
         self._orders = orders
         self._seed = seed
+        self._method = method
         self._m = len(next(iter(background.values())))
         start = time.perf_counter()
         self._usual = graph.extract(background)
@@ -123,21 +146,34 @@ class Explainer:
         classes = self._graph.classes
         code = None if classes is None else int(outputs.argmax()) if output is None else output
         blocks = self._graph.extract(row)
-        names, unions = list(self._graph.columns), list(self._unions.values())
-        orders = self._orders_within(seconds)
-        found = (
-            owen_values(self._columns(row, blocks, code), unions, orders=orders, seed=self._seed) if orders else None
-        )
+        columns, modalities = self._told(self._columns(row, blocks, code), seconds)
         groups = list(self._graph.groups())
         extractors = shapley_values(self._extractors(blocks, code), len(groups), orders=self._orders, seed=self._seed)
         return Attribution(
             output="prediction" if code is None or classes is None else str(classes[code]),
             answer=float(self._scalar(outputs[None], code)[0]),
-            columns=None if found is None else _level(found, [[i] for i in range(len(names))], names),
-            modalities=None if found is None else _level(found, unions, list(self._unions)),
+            columns=columns,
+            modalities=modalities,
             extractors=_level(extractors, [[i] for i in range(len(groups))], groups),
             members=self._members(blocks, code),
         )
+
+    def _told(self, game: Game, seconds: float | None) -> tuple[Level | None, Level | None]:
+        """What columns add, and modalities."""
+        names, unions = list(self._graph.columns), list(self._unions.values())
+        single = [[i] for i in range(len(names))]
+        if self._method == "lime":
+            if seconds is not None and self._pass_s * coalitions_asked(len(names)) > seconds:
+                return None, None
+            line = lime_line(game, len(names), seed=self._seed)
+            levels = (_level(line.shares, single, names), _level(line.shares, unions, list(self._unions)))
+            columns, modalities = (LineLevel(each.base, each.shares, each.errors, line.r2) for each in levels)
+            return columns, modalities
+        orders = self._orders_within(seconds)
+        if not orders:
+            return None, None
+        found = owen_values(game, unions, orders=orders, seed=self._seed)
+        return _level(found, single, names), _level(found, unions, list(self._unions))
 
     def _scalar(self, outputs: AnyArray, code: int | None) -> AnyArray:
         """What is explained of outputs (n, n_outputs): (n,)."""

@@ -13,6 +13,7 @@ from hybrid_ray.errors import BadInputError, NotFittedError
 from hybrid_ray.extractors.base import ExtractorTags, FitContext
 from hybrid_ray.extractors.imaging import PIXELS, Stretch, read_images
 from hybrid_ray.extractors.items import FILLED, ItemExtractor, Items
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.extractors.tensors import to_features, to_tensor
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
@@ -80,7 +81,7 @@ class CnnExtractor(ItemExtractor):
 
     name: ClassVar[str]
     tags: ClassVar[ExtractorTags] = ExtractorTags(
-        modality="image", kinds=frozenset({"image"}), trained=True, supervised=True, gpu=True
+        modality="image", kinds=frozenset({"image"}), trained=True, supervised=True, gpu=True, pieces="pixels"
     )
     Params: ClassVar[type[PluginParams]] = CnnParams
 
@@ -177,6 +178,12 @@ class CnnExtractor(ItemExtractor):
                 images = to_tensor(pixels[start : start + _CHUNK], self._device)
                 parts.append(to_features(net.features(images)))
         return np.concatenate(parts)
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """An image as it was resized."""
+        from hybrid_ray.extractors._sight_net import NetworkSight
+
+        return NetworkSight.of_image(cell[PIXELS], usual[PIXELS], self._device, self._fitted().features)
 
     def get_state(self) -> State:
         """The network's tensors."""

@@ -112,7 +112,7 @@ class ResidualNet(nn.Module):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_columns * n_features, n_outputs))
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Vectors (k, n_features) of uint8 images (k, side, side, channels)."""
+        """Vectors (k, n_features) of images (k, side, side, channels), levels from 0 to 255, uint8 or floats."""
         images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
         images = self._augmented(images) if self.training else images
         vectors: torch.Tensor = self.neck(self.trunk(images))

@@ -19,6 +19,7 @@ from hybrid_ray.extractors.imaging import PIXELS, Interpolation, ShortSide, read
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.precision import Precision
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
@@ -90,7 +91,9 @@ class TorchvisionExtractor(PretrainedExtractor):
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="image", kinds=frozenset({"image"}), gpu=True, version=2)
+    tags: ClassVar[ExtractorTags] = ExtractorTags(
+        modality="image", kinds=frozenset({"image"}), gpu=True, pieces="pixels", version=2
+    )
     Params: ClassVar[type[PluginParams]] = TorchvisionParams
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
@@ -275,6 +278,21 @@ class TorchvisionExtractor(PretrainedExtractor):
 
         images = to_tensor(pixels, self._device).permute(0, 3, 1, 2)
         return images.to(torch.float32).sub_(self._shift).mul_(self._scale).to(self._dtype)
+
+    def scaled(self, images: torch.Tensor) -> torch.Tensor:
+        """The same of floats (k, side, side, 3), levels from 0 to 255, which gradients are asked by."""
+        return ((images.permute(0, 3, 1, 2) - self._shift) * self._scale).to(self._dtype)
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """An image as it was resized and cropped."""
+        from hybrid_ray.extractors._sight_net import NetworkSight
+
+        exact = self.with_gradients()
+
+        def run(images: torch.Tensor) -> torch.Tensor:
+            return nets.pooled(exact.network(exact.scaled(images)))
+
+        return NetworkSight.of_image(cell[PIXELS], usual[PIXELS], self._device, run)
 
     # ------------------------------------------------------------------ state
 

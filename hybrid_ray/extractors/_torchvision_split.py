@@ -77,6 +77,11 @@ class TorchvisionSplit(Split):
             ]
         return in_format(np.concatenate(maps), dtype)
 
+    def through(self, top: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, width) of normalised images (k, 3, side, side), by ``top`` or a tuned copy of it."""
+        vectors: torch.Tensor = top(self._bottom(images))
+        return vectors
+
     def nothing(self, dtype: type[np.floating[Any]]) -> AnyArray:
         """(0, channels, height, width)."""
         return np.zeros((0, *self._shape), dtype)

@@ -28,6 +28,7 @@ from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.passes import fixed_passes, packed_passes
 from hybrid_ray.extractors.precision import Precision
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.extractors.tensors import to_features, to_tensor, torch_dtype
 from hybrid_ray.extractors.weights import installed_encoders
 from hybrid_ray.params import PluginParams
@@ -79,7 +80,9 @@ class TransformersExtractor(PretrainedExtractor):
     """
 
     name: ClassVar[str]
-    tags: ClassVar[ExtractorTags] = ExtractorTags(modality="text", kinds=frozenset({"text"}), gpu=True, version=2)
+    tags: ClassVar[ExtractorTags] = ExtractorTags(
+        modality="text", kinds=frozenset({"text"}), gpu=True, pieces="tokens", version=2
+    )
     Params: ClassVar[type[PluginParams]] = TransformersParams
 
     def __init__(self, params: PluginParams, columns: Mapping[str, Kind]) -> None:
@@ -289,6 +292,54 @@ class TransformersExtractor(PretrainedExtractor):
             sizes = np.ones(rows, np.int64)
             sizes[: len(texts)] = lengths[texts]
             yield texts, to_tensor(tokens, self._device), to_tensor(sizes, self._device)
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """A text as its tokens; what stands at the ends of every text says nothing."""
+        exact = self.with_gradients()
+        network: Any = exact.network
+        own = self._encoder()
+
+        def run(tokens: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+            hidden = network(input_ids=tokens, attention_mask=mask_of(tokens, sizes)).last_hidden_state
+            return pool(hidden, sizes, own.pooling, own.normalize)
+
+        return self.sight_by(cell, network.get_input_embeddings(), run)
+
+    def sight_by(
+        self,
+        cell: Mapping[str, AnyArray],
+        words: nn.Module,
+        run: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> Sight:
+        """What a network sees of a text; nothing is padding between the ends that every text has.
+
+        Parameters
+        ----------
+        cell : mapping of str to ndarray
+            Of one text, as ``read`` gives them.
+        words : Module
+            The network's layer that gives vectors of tokens.
+        run : callable
+            Vectors (k, d) of tokens (k, longest) and lengths (k,).
+        """
+        from hybrid_ray.extractors._sight_net import NetworkSight
+
+        size = int(cell[LENGTHS])
+        ids = cell[IDS][:size].astype(np.int64)
+        tokenizer = self._tokenizer()
+        ends = tokenizer.encode("").ids
+        blank = np.where(np.isin(ids, ends), ids, self._pad_id())
+        # A piece of a word reads best as its text, but not where that is empty, as it is of what only marks an end.
+        told = [
+            tokenizer.decode([number], skip_special_tokens=False) or tokenizer.id_to_token(number) or ""
+            for number in ids.tolist()
+        ]
+        numbers = to_tensor(ids, self._device)
+
+        def copies(k: int) -> torch.Tensor:
+            return run(numbers.expand(k, -1), to_tensor(np.full(k, size, np.int64), self._device))
+
+        return NetworkSight.of_text(words, numbers, to_tensor(blank, self._device), told, copies)
 
     # ------------------------------------------------------------------ state
 

@@ -110,6 +110,18 @@ class TransformersSplit(Split):
             return reached.hidden
         raise AssertionError("the encoder must run its last layers")
 
+    @property
+    def words(self) -> nn.Module:
+        """The layer of the lower part that gives vectors of tokens."""
+        encoder: Any = self._net
+        layer: nn.Module = encoder.get_input_embeddings()
+        return layer
+
+    def through(self, top: nn.Module, tokens: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """Vectors (k, width) of tokens (k, longest) and lengths, by ``top`` or a tuned copy of it."""
+        vectors: torch.Tensor = top(self._lower(tokens, sizes), sizes)
+        return vectors
+
     def nothing(self, dtype: type[np.floating[Any]]) -> AnyArray:
         """An empty array of objects."""
         return np.empty(0, object)

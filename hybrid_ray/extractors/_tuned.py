@@ -185,6 +185,11 @@ class TunedExtractor(ItemExtractor):
         assert self._split is not None, "setup must be called first"
         return self._split
 
+    def tuned(self) -> nn.Module:
+        """The upper part with what was learned; ``setup`` made it."""
+        assert self._top is not None, "setup must be called first"
+        return self._top
+
     def before_fits(self, prepared: Prepared, most_bytes: int | None = None) -> Prepared:
         """Activations in place of pixels or tokens, unless they cannot be kept, or in a number format of less."""
         return prepared if self.params.activations == "fp16" else self.kept(prepared, most_bytes)
@@ -237,8 +242,7 @@ class TunedExtractor(ItemExtractor):
 
     def encode(self, items: Mapping[str, AnyArray]) -> FloatArray:
         """Vectors of cells from their activations."""
-        assert self._top is not None, "setup must be called first"
-        return self.split().upper(self._top, items[ACTIVATIONS])
+        return self.split().upper(self.tuned(), items[ACTIVATIONS])
 
     @property
     def item_features(self) -> int:

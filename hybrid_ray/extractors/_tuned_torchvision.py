@@ -16,11 +16,14 @@ from hybrid_ray.extractors._tuned import TunedExtractor, TuningParams
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.imaging import PIXELS
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.types import AnyArray, Kind
 
 if TYPE_CHECKING:
+    import torch
+
     from hybrid_ray.extractors._tuned_net import Split
 
 
@@ -52,7 +55,13 @@ class TunedTorchvisionExtractor(TunedExtractor):
 
     name: ClassVar[str]
     tags: ClassVar[ExtractorTags] = ExtractorTags(
-        modality="image", kinds=frozenset({"image"}), trained=True, supervised=True, gpu=True, spreads=True
+        modality="image",
+        kinds=frozenset({"image"}),
+        trained=True,
+        supervised=True,
+        gpu=True,
+        spreads=True,
+        pieces="pixels",
     )
     Params: ClassVar[type[PluginParams]] = TunedTorchvisionParams
     Base: ClassVar[type[PretrainedExtractor]] = TorchvisionExtractor
@@ -81,6 +90,20 @@ class TunedTorchvisionExtractor(TunedExtractor):
             base.item_features,
             base.device,
         )
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """An image as ``torchvision`` sees it."""
+        from hybrid_ray.extractors._sight_net import NetworkSight
+        from hybrid_ray.extractors._torchvision_split import TorchvisionSplit
+
+        base, split, top = self._base, self.split(), self.tuned()
+        assert isinstance(base, TorchvisionExtractor)
+        assert isinstance(split, TorchvisionSplit)
+
+        def run(images: torch.Tensor) -> torch.Tensor:
+            return split.through(top, base.scaled(images))
+
+        return NetworkSight.of_image(cell[PIXELS], usual[PIXELS], base.device, run)
 
     def check(self) -> None:
         """Refuse what ``torchvision`` would refuse, and more blocks than there are."""

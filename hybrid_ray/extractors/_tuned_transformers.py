@@ -15,12 +15,15 @@ from hybrid_ray.extractors._transformers_files import PACKAGE
 from hybrid_ray.extractors._tuned import TunedExtractor, TuningParams
 from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.pretrained import PretrainedExtractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.extractors.weights import installed_encoders
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.types import AnyArray, Kind
 
 if TYPE_CHECKING:
+    import torch
+
     from hybrid_ray.extractors._tuned_net import Split
 
 
@@ -42,7 +45,13 @@ class TunedTransformersExtractor(TunedExtractor):
 
     name: ClassVar[str]
     tags: ClassVar[ExtractorTags] = ExtractorTags(
-        modality="text", kinds=frozenset({"text"}), trained=True, supervised=True, gpu=True, spreads=True
+        modality="text",
+        kinds=frozenset({"text"}),
+        trained=True,
+        supervised=True,
+        gpu=True,
+        spreads=True,
+        pieces="tokens",
     )
     Params: ClassVar[type[PluginParams]] = TunedTransformersParams
     Base: ClassVar[type[PretrainedExtractor]] = TransformersExtractor
@@ -60,6 +69,19 @@ class TunedTransformersExtractor(TunedExtractor):
 
         assert isinstance(base, TransformersExtractor)
         return TransformersSplit(base, base.network, base.encoder, self.params.blocks, base.device)
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """A text as ``transformers`` sees it."""
+        from hybrid_ray.extractors._transformers_split import TransformersSplit
+
+        base, split, top = self._base, self.split(), self.tuned()
+        assert isinstance(base, TransformersExtractor)
+        assert isinstance(split, TransformersSplit)
+
+        def run(tokens: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+            return split.through(top, tokens, sizes)
+
+        return base.sight_by(cell, split.words, run)
 
     def check(self) -> None:
         """Refuse what ``transformers`` would refuse, and more layers than there are."""

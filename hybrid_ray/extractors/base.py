@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import SpecError
+from hybrid_ray.extractors.sight import Pieces, Sight
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import EXTRACTORS
 from hybrid_ray.types import AnyArray, Batch, Block, FloatArray, Kind, Modality, Prepared, State, Task
@@ -44,6 +45,8 @@ class ExtractorTags:
         True when its features are a forecast, as a ``Forecaster`` gives them.
     covariates : bool
         True for a forecaster that reads covariates beside the history; others are given the history alone.
+    pieces : {"pixels", "tokens"} or None
+        What its features have gradients by, see ``Extractor.sights``; None: nothing.
     version : int
         Raised when the code changes what comes out: part of the fingerprint.
     """
@@ -58,6 +61,7 @@ class ExtractorTags:
     spreads: bool = False
     forecasts: bool = False
     covariates: bool = False
+    pieces: Pieces | None = None
     version: int = 1
 
 
@@ -267,6 +271,20 @@ class Extractor(ABC):
         values = np.zeros((len(prepared.present), features.shape[1]), np.float32)
         values[prepared.present] = features
         return Block(values, prepared.present)
+
+    def sights(self, arrays: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sequence[Sight | None]:
+        """What the network sees of each cell of a row, in the order of their vectors; None where a cell is empty.
+
+        Called after ``setup``, by explanations, and only where ``tags.pieces`` says of what.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray (1, ...)
+            What ``prepare`` gave of one row that is present.
+        usual : mapping of str to ndarray (m, ...)
+            The same of m >= 0 rows of the kind that is usual.
+        """
+        raise TypeError(f"{self.name}: its features have no gradients by what a row holds; got a row to show them of")
 
     def transform(self, batch: Batch) -> Block:
         """``prepare`` and ``block`` in one: what in-process prediction calls."""

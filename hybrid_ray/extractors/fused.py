@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hybrid_ray.digests import digest_json
 from hybrid_ray.errors import SpecError
 from hybrid_ray.extractors.base import Extractor, FitContext, build_extractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.fusion.base import DataFusion
 from hybrid_ray.params import PluginParams
 from hybrid_ray.registry import FUSIONS
@@ -175,6 +176,10 @@ class FusedExtractor(Extractor):
     def cross_fitted(self, prepared: Prepared, y: AnyArray | None, context: FitContext) -> Block | None:
         """Those of the extractor."""
         return self.inner.cross_fitted(prepared, y, context)
+
+    def sights(self, arrays: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sequence[Sight | None]:
+        """What the extractor sees of what was put together."""
+        return self.inner.sights(arrays, usual)
 
     def learned(self) -> State:
         """What the extractor learned."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_ray.extractors.base import Extractor
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.types import AnyArray, Batch, BoolArray, FloatArray, Prepared
 
 FILLED = "filled"
@@ -100,6 +101,22 @@ class ItemExtractor(OfItems):
         kept = filled[present]
         arrays = {name: _scatter(values, kept) for name, values in items.arrays.items()}
         return Prepared(arrays | {FILLED: kept}, present, errors)
+
+    def sights(self, arrays: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> list[Sight | None]:
+        """Of each column."""
+        return [
+            self.sight(
+                {name: array[0, column] for name, array in arrays.items() if name != FILLED},
+                {name: array[usual[FILLED][:, column], column] for name, array in usual.items() if name != FILLED},
+            )
+            if filled
+            else None
+            for column, filled in enumerate(arrays[FILLED][0])
+        ]
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """What the network sees of one cell, beside usual ones (k, ...) of its column; called by ``sights``."""
+        raise TypeError(f"{self.name}: its features have no gradients by what a cell holds; got one to show them of")
 
 
 def _scatter(values: AnyArray, filled: AnyArray) -> AnyArray:

@@ -38,6 +38,7 @@ class PretrainedExtractor(ItemExtractor):
         super().__init__(params, columns)
         self._state: State | None = None
         self._emulate = False
+        self._exact: Self | None = None
         self._device = ""
 
     @classmethod
@@ -84,6 +85,15 @@ class PretrainedExtractor(ItemExtractor):
         if name == "fp32":
             return None
         return self._with(self.params, "fp32" if self.format_on(device) == name else name, device)
+
+    def with_gradients(self) -> Self:
+        """Give this extractor, or, where it rounds what it computes, the same weights in fp32, set up likewise."""
+        if not self.fixed_shapes:
+            return self
+        if self._exact is None:
+            self._exact = self.counterpart(self._device)
+        assert self._exact is not None, "what rounds has a counterpart that does not"
+        return self._exact
 
     # ------------------------------------------------------------------ smaller networks
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,12 @@ from hybrid_ray.data.target import encode_known, known_rows
 from hybrid_ray.errors import BadInputError
 from hybrid_ray.evaluation.clusters import assigned
 from hybrid_ray.evaluation.metrics import METRICS, Metric, get_metric
-from hybrid_ray.explain.attribution import Attribution, Explainer
+from hybrid_ray.explain.attribution import Attribution, Explainer, Method
 from hybrid_ray.explain.permutation import Importance, column_groups, permutation_importance, ranked
+from hybrid_ray.explain.piece_plots import pixels_chart, tokens_page
+from hybrid_ray.explain.pieces import PieceExplainer, PieceMap, seeing
 from hybrid_ray.explain.plots import attribution_chart, importance_chart
+from hybrid_ray.extractors.sight import Pieces
 from hybrid_ray.graph import Graph
 from hybrid_ray.on_ray.cluster import Cluster, use_threads
 from hybrid_ray.on_ray.model import StoredModel, open_rows
@@ -41,10 +46,13 @@ def explain_file(
     repeats: int = 10,
     attributed: int = 5,
     seed: int = 0,
+    method: Method = "shapley",
+    pieces: Sequence[Pieces] = (),
 ) -> dict[str, Any]:
     """Permutation importance of every column and every modality to a model: what its score loses without them.
 
-    Of a few rows also why they are answered as they are: what each column, modality, extractor and member adds.
+    Of a few rows also why they are answered as they are: what each column, modality, extractor and member adds, and,
+    where asked, each pixel of an image and each token of a text that a network reads.
 
     For clusters, the adjusted Rand index of what it answers then and what it answers to the rows as they are.
 
@@ -60,6 +68,7 @@ def explain_file(
         Rows with the model's label column, or those of its annotators; best rows that it was not trained on.
     out : str
         Folder that gets ``importance.json`` and ``importance.png``, and ``attributions.json`` and ``attributions.png``;
+        of pixels ``pixels.json``, ``pixels.npz`` and ``pixels.png``, of tokens ``tokens.json`` and ``tokens.html``;
         made when it is not there.
     rows : int, default 500
         Rows at most; a random sample of more.
@@ -67,25 +76,30 @@ def explain_file(
     attributed : int, default 5
         Rows whose answers are attributed; 0: none.
     seed : int, default 0
+    method : {"shapley", "lime"}, default "shapley"
+        How columns and modalities of these rows are told.
+    pieces : sequence of {"pixels", "tokens"}, default none
+        What is told of beside columns, in the same rows.
 
     Returns
     -------
     dict
         ``model``, ``version``, ``metric``, ``rows``, ``repeats``, ``score``, ``importance`` (a list of name, mean,
-        low, high and read, largest first), ``attributed`` (how many rows) and ``out``.
+        low, high and read, largest first), ``attributed`` (how many rows), ``out``, and ``notes`` for people on pixels
+        and tokens.
 
     Raises
     ------
     BadInputError
-        ``out`` cannot be written, or the model forecasts.
+        ``out`` cannot be written, the model forecasts, it has no extractor that is a network over what ``pieces`` asks
+        for, or that is asked of no row.
     DataError
         The label column is missing, or no row has a label that the model knows.
     """
     folder = _made(out)
     stored = StoredModel.find(store, model)
     graph = stored.checked()
-    if graph.outlook is not None:
-        raise BadInputError("explain: a model must read several columns; got one that forecasts, which reads histories")
+    _check(graph, pieces, attributed)
     source = open_rows(graph, data, training=graph.task not in CLUSTERING)
     wanted = [name for name in (*graph.columns, graph.label) if name in source.schema.names]
     chosen = choose_rows(source.n_rows, rows, seed)
@@ -99,10 +113,15 @@ def explain_file(
         _importance.options(num_cpus=cluster.task_cpus).remote(stored, shared, metric.name, part, repeats, seed)
         for part in parts
     ]
-    told = _attributed.options(num_cpus=cluster.task_cpus).remote(stored, shared, attributed, seed)
+    told = _attributed.options(num_cpus=cluster.task_cpus).remote(stored, shared, attributed, seed, method)
+    shown = {
+        kind: _shown.options(num_cpus=cluster.task_cpus).remote(stored, shared, attributed, seed, kind)
+        for kind in pieces
+    }
     found = ranked(importance for part in ray.get(tasks) for importance in part)
     attributions: list[Attribution] = ray.get(told)
-    answer = {
+    numbers = chosen[known].tolist()
+    answer: dict[str, Any] = {
         "model": stored.name,
         "version": stored.version,
         "metric": metric.name,
@@ -112,14 +131,50 @@ def explain_file(
         "importance": [asdict(each) for each in found],
         "attributed": len(attributions),
         "out": str(folder),
+        "notes": [_written(folder, kind, numbers, ray.get(asked)) for kind, asked in shown.items()],
     }
     (folder / "importance.json").write_text(json.dumps(answer, indent=1))
     (folder / "importance.png").write_bytes(importance_chart(found, metric.name))
     if attributions:
-        rows_told = [{"row": int(row), **asdict(each)} for row, each in zip(chosen[known], attributions, strict=False)]
+        rows_told = [{"row": row, **asdict(each)} for row, each in zip(numbers, attributions, strict=False)]
         (folder / "attributions.json").write_text(json.dumps(rows_told, indent=1))
         (folder / "attributions.png").write_bytes(attribution_chart(attributions))
     return answer
+
+
+def _check(graph: Graph, pieces: Sequence[Pieces], attributed: int) -> None:
+    """Refuse a model that cannot be explained as it is asked for."""
+    if graph.outlook is not None:
+        raise BadInputError("explain: a model must read several columns; got one that forecasts, which reads histories")
+    for kind in pieces:
+        seeing(graph, kind)
+        if not attributed:
+            raise BadInputError(f"--{kind}: must be told of at least one row; got --attribute 0. Ask for more rows")
+
+
+def _written(folder: Path, pieces: Pieces, numbers: Sequence[int], found: Sequence[Sequence[PieceMap]]) -> str:
+    """Write maps of the first rows, by the rows' numbers, and their picture: a line that says where it is."""
+    maps = [(row, each) for row, of_row in zip(numbers, found, strict=False) for each in of_row]
+    told: list[dict[str, Any]] = []
+    for position, (row, each) in enumerate(maps):
+        about = {"row": row, "extractor": each.extractor, "column": each.column, "output": each.output}
+        about |= {"answer": each.answer, "nothing": each.nothing, "gap": each.gap}
+        if pieces == "pixels":
+            about["map"] = f"arr_{position}"
+        else:
+            about |= {"tokens": list(each.tokens), "values": each.values.tolist()}
+        told.append(about)
+    (folder / f"{pieces}.json").write_text(json.dumps(told, indent=1))
+    if not maps:
+        return f"  {pieces}: none of the rows that are told of holds any"
+    if pieces == "tokens":
+        (folder / "tokens.html").write_text(tokens_page(maps), "utf-8")
+        return f"  which tokens {len(maps)} answers come from: {folder}/tokens.html"
+    packed = io.BytesIO()
+    np.savez_compressed(packed, *(each.values for _, each in maps))
+    (folder / "pixels.npz").write_bytes(packed.getvalue())
+    (folder / "pixels.png").write_bytes(pixels_chart(maps))
+    return f"  which pixels {len(maps)} answers come from: {folder}/pixels.png"
 
 
 def _measured(
@@ -164,18 +219,38 @@ def _seen(graph: Graph, outputs: AnyArray) -> AnyArray:
 
 
 @ray.remote
-def _attributed(stored: StoredModel, shared: tuple[Batch, AnyArray], rows: int, seed: int) -> list[Attribution]:
+def _attributed(
+    stored: StoredModel, shared: tuple[Batch, AnyArray], rows: int, seed: int, method: Method
+) -> list[Attribution]:
     """Why the first rows are answered as they are, beside the rest of them."""
-    batch = shared[0]
-    n = len(next(iter(batch.values())))
-    asked = min(rows, n - 1)
-    if asked < 1:
+    told, usual = _parted(shared[0], rows)
+    if told is None:
         return []
     use_threads(1)
     graph = stored()
     graph.setup("cpu")
-    usual = {name: values[asked : asked + BACKGROUND] for name, values in batch.items()}
-    return list(Explainer(graph, usual, seed=seed).explain({name: values[:asked] for name, values in batch.items()}))
+    return list(Explainer(graph, usual, seed=seed, method=method).explain(told))
+
+
+@ray.remote
+def _shown(
+    stored: StoredModel, shared: tuple[Batch, AnyArray], rows: int, seed: int, pieces: Pieces
+) -> list[list[PieceMap]]:
+    """Of each of the first rows, which pieces its answer comes from."""
+    told, usual = _parted(shared[0], rows)
+    if told is None:
+        return []
+    use_threads(1)
+    graph = stored()
+    graph.setup("cpu")
+    return list(PieceExplainer(graph, usual, pieces, seed=seed).explain(told))
+
+
+def _parted(batch: Batch, rows: int) -> tuple[Batch | None, Batch]:
+    """The first rows, None where there are none, and those that stand for what is usual: the next ones."""
+    asked = min(rows, len(next(iter(batch.values()))) - 1)
+    usual = {name: values[max(asked, 0) : max(asked, 0) + BACKGROUND] for name, values in batch.items()}
+    return ({name: values[:asked] for name, values in batch.items()} if asked > 0 else None), usual
 
 
 @ray.remote

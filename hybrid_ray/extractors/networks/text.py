@@ -12,14 +12,23 @@ from hybrid_ray.extractors.base import ExtractorTags
 from hybrid_ray.extractors.items import Items
 from hybrid_ray.extractors.networks.base import NetworkExtractor, NetworkParams
 from hybrid_ray.extractors.networks.passes import by_length
-from hybrid_ray.extractors.networks.vocabulary import PAD, UNKNOWN, Vocabulary
+from hybrid_ray.extractors.networks.vocabulary import PAD, UNKNOWN, Vocabulary, tokens
+from hybrid_ray.extractors.sight import Sight
 from hybrid_ray.params import PluginParams
 from hybrid_ray.types import AnyArray, Kind
 
 if TYPE_CHECKING:
     import torch
 
-TAGS = ExtractorTags(modality="text", kinds=frozenset({"text"}), trained=True, supervised=True, gpu=True, spreads=True)
+TAGS = ExtractorTags(
+    modality="text",
+    kinds=frozenset({"text"}),
+    trained=True,
+    supervised=True,
+    gpu=True,
+    spreads=True,
+    pieces="tokens",
+)
 TEXTS, NUMBERS = "texts", "numbers"
 STEPS = 20_000
 """Words, about, of one pass: few long texts or many short ones."""
@@ -86,6 +95,23 @@ class TextExtractor(NetworkExtractor):
     def passes(self, items: Mapping[str, AnyArray]) -> list[AnyArray]:
         """Texts of about the same length together."""
         return by_length(lengths_of(items), STEPS)
+
+    def sight(self, cell: Mapping[str, AnyArray], usual: Mapping[str, AnyArray]) -> Sight:
+        """A text as its words; nothing is as many words that are not known, which trainings are made to do without."""
+        import torch
+
+        from hybrid_ray.extractors._sight_net import NetworkSight
+
+        trunk: Any = self._fitted()
+        text = str(cell[TEXTS])
+        numbers, lengths = self.collate(self.encoded({TEXTS: np.array([text], object)}), self._device)
+        told = tokens(text)[: self.params.max_tokens] or [text]
+
+        def copies(k: int) -> torch.Tensor:
+            vectors: torch.Tensor = trunk(numbers.expand(k, -1), lengths.expand(k))
+            return vectors
+
+        return NetworkSight.of_text(trunk.embedding, numbers[0], torch.full_like(numbers[0], UNKNOWN), told, copies)
 
     @property
     def augmented(self) -> bool:

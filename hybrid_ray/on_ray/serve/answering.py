@@ -221,7 +221,7 @@ def _faults(outcome: Outcome) -> list[Fault]:
 
 
 def _predictions(served: Served, outcome: Outcome, told: str) -> Response:
-    facts = {"model": served.name, "version": served.version, "id": told}
+    facts: dict[str, Any] = {"model": served.name, "version": served.version, "id": told}
     if outcome.without:
         facts["without"] = list(outcome.without)
     return json_reply({"predictions": served.answers(outcome.outputs), **facts}, headers=_heads(outcome, told))
