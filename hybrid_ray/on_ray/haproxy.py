@@ -33,6 +33,8 @@ _FILES = {
 }
 _OPEN_TO_ALL = ("frontend prometheus", "listen stats")
 _SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
+_NOT_FOUND = re.compile(r"(?<=^backend default_backend\n) +http-request return status 404 .*$", re.MULTILINE)
+_NOT_YET = '    http-request return status 503 content-type text/plain string "not ready" hdr retry-after 1'
 _PR_SET_PDEATHSIG = 1
 
 
@@ -70,6 +72,8 @@ def settings() -> Iterator[dict[str, str]]:
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",  # Python would read a line a request: the ingress counts
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(_free_port()),
             "RAY_SERVE_HAPROXY_NBTHREAD": str(min(_THREADS, os.cpu_count() or 1)),
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # it is started anew after three that fail
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",  # 5 s are few on a busy machine
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": _DRAIN_S,
         }
     finally:
@@ -84,8 +88,12 @@ def _free_port() -> int:
 
 
 def closed(config: str) -> str:
-    """A configuration of HAProxy without the sections that listen on every interface of the machine."""
-    return "".join(part for part in _SECTION.split(config) if not part.startswith(_OPEN_TO_ALL))
+    """A configuration of HAProxy without the sections that listen on every interface of the machine.
+
+    Until it is told of an application, as while it starts anew, it answers 503 and not 404: clients ask again.
+    """
+    kept = "".join(part for part in _SECTION.split(config) if not part.startswith(_OPEN_TO_ALL))
+    return kept if "use_backend" in kept else _NOT_FOUND.sub(_NOT_YET, kept)
 
 
 def main() -> None:

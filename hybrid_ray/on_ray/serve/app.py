@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import ray
@@ -332,7 +333,11 @@ def _device(share: Share) -> str:
 
 
 def _deployment(cls: type, name: str, share: Share, max_ongoing: int, max_queued: int = -1) -> Any:
-    return serve.deployment(cls).options(
+    asked: Any = serve.deployment(cls).options
+    # A version that comes in place of another starts beside it; Ray before 2.60 stops the old replicas first.
+    surge = {"max_surge_percent": 100} if "max_surge_percent" in signature(asked).parameters else {}
+    return asked(
+        **surge,
         name=name,
         ray_actor_options={"num_cpus": share.num_cpus, "num_gpus": share.num_gpus},
         autoscaling_config=AutoscalingConfig(

@@ -41,6 +41,27 @@ def test_statistics_are_left_out_and_all_else_stays() -> None:
     assert closed(kept) == kept
 
 
+NOWHERE = """    default_backend default_backend
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path \\'%[path]\\' not found."
+"""
+SOMEWHERE = "    use_backend app if { path_beg / }\n"
+
+
+def test_what_is_not_there_yet_is_503(tmp_path: Path) -> None:
+    front = CONFIG[: CONFIG.index("backend app")]
+    assert closed(front + SOMEWHERE + NOWHERE).count("404") == 1
+    early = closed(front + NOWHERE)
+    assert "404" not in early
+    assert "status 503" in early
+    path, found = tmp_path / "haproxy.cfg", program()
+    path.write_text(early)
+    assert found is not None
+    held = os.environ | {"RAY_SERVE_HAPROXY_BINARY_PATH": found}
+    done = subprocess.run([sys.executable, found, "-c", "-f", str(path)], env=held, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_files_are_for_this_user_and_go_with_the_context() -> None:
     assert program() is not None, f"{PROGRAM} must be installed with the package"
     with settings() as found:
