@@ -27,6 +27,8 @@ ANSWER_S = 5.0
 """Time that a cluster has to answer before it is called unreachable."""
 SETTLE_S = 3.0
 """Time that resources are waited for when a pool that has just ended may still hold them."""
+BUSY_S = 20.0
+"""The same where no CPU is free."""
 STORE_SHARE = 0.3
 """Part of the machine's memory that a local cluster gives to the object store."""
 QUIET_THREADS = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
@@ -58,11 +60,11 @@ class Cluster:
         """What the cluster has free for us, node by node.
 
         Resources of a pool that has just ended come back a moment later: a cluster that is not idle is asked again
-        until nothing changes any more, for a few seconds at most.
+        for a few seconds, and longer where no CPU is free, without which nothing can be done.
         """
-        deadline = time.monotonic() + SETTLE_S
+        start = time.monotonic()
         view, idle = _look()
-        while not idle and time.monotonic() < deadline:
+        while not idle and time.monotonic() < start + (SETTLE_S if view.cpus > 0 else BUSY_S):
             time.sleep(0.1)
             view, idle = _look()
         return view

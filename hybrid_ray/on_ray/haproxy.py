@@ -104,10 +104,21 @@ def main() -> None:
     draft = path.with_suffix(".closed")
     draft.write_text(closed(path.read_text("utf-8")), "utf-8")
     draft.replace(path)
-    parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before
-        sys.exit(1)
+    if _orphaned():
+        sys.exit("hybrid-ray-haproxy: the process that started it must live; it died before")
     del os.environ["RAY_SERVE_HAPROXY_BINARY_PATH"]  # this program
     binary = get_haproxy_binary()
     os.execv(binary, [binary, *sys.argv[1:]])
+
+
+def _orphaned() -> bool:
+    """Whether the worker of Ray that started this died already; its parent is the raylet, that of another is not."""
+    raylet = os.environ.get("RAY_RAYLET_PID")
+    if raylet is None:
+        return False
+    try:
+        stat = Path(f"/proc/{os.getppid()}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[1] != raylet

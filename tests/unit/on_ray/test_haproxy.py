@@ -84,3 +84,15 @@ def test_the_program_becomes_haproxy(tmp_path: Path, broken: bool) -> None:
     assert (done.returncode != 0) == broken, done.stdout + done.stderr
     assert "9101" not in path.read_text()
     assert "8000" in path.read_text()
+
+
+@pytest.mark.parametrize("raylet", ["ours", "another"])
+def test_it_does_not_start_after_the_worker_that_asked_for_it(tmp_path: Path, raylet: str) -> None:
+    path, found = tmp_path / "haproxy.cfg", program()
+    path.write_text(CONFIG)
+    assert found is not None
+    grandparent = str(os.getppid()) if raylet == "ours" else "999999999"
+    held = os.environ | {"RAY_SERVE_HAPROXY_BINARY_PATH": found, "RAY_RAYLET_PID": grandparent}
+    done = subprocess.run([sys.executable, found, "-c", "-f", str(path)], env=held, capture_output=True, text=True)
+    assert (done.returncode == 0) == (raylet == "ours"), done.stderr
+    assert ("it died before" in done.stderr) == (raylet == "another")
