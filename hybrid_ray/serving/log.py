@@ -170,7 +170,7 @@ class Written:
         out = io.BytesIO()
         pq.write_table(table, out, compression="zstd")
         stamp = datetime.fromtimestamp(self._clock(), UTC)
-        name = f"{self._prefix}/{stamp:%Y-%m-%d}/{stamp:%H%M%S}-{uuid.uuid4().hex[:12]}.parquet"
+        name = f"{self._prefix}/{stamp:%Y-%m-%d}/{stamp:%H%M%S%f}-{uuid.uuid4().hex[:12]}.parquet"
         try:
             self._root.write(name, out.getvalue())
         except (HybridRayError, OSError) as error:  # an answer must not wait for the log, nor fail with it
