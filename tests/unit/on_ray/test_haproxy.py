@@ -86,6 +86,14 @@ def test_the_program_becomes_haproxy(tmp_path: Path, broken: bool) -> None:
     assert "8000" in path.read_text()
 
 
+def test_it_says_what_it_is_for() -> None:
+    found = program()
+    assert found is not None
+    done = subprocess.run([sys.executable, found, "--help"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("hybrid-ray-haproxy: -f must name a configuration; got ['--help']")
+
+
 @pytest.mark.parametrize("raylet", ["ours", "another"])
 def test_it_does_not_start_after_the_worker_that_asked_for_it(tmp_path: Path, raylet: str) -> None:
     path, found = tmp_path / "haproxy.cfg", program()
