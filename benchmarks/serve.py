@@ -2,7 +2,7 @@
 
     python -m venv peers && peers/bin/pip install litserve bentoml -e .
     python benchmarks/serve.py --data ../shared/data --peers peers/bin/python [--workloads table,text,multimodal]
-        [--servers fastapi,hybrid_ray,…] [--seconds 5] [--rounds 2]
+        [--servers "fastapi;hybrid_ray;…"] [--seconds 5] [--rounds 2]
 
 Three models are made of real data, then served by each server in turn: ``hybrid_ray serve`` with tokens, checks, the
 version's stamp and a log of 10 % of the requests; with less of these; with a canary beside the champion; and by the
@@ -284,18 +284,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--peers", default=sys.executable, help="a Python that has LitServe and BentoML too")
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
-    parser.add_argument("--servers", default=",".join([*PEERS, *VARIANTS]))
+    parser.add_argument("--servers", default=";".join([*PEERS, *VARIANTS]))
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("serve_work"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    unknown = sorted(set(options.servers.split(";")) - {*PEERS, *VARIANTS})
+    if unknown:
+        parser.error(f"--servers: must be of {[*PEERS, *VARIANTS]}, with ; between them; got {unknown}")
     options.work.mkdir(parents=True, exist_ok=True)
     held = json.loads(options.results.read_text()) if options.results.exists() else {"cells": {}}
     cells, now = held["cells"], commit()
     for workload in options.workloads.split(","):
         models = prepared(workload, options.data.resolve(), options.work.resolve())
-        for server in (name.strip() for name in options.servers.split(";" if ";" in options.servers else ",")):
+        for server in options.servers.split(";"):
             if workload != "table" and server in ON_TABLE_ONLY:
                 continue
             keys = {clients: f"{workload} | {server} | {clients}" for clients in CLIENTS}

@@ -26,6 +26,7 @@ from hybrid_ray.on_ray.serve.schema import Problems, answer_schema, body_schema,
 from hybrid_ray.on_ray.serve.switch import Live, Switch
 from hybrid_ray.serving.counts import SECONDS, Counts
 from hybrid_ray.serving.standing import Standing
+from hybrid_ray.serving.tokens import Token
 
 _CONSOLE = Path(__file__).parent / "console"
 _DESK_BYTES = 4_000_000
@@ -151,16 +152,19 @@ def _add_desk(app: FastAPI, switch: Switch, guard: Guard, desk: Desk) -> None:
 
     @app.put("/traffic", summary="Let others answer beside the champion.", responses=_refusals(_TOLD))
     async def change(request: Request) -> Response:
-        token = guard.admit(request.headers, "admin")
-        by = "api" if token is None else f"token {token.id}"
+        by = _name(guard.admit(request.headers, "admin"))
         return json_reply(_standing(await desk.change(await _json_body(request), by)))
 
     @app.post("/models/{version}/promote", summary="Make a version the champion.", responses=_refusals(_TOLD))
     async def promote(request: Request, version: Annotated[int, PathParameter(ge=1)]) -> Response:
-        token = guard.admit(request.headers, "admin")
-        by = "api" if token is None else f"token {token.id}"
+        by = _name(guard.admit(request.headers, "admin"))
         await _json_body(request)
         return json_reply(_standing(await desk.promote(version, by, "asked for over HTTP")))
+
+
+def _name(token: Token | None) -> str:
+    """Who asks, as the journal has it."""
+    return "api" if token is None else f"token {token.id}"
 
 
 async def _json_body(request: Request) -> Any:
